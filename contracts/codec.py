@@ -1,0 +1,127 @@
+"""Bytes to events and back. One place decides what is poison."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import DecodeError, ValidationError
+
+from contracts.envelope import Event, Headers, inbound_id
+from contracts.topics import TOPICS
+
+SPEC_VERSION = "1.0"
+_DECODERS = {name: msgspec.json.Decoder(topic.received_as) for name, topic in TOPICS.items()}
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+
+
+class Poison(Exception):
+    """An event that can never be processed as it is. ``reason`` is a kebab-case class, the text says why."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+def decode(
+    topic: str, key: bytes | None, body: bytes | None, headers: Headers, timestamp_ms: int = 0
+) -> Event[Any]:
+    """Decode one record of a topic.
+
+    Unknown fields are ignored.
+    A missing ``ce_id`` is derived from topic, key and body; a missing ``ce_time`` is the record's timestamp.
+
+    Raises:
+        Poison: the body, the key or the envelope breaks its contract, or a header is null or not UTF-8.
+    """
+    attributes = _attributes(headers)
+    declared = attributes.get("ce_type", topic)
+    if declared != topic:
+        raise Poison("unknown-type", f"ce_type is {declared!r}, but {topic} carries only {topic!r}")
+    if (version := attributes.get("ce_specversion", SPEC_VERSION)) != SPEC_VERSION:
+        raise Poison("unknown-envelope", f"ce_specversion is {version!r}; only {SPEC_VERSION!r} is known")
+    if body is None:
+        raise Poison("empty-body", "the record has no body")
+    data = _data(topic, body)
+    business_key = getattr(data, TOPICS[topic].key_field) or _text(key or b"", "key")
+    return Event(
+        topic=topic,
+        key=business_key,
+        id=attributes.get("ce_id") or inbound_id(topic, key, body),
+        type=declared,
+        source=attributes.get("ce_source", "unknown"),
+        time=_time(attributes.get("ce_time"), timestamp_ms),
+        data=data,
+        body=body,
+        subject=attributes.get("ce_subject"),
+        correlation_id=attributes.get("ce_correlationid") or business_key,
+        causation_id=attributes.get("ce_causationid"),
+        traceparent=attributes.get("traceparent"),
+    )
+
+
+def encode(event: Event[Any]) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
+    """Return (key, body, headers) of an event, in CloudEvents' Kafka binary mode. Deterministic."""
+    attributes = {
+        "ce_specversion": SPEC_VERSION,
+        "ce_id": event.id,
+        "ce_type": event.type,
+        "ce_source": event.source,
+        "ce_time": event.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "ce_subject": event.subject,
+        "ce_correlationid": event.correlation_id,
+        "ce_causationid": event.causation_id,
+        "traceparent": event.traceparent,
+        "content-type": "application/json",
+    }
+    headers = [(name, value.encode()) for name, value in attributes.items() if value is not None]
+    return event.key.encode(), encode_body(event.data), headers
+
+
+def encode_body(data: Any) -> bytes:
+    """Return the JSON of a body; the same data gives the same bytes."""
+    return _ENCODER.encode(data)
+
+
+def _attributes(headers: Headers) -> dict[str, str]:
+    attributes: dict[str, str] = {}
+    for name, value in headers:
+        # The types of Kafka clients say bytes; a null still arrives from publishers that send one.
+        if value is None:
+            raise Poison("bad-header", f"header {name!r} is null")
+        try:
+            attributes[name] = value.decode()
+        except UnicodeDecodeError as error:
+            raise Poison("bad-header", f"header {name!r} is not UTF-8") from error
+    return attributes
+
+
+def _data(topic: str, body: bytes) -> Any:
+    try:
+        # msgspec does not check the UTF-8 of fields it skips, and a contract's unknown fields are skipped.
+        body.decode()
+        return _DECODERS[topic].decode(body)
+    except UnicodeDecodeError as error:
+        raise Poison("invalid-utf8", f"the body is not UTF-8: byte {error.start}") from error
+    except ValidationError as error:
+        raise Poison("breaks-contract", str(error)) from error
+    except (DecodeError, RecursionError) as error:
+        raise Poison("invalid-json", str(error)) from error
+
+
+def _text(raw: bytes, what: str) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise Poison("bad-key", f"the {what} is not UTF-8") from error
+
+
+def _time(stated: str | None, timestamp_ms: int) -> datetime:
+    if stated is None:
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+    try:
+        time = msgspec.convert(stated, datetime)
+    except ValidationError as error:
+        raise Poison("bad-header", f"ce_time is not an RFC 3339 time: {stated!r}") from error
+    if time.tzinfo is None:
+        raise Poison("bad-header", f"ce_time has no time zone: {stated!r}")
+    return time

@@ -1,0 +1,1 @@
+"""The dataset formats, one module each, and the findings they share."""

@@ -1,0 +1,187 @@
+"""The form of ``task.created``, the commands a user gives, and the phases a task goes through."""
+
+import enum
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from contracts.envelope import Id
+
+# --- the form -------------------------------------------------------------------------------------------------
+
+TrainingType = Literal["FinetuneSft", "FinetuneLoRA", "Pretrain", "DPO", "DPOLoRA", "Embedding"]
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9\u4e00-\u9fff_-]{1,200}$",
+        description="1-200 letters, digits, Chinese characters, hyphens or underscores",
+    ),
+]
+Description = Annotated[str, Meta(pattern=r"^[A-Za-z0-9\u4e00-\u9fff_-]{0,300}$")]
+
+
+class FoundationModel(Struct, frozen=True, forbid_unknown_fields=False):
+    """A model of the catalogue, by name and version."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    version: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class BaseModel(Struct, frozen=True, omit_defaults=True):
+    """What training starts from: a foundation model, or a model exported earlier; exactly one of the two."""
+
+    foundation: FoundationModel | None = None
+    custom_model_id: Id | None = None
+
+
+class Tag(Struct, frozen=True):
+    """A label of the user's own. No key may appear twice."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=128)]
+    value: Annotated[str, Meta(max_length=256)] = ""
+
+
+class TrainingDataset(Struct, frozen=True, omit_defaults=True):
+    """One dataset of the training set, taken ``multiplier`` times or sampled to ``sample_count``, never both."""
+
+    dataset_id: Id
+    multiplier: Annotated[float, Meta(gt=0, le=100)] | None = None
+    sample_count: Annotated[int, Meta(ge=1)] | None = None
+
+
+class PresetMix(Struct, frozen=True, omit_defaults=True):
+    """Preset samples mixed in: ``percent`` is their share of the mixed total."""
+
+    percent: Annotated[int, Meta(ge=1, le=99)]
+    when_short: Literal["fail", "repeat"] = "fail"
+
+
+class Validation(Struct, frozen=True, omit_defaults=True):
+    """Where validation samples come from: a share of the training lines, or datasets of their own; never both."""
+
+    percent: Annotated[int, Meta(ge=1, le=50)] | None = None
+    dataset_ids: tuple[Id, ...] = ()
+
+
+class Tolerance(Struct, frozen=True, omit_defaults=True):
+    """How many invalid samples a task accepts. At most one of the two; neither means one invalid line rejects."""
+
+    max_invalid_ratio: Annotated[float, Meta(ge=0, le=1)] | None = None
+    max_invalid_records: Annotated[int, Meta(ge=0)] | None = None
+
+
+class MaxCost(Struct, frozen=True):
+    """The most a task may cost; dispatch is refused above it."""
+
+    amount: Annotated[str, Meta(pattern=r"^\d{1,15}(\.\d{1,6})?$")]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
+
+
+class TaskForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The form a user submits (``task.created``).
+
+    Read it with :func:`contracts.form.read_form`, which reports every fault at once; decoding into this Struct stops
+    at the first.
+    """
+
+    task_id: Id
+    name: Name
+    training_type: TrainingType
+    base_model: BaseModel
+    training_set: Annotated[tuple[TrainingDataset, ...], Meta(min_length=1, max_length=100)]
+    description: Description = ""
+    visibility: Literal["private", "project", "public"] = "private"
+    project: Id = "default"
+    tags: tuple[Tag, ...] = ()
+    hyperparameters: dict[str, str | int | float | bool] = {}
+    output_count: Annotated[int, Meta(ge=1, le=10)] = 1
+    preset_mix: PresetMix | None = None
+    validation: Validation | None = None
+    tolerance: Tolerance = Tolerance()
+    shuffle: Literal["random", "none"] | Annotated[int, Meta(ge=0, lt=2**63)] | None = None
+    max_cost: MaxCost | None = None
+
+
+class TaskSubmission(Struct, frozen=True):
+    """The part of a form that must be legal for the event to be answerable: everything else gets a refusal."""
+
+    task_id: Id
+
+
+class Fault(Struct, frozen=True):
+    """One fault of a form: where, what (kebab-case code) and how to mend it."""
+
+    field: str
+    code: str
+    message: str
+
+
+# --- commands and phases --------------------------------------------------------------------------------------
+
+
+class TaskCommand(Struct, frozen=True, kw_only=True):
+    """A user's order about a task. ``command_id`` names it: two pauses are two commands, a repeated one is one."""
+
+    command_id: Id
+    task_id: Id
+    command: Literal["stop", "pause", "resume", "export", "delete"]
+    project: Id = "default"
+
+
+class Phase(enum.Enum):
+    """Where a task is. Terminal: Completed, Terminated, Failed."""
+
+    PREPROCESSING = "Preprocessing"
+    QUEUED = "Queued"
+    DEPLOYING = "Deploying"
+    RUNNING = "Running"
+    COMPLETING = "Completing"
+    COMPLETED = "Completed"
+    PAUSED = "Paused"
+    TERMINATING = "Terminating"
+    TERMINATED = "Terminated"
+    FAILED = "Failed"
+
+    @property
+    def terminal(self) -> bool:
+        """Return whether nothing follows this phase."""
+        return self in (Phase.COMPLETED, Phase.TERMINATED, Phase.FAILED)
+
+
+Party = Literal["user", "platform", "unknown"]
+
+
+class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far training is. Loss is a mean a trained token; speed is tokens a second; ``eta_seconds`` an estimate."""
+
+    step: int
+    total_steps: int
+    epoch: float | None = None
+    loss: float | None = None
+    validation_loss: float | None = None
+    learning_rate: float | None = None
+    tokens_per_second: float | None = None
+    eta_seconds: float | None = None
+
+
+class TaskStatus(Struct, frozen=True, kw_only=True):
+    """Where a task is and why. ``revision`` rises: of two statuses of a task, the higher one holds."""
+
+    task_id: Id
+    project: Id
+    revision: int
+    phase: Phase
+    terminal: bool
+    reason: str
+    party: Party | None
+    message: str
+    attempt: int
+    retry_count: int
+    retry_limit: int
+    resumable: bool
+    changed_at: datetime
+    queue_position: int | None = None
+    progress: Progress | None = None
+    faults: tuple[Fault, ...] = ()

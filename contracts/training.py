@@ -1,0 +1,74 @@
+"""What is said between us and the trainers: a dispatched job, and what it reports back."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from contracts.envelope import Id
+from contracts.task import Party, Progress
+
+Attempt = Annotated[int, Meta(ge=1)]
+
+
+class TrainingDispatched(Struct, frozen=True, kw_only=True):
+    """A training job was handed to an executor. Said once an attempt."""
+
+    task_id: Id
+    project: Id
+    attempt: Attempt
+    executor: str
+    job_id: str
+    plan_uri: str
+    quote_id: str | None = None
+
+
+class FileDigest(Struct, frozen=True):
+    """One file of an output: path relative to its prefix, size in bytes, SHA-256 in hex."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class Output(Struct, frozen=True, kw_only=True):
+    """A model a trainer left under its attempt's prefix, complete and hashed."""
+
+    step: int
+    uri: str
+    kind: Literal["adapter", "full"]
+    files: tuple[FileDigest, ...]
+    loss: float | None = None
+    validation_loss: float | None = None
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """A place training can go on from. Written completely before it is announced."""
+
+    step: int
+    uri: str
+
+
+class Failure(Struct, frozen=True):
+    """Why a job ended badly. ``retryable`` says whether another attempt could end differently."""
+
+    reason: str
+    party: Party
+    message: str
+    retryable: bool = True
+
+
+class TrainingProgress(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a trainer says about itself (``training.progress``).
+
+    ``seq`` rises within an attempt; (attempt, seq) decides what is new, never the order of arrival. Whatever an older
+    attempt still sends is ignored.
+    """
+
+    task_id: Id
+    attempt: Attempt
+    seq: Annotated[int, Meta(ge=0)]
+    state: Literal["deploying", "running", "succeeded", "failed", "stopped"]
+    progress: Progress | None = None
+    checkpoint: Checkpoint | None = None
+    outputs: tuple[Output, ...] = ()
+    failure: Failure | None = None

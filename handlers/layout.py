@@ -1,0 +1,88 @@
+"""Where everything is in the bucket. The only file that builds keys.
+
+::
+
+    receipts/<stage>/<version>/<business key>.json   what a stage decided, and the events it said
+    datasets/<dataset_id>/current.json               the newest import and its verdict
+    datasets/<dataset_id>/<digest>/report.json       the report on these bytes; findings.ndjson beside it
+    tokens/<content digest>/<tokenizer digest>.json  token counts
+    tasks/<task_id>/form.json                        the form that won
+    tasks/<task_id>/state.json                       the one mutable object of a task (If-Match only)
+    tasks/<task_id>/draft.json                       the newest import that carried a draft of this task
+    tasks/<task_id>/plan.json                        what is trained, with which data
+    tasks/<task_id>/attempts/<n>/                    spec, checkpoints and outputs; only attempt n writes here
+    waiting/<dataset_id>/<task_id>                   this task waits for this dataset
+    active/<task_id>                                 the reconciler looks after this task
+    leases/<name>.json                               who sweeps
+    models/<model_id>/                               the model repository; manifest.json is written last
+    base-models/<name>/<version>/                    foundation models: weights, tokenizer, chat template
+"""
+
+from hashlib import sha256
+
+import msgspec
+
+
+def segment(name: str) -> str:
+    """Return an id as one safe path segment: an id may be ``..``, a segment may not."""
+    return "%2E" + name[1:] if name.startswith(".") else name
+
+
+def digest(*parts: object) -> str:
+    """Return the SHA-256 (hex) of values, as canonical JSON. Equal values give equal digests anywhere."""
+    return sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
+
+
+def receipt(stage: str, version: str, business_key: str) -> str:
+    """Return the key of a receipt. ``version`` is ``-`` for stages that have none."""
+    return f"receipts/{stage}/{version}/{'/'.join(segment(part) for part in business_key.split('/'))}.json"
+
+
+def dataset_current(dataset_id: str) -> str:
+    """Return the key of a dataset's newest import."""
+    return f"datasets/{segment(dataset_id)}/current.json"
+
+
+def dataset_report(dataset_id: str, content_digest: str) -> str:
+    """Return the key of the report on these bytes."""
+    return f"datasets/{segment(dataset_id)}/{content_digest}/report.json"
+
+
+def dataset_findings(dataset_id: str, content_digest: str) -> str:
+    """Return the key of the full list of findings (NDJSON) on these bytes."""
+    return f"datasets/{segment(dataset_id)}/{content_digest}/findings.ndjson"
+
+
+def tokens(content_digest: str, tokenizer_digest: str) -> str:
+    """Return the key of the token counts of these bytes under this tokenizer and template."""
+    return f"tokens/{content_digest}/{tokenizer_digest}.json"
+
+
+def task(task_id: str, name: str) -> str:
+    """Return the key of one of a task's objects: form, state, draft, plan."""
+    return f"tasks/{segment(task_id)}/{name}.json"
+
+
+def attempt(task_id: str, number: int) -> str:
+    """Return the prefix that only this attempt writes under, with its final slash."""
+    return f"tasks/{segment(task_id)}/attempts/{number}/"
+
+
+def waiting(dataset_id: str, task_id: str = "") -> str:
+    """Return the marker that a task waits for a dataset; without a task, the prefix of all that do."""
+    return f"waiting/{segment(dataset_id)}/{segment(task_id)}"
+
+
+def active(task_id: str = "") -> str:
+    """Return the marker that a task needs looking after; without a task, the prefix of all that do."""
+    return f"active/{segment(task_id)}"
+
+
+def lease(name: str) -> str:
+    """Return the key of a lease."""
+    return f"leases/{name}.json"
+
+
+def model(model_id: str) -> str:
+    """Return a model's prefix in the repository, with its final slash."""
+    return f"models/{segment(model_id)}/"

@@ -1,0 +1,257 @@
+"""What handlers need from the world, as Protocols. Adapters are in worker/; each passes the suite in tests/conformance."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from contracts.dataset import CheckedFile, DatasetFile
+from contracts.envelope import Event
+from handlers.outcome import Outcome
+from handlers.validation.report import Report
+
+
+class ObjectInfo(NamedTuple):
+    """An object as a listing shows it. ``etag`` is opaque: equal ETags mean equal bytes."""
+
+    key: str
+    etag: str
+    size_bytes: int
+
+
+class Stored(NamedTuple):
+    """An object's bytes and the ETag they had."""
+
+    body: bytes
+    etag: str
+
+
+class ObjectStore(Protocol):
+    """A bucket, strongly consistent, with conditional puts. Keys are relative, ``/``-separated, never with ``..``.
+
+    Every method may raise :class:`handlers.errors.Unavailable`. A put is all or nothing: a reader sees the old object
+    or the new one. Of concurrent conditional puts on one key exactly one succeeds. A put whose answer was lost may
+    have happened: it is then reported as lost (PreconditionFailed) on retry, so callers compare a nonce of theirs.
+    """
+
+    def uri(self, key: str) -> str:
+        """Return the absolute URI of a key."""
+        ...
+
+    def key(self, uri: str) -> str:
+        """Return the key of a URI in this bucket. Raises OutsideBucket for any other URI, traversal included."""
+        ...
+
+    async def head(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object, or None where there is none."""
+        ...
+
+    async def get(
+        self, key: str, *, byte_range: tuple[int, int] | None = None, if_match: str | None = None
+    ) -> Stored | None:
+        """Return an object, or None. ``byte_range`` is (first, end), end excluded, cut at the object's size.
+
+        Raises PreconditionFailed where ``if_match`` is given and the object has another ETag.
+        """
+        ...
+
+    async def put(
+        self, key: str, body: bytes, *, if_none_match: bool = False, if_match: str | None = None
+    ) -> str:
+        """Store an object and return its ETag.
+
+        Raises PreconditionFailed where ``if_none_match`` is set and the object exists, or ``if_match`` is given and
+        the object is missing or has another ETag.
+        """
+        ...
+
+    def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        """Yield the objects whose key begins with ``prefix``, in key order."""
+        ...
+
+    async def copy(self, source: str, target: str) -> None:
+        """Copy inside the bucket, server-side: the bytes never pass through this process. Overwrites."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Delete an object. Deleting a missing one is not an error."""
+        ...
+
+    async def upload(self, key: str, path: Path) -> str:
+        """Store a local file, of any size, without holding it in memory; return its ETag."""
+        ...
+
+    async def download(self, key: str, path: Path) -> None:
+        """Write an object into a local file, of any size. Raises FileNotFoundError where there is none."""
+        ...
+
+
+class Clock(Protocol):
+    """The time. Injected so that tests decide what time it is."""
+
+    def now(self) -> datetime:
+        """Return the current time, UTC, with its time zone."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back; only differences mean anything."""
+        ...
+
+
+class Receipts(Protocol):
+    """Recorded outcomes. The one place where "exactly once" is made."""
+
+    async def once(self, stage: str, business_key: str, cause: Event[Any], work: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Return the recorded outcome of this work, doing and recording it first where there is none.
+
+        Idempotent, and safe under concurrent callers: all of them return the outcome that was recorded first.
+        """
+        ...
+
+    async def recorded(self, stage: str, business_key: str) -> Outcome | None:
+        """Return the recorded outcome, or None."""
+        ...
+
+
+class TokenCounts(Struct, frozen=True, kw_only=True):
+    """Tokens of a dataset for one model, by its own tokenizer and chat template: what the trainer will see.
+
+    ``trained`` tokens have a loss weight above 0; ``histogram`` maps the upper bound of a power-of-two bucket of
+    sample lengths to the number of samples in it.
+    """
+
+    samples: int
+    total: int
+    trained: int
+    masked: int
+    longest: int
+    histogram: dict[int, int]
+
+
+class DatasetScanner(Protocol):
+    """Reads a dataset's files and finds every fault, off the event loop."""
+
+    async def scan(self, files: Sequence[DatasetFile], format: str, findings_key: str) -> Report:  # noqa: A002 - the contract's word
+        """Return the report on the files; the full list of findings is stored under ``findings_key`` as NDJSON.
+
+        Deterministic: depends on the bytes and the format alone. A file that is missing or unreadable is a finding,
+        not an error. Raises Unavailable where the bucket does not answer.
+        """
+        ...
+
+
+class TokenCounter(Protocol):
+    """Counts tokens exactly, off the event loop, each (content, tokenizer, template) once."""
+
+    async def count(
+        self, files: Sequence[CheckedFile], format: str, model: "ModelEntry", findings_key: str | None = None  # noqa: A002 - the contract's word
+    ) -> TokenCounts:
+        """Return the tokens of the valid samples: lines with an error in the findings are left out.
+
+        Raises LookupError where the model's tokenizer cannot be found, Unavailable where the bucket does not answer.
+        """
+        ...
+
+
+class JobSpec(Struct, frozen=True, kw_only=True):
+    """All a trainer is told. Stored before submit; the same (job_id, attempt) always has the same spec."""
+
+    job_id: str
+    task_id: str
+    attempt: int
+    plan_key: str
+    attempt_prefix: str
+    resume_from: str | None = None
+    first_seq: int = 0
+
+
+JobState = Literal["unknown", "queued", "running", "ended"]
+
+
+class JobStatus(Struct, frozen=True, kw_only=True):
+    """What an engine knows of a job: a hint whether it lives. Results come from the trainer's own events."""
+
+    state: JobState
+    exit_code: int | None = None
+    queue_position: int | None = None
+
+
+class Executor(Protocol):
+    """An engine that runs training jobs. Handles are a pure function of job id and attempt.
+
+    Methods may raise Unavailable. Every engine may, in a crash, start a job twice; trainers are fenced by attempt.
+    """
+
+    name: str
+
+    async def submit(self, spec: JobSpec) -> None:
+        """Queue or start a job. Idempotent by (job_id, attempt); raises ValueError for the same pair with another spec."""
+        ...
+
+    async def status(self, job_id: str, attempt: int) -> JobStatus:
+        """Return what is known of a job; ``unknown`` for one never submitted or lost. Never raises for that."""
+        ...
+
+    async def cancel(self, job_id: str, attempt: int, grace_seconds: float) -> None:
+        """Ask a job to end (SIGTERM), and kill it after the grace. Idempotent; unknown jobs are no error. Does not wait."""
+        ...
+
+    async def logs(self, job_id: str, attempt: int, cursor: int = 0) -> tuple[str, int]:
+        """Return what the job printed from a cursor on, and the next cursor."""
+        ...
+
+    async def forget(self, job_id: str, attempt: int) -> None:
+        """Drop what the engine keeps of an ended job. Idempotent."""
+        ...
+
+
+class ModelEntry(Struct, frozen=True, kw_only=True):
+    """A base model as the catalogue knows it. ``prefix`` is where its files (tokenizer, weights) are in the bucket."""
+
+    name: str
+    version: str
+    prefix: str
+    context_length: int
+    training_types: dict[str, dict[str, "HyperparameterRule"]] = {}
+    function_calling: bool = False
+    thinking: bool = False
+
+
+class HyperparameterRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One hyperparameter: its type, default and range or enumeration."""
+
+    type: Literal["int", "float", "bool", "str"]
+    default: int | float | bool | str
+    min: float | None = None
+    max: float | None = None
+    enum: tuple[str, ...] = ()
+
+
+class Price(Struct, frozen=True, kw_only=True):
+    """Price per 1,000 tokens, a decimal string, with its currency and the version of the table it is from."""
+
+    per_1k_tokens: str
+    currency: str
+    version: str
+
+
+class Catalog(Protocol):
+    """Which base models there are, what may be set on them and what they cost. Configuration, not state."""
+
+    def model(self, name: str, version: str) -> ModelEntry | None:
+        """Return a model of the catalogue, or None."""
+        ...
+
+    def models(self) -> Sequence[ModelEntry]:
+        """Return every model."""
+        ...
+
+    def price(self, model: ModelEntry, method: Literal["full", "LoRA"]) -> Price | None:
+        """Return what training the model costs, or None where no price is set."""
+        ...
+
+    def published(self, training_type: str) -> bool:
+        """Return whether users may choose this training type."""
+        ...
