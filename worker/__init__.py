@@ -1,0 +1,1 @@
+"""How it runs: delivery over Kafka, adapters for storage and executors, the command line."""

@@ -1,0 +1,1 @@
+"""What is trained, with which data, decided before dispatch."""
