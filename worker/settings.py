@@ -69,11 +69,11 @@ class Settings(Struct, frozen=True, kw_only=True):
                 raise SettingsError(f"{variable} is not a setting; known are {', '.join(sorted(known))}")
             values[field] = value
         try:
-            return msgspec.convert(values, cls, strict=False)
+            return msgspec.convert(values, cls, strict=False, dec_hook=lambda kind, value: kind(value))
         except msgspec.ValidationError as error:
             raise SettingsError(f"a WORKER_ variable cannot be used: {error}") from error
 
     def to_environment(self) -> dict[str, str]:
         """Return the settings as environment variables, for a child process that must see the same."""
-        fields = msgspec.to_builtins(self)
+        fields = msgspec.to_builtins(self, enc_hook=str)
         return {f"WORKER_{name.upper()}": str(value) for name, value in fields.items() if value is not None}
