@@ -86,3 +86,8 @@ def lease(name: str) -> str:
 def model(model_id: str) -> str:
     """Return a model's prefix in the repository, with its final slash."""
     return f"models/{segment(model_id)}/"
+
+
+def name_of(segment_: str) -> str:
+    """Return the id a segment was made of."""
+    return "." + segment_[3:] if segment_.startswith("%2E") else segment_

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from contracts.dataset import CheckedFile, DatasetFile
 from contracts.envelope import Event
-from handlers.outcome import Outcome
+from handlers.outcome import Decision, Outcome
 from handlers.validation.report import Report
 
 
@@ -103,10 +103,14 @@ class Clock(Protocol):
 class Receipts(Protocol):
     """Recorded outcomes. The one place where "exactly once" is made."""
 
-    async def once(self, stage: str, business_key: str, cause: Event[Any], work: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """Return the recorded outcome of this work, doing and recording it first where there is none.
+    async def once(
+        self, stage: str, business_key: str, cause: Event[Any], work: Callable[[], Awaitable[Decision]]
+    ) -> Outcome:
+        """Return the recorded outcome of this work; where there is none, do the work and record it first.
 
-        Idempotent, and safe under concurrent callers: all of them return the outcome that was recorded first.
+        Idempotent, and safe under concurrent callers and processes: all of them return the outcome recorded first,
+        with the same events under the same ids. ``work`` may run more than once (a crash before the record), so it
+        must be safe to repeat.
         """
         ...
 

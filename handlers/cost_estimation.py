@@ -1,0 +1,87 @@
+"""dataset.validated --(import time + delay)--> cost.estimated."""
+
+from contracts.dataset import DatasetValidated
+from contracts.envelope import Event
+from contracts.form import Draft, read_draft
+from contracts.hyperparameters import resolve
+from contracts.quote import CostEstimated, Quote
+from contracts.task import TrainingDataset
+from handlers import datasets, drafts, layout
+from handlers.datasets import KnownDataset
+from handlers.outcome import Decision, FollowOn, Outcome
+from handlers.ports import Catalog, ModelEntry, ObjectStore, Receipts, TokenCounter
+from handlers.pricing import make_quote, method_of
+
+STAGE = "cost-estimation"
+
+
+async def estimate_cost(
+    event: Event[DatasetValidated], *, store: ObjectStore, catalog: Catalog, tokens: TokenCounter, receipts: Receipts
+) -> Outcome:
+    """Price the form as far as it is filled in, or say what is missing to price it.
+
+    Delivery brings the event when it is due. Of several imports of one task only the newest is priced; the others end
+    as ``superseded``. Idempotent by (task, draft, verdicts, prices).
+    """
+    verdict = event.data
+    draft = read_draft(verdict.draft) if verdict.draft else Draft()
+    if draft.task_id:
+        newest = await drafts.newest(store, draft.task_id)
+        if newest and newest.imported_at > verdict.imported_at:
+            return Outcome(name="superseded")
+    training_set = draft.training_set or (TrainingDataset(dataset_id=verdict.dataset_id),)
+    known = await datasets.load_all(store, [wanted.dataset_id for wanted in training_set])
+    model = _model(draft, catalog)
+    price = catalog.price(model, method_of(draft.training_type)) if model and draft.training_type else None
+    verdicts = {name: found.digest if found else None for name, found in known.items()}
+    subject = draft.task_id or verdict.dataset_id
+
+    async def work() -> Decision:
+        quote = await _quote(draft, training_set, known, model, catalog, tokens)
+        said = CostEstimated(
+            task_id=draft.task_id, dataset_ids=tuple(known), project=verdict.project, quote=quote
+        )
+        return Decision(
+            name="estimated" if quote.complete else "incomplete",
+            follow_ons=(FollowOn("cost.estimated", subject, said),),
+        )
+
+    return await receipts.once(STAGE, f"{subject}/{layout.digest(draft, verdicts, model, price)}", event, work)
+
+
+def _model(draft: Draft, catalog: Catalog) -> ModelEntry | None:
+    if draft.base_model is None or draft.base_model.foundation is None:
+        return None
+    return catalog.model(draft.base_model.foundation.name, draft.base_model.foundation.version)
+
+
+async def _quote(
+    draft: Draft,
+    training_set: tuple[TrainingDataset, ...],
+    known: dict[str, KnownDataset | None],
+    model: ModelEntry | None,
+    catalog: Catalog,
+    tokens: TokenCounter,
+) -> Quote:
+    rules = model.training_types.get(draft.training_type or "", {}) if model else {}
+    hyperparameters, faults = resolve(draft.hyperparameters or {}, rules)
+    open_questions = [f"{fault.field}: {fault.message}" for fault in faults]
+    open_questions += unsettled(draft)
+    return await make_quote(
+        training_set=training_set,
+        known=known,
+        model=model,
+        training_type=draft.training_type,
+        hyperparameters=hyperparameters,
+        open_questions=open_questions,
+        catalog=catalog,
+        tokens=tokens,
+    )
+
+
+def unsettled(draft: Draft) -> list[str]:
+    """Return what a draft leaves to the plan: which samples are split off or mixed in is drawn there."""
+    split = draft.validation is not None and draft.validation.percent is not None
+    return ["validation: the split, made when the task is planned"] * split + [
+        "preset_mix: the draw, made when the task is planned"
+    ] * (draft.preset_mix is not None)

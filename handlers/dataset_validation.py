@@ -1,0 +1,144 @@
+"""dataset.imported -> dataset.validated | dataset.rejected."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from contracts.dataset import DatasetFile, DatasetImported, DatasetRejected, DatasetValidated
+from contracts.envelope import Event
+from contracts.form import read_draft
+from handlers import datasets, drafts, layout
+from handlers.datasets import KnownDataset
+from handlers.errors import OutsideBucket
+from handlers.outcome import Decision, FollowOn, Outcome
+from handlers.ports import DatasetScanner, ObjectStore, Receipts
+from handlers.validation.report import Report
+
+STAGE = "dataset-validation"
+
+
+class _Found(Struct, frozen=True):
+    """The files of an import pinned to their bytes, and why they could not all be."""
+
+    files: tuple[DatasetFile, ...]
+    unreadable: str | None
+
+
+async def validate_dataset(
+    event: Event[DatasetImported], *, store: ObjectStore, scanner: DatasetScanner, receipts: Receipts
+) -> Outcome:
+    """Find every fault of an imported dataset and say the verdict. A bad file is a verdict, never an error.
+
+    Idempotent by (dataset, bytes, format, draft): a duplicate says the recorded verdict again. The report is computed
+    once for the bytes, whatever draft an import carries.
+    """
+    imported = event.data
+    found = await _pin(store, imported.files)
+    digest = layout.digest("dataset", found.files, imported.format)
+    imported_at = imported.imported_at or event.time
+    draft = read_draft(imported.draft) if imported.draft else None
+    if draft and draft.task_id:
+        await drafts.mark(store, drafts.Mark(task_id=draft.task_id, imported_at=imported_at, digest=digest))
+
+    async def work() -> Decision:
+        report = await _report(store, scanner, imported, found, digest)
+        await datasets.remember(store, _known(imported, report, imported_at, digest))
+        verdict = _verdict(imported, report, imported_at, digest, store)
+        topic = "dataset.validated" if report.valid else "dataset.rejected"
+        return Decision(name=topic.removeprefix("dataset."), follow_ons=(FollowOn(topic, imported.dataset_id, verdict),))
+
+    # What was stated is part of the key; a time that was not stated is not, or a re-published event would be new.
+    stated = layout.digest(digest, imported.draft, imported.imported_at, imported.project)
+    return await receipts.once(STAGE, f"{imported.dataset_id}/{stated}", event, work)
+
+
+async def _pin(store: ObjectStore, files: Sequence[DatasetFile]) -> _Found:
+    """Return the files with the ETag and size they have now, or have to have."""
+    pinned: list[DatasetFile] = []
+    problems: list[str] = []
+    for file in files:
+        try:
+            info = await store.head(store.key(file.uri))
+        except OutsideBucket:
+            problems.append(f"{file.uri}: not in this platform's bucket; copy the file into it first")
+            info = None
+        else:
+            if info is None:
+                problems.append(f"{file.uri}: no such file; upload it again, then import the dataset again")
+            elif file.etag not in (None, info.etag):
+                problems.append(f"{file.uri}: changed since it was imported; import the dataset again")
+        size = info.size_bytes if info else file.size_bytes
+        pinned.append(replace(file, etag=info.etag if info else None, size_bytes=size))
+    return _Found(tuple(pinned), "; ".join(problems) or None)
+
+
+async def _report(
+    store: ObjectStore, scanner: DatasetScanner, imported: DatasetImported, found: _Found, digest: str
+) -> Report:
+    if found.unreadable is not None:
+        return Report(
+            digest=digest, format=None, files=(), samples=0, valid_samples=0, totals={}, findings=(),
+            unreadable=found.unreadable,
+        )  # fmt: skip
+    key = layout.dataset_report(imported.dataset_id, digest)
+    if stored := await store.get(key):
+        return msgspec.json.decode(stored.body, type=Report)
+    findings_key = layout.dataset_findings(imported.dataset_id, digest)
+    report = await scanner.scan(found.files, imported.format, findings_key)
+    if report.unreadable is None:
+        # Unconditional on purpose: the report is a function of the bytes, so a second writer writes the same.
+        await store.put(key, msgspec.json.encode(report))
+    return report
+
+
+def _known(imported: DatasetImported, report: Report, imported_at: datetime, digest: str) -> KnownDataset:
+    return KnownDataset(
+        dataset_id=imported.dataset_id,
+        project=imported.project,
+        imported_at=imported_at,
+        digest=digest,
+        format=report.format,
+        files=report.files,
+        samples=report.samples,
+        valid_samples=report.valid_samples,
+        totals=report.totals,
+        findings_key=layout.dataset_findings(imported.dataset_id, digest),
+        unreadable=report.unreadable,
+    )
+
+
+def _verdict(
+    imported: DatasetImported, report: Report, imported_at: datetime, digest: str, store: ObjectStore
+) -> DatasetValidated | DatasetRejected:
+    readable = report.unreadable is None
+    verdict = DatasetValidated(
+        dataset_id=imported.dataset_id,
+        project=imported.project,
+        digest=digest,
+        format=report.format,
+        files=report.files,
+        samples=report.samples,
+        valid_samples=report.valid_samples,
+        totals=report.totals,
+        findings=report.findings,
+        imported_at=imported_at,
+        report_uri=store.uri(layout.dataset_report(imported.dataset_id, digest)) if readable else None,
+        findings_uri=store.uri(layout.dataset_findings(imported.dataset_id, digest)) if readable else None,
+        draft=imported.draft,
+    )
+    if report.valid:
+        return verdict
+    reason, message = _why(report)
+    fields = {name: getattr(verdict, name) for name in verdict.__struct_fields__}
+    return DatasetRejected(**fields, reason=reason, message=message)
+
+
+def _why(report: Report) -> tuple[str, str]:
+    if report.unreadable is not None:
+        return "unreadable", report.unreadable
+    invalid = report.samples - report.valid_samples
+    codes = ", ".join(f"{code} x{count}" for code, count in sorted(report.totals.items()))
+    return "invalid-samples", f"{invalid} of {report.samples} samples are invalid: {codes}"

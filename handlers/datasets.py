@@ -1,0 +1,59 @@
+"""What is known of a dataset now: its newest import and the verdict on it. Written by validation, read by all others."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from msgspec import Struct
+
+from contracts.dataset import CheckedFile, Format
+from contracts.task import Tolerance
+from handlers import compare_and_set, layout
+from handlers.ports import ObjectStore
+
+
+class KnownDataset(Struct, frozen=True, kw_only=True):
+    """The verdict on a dataset's newest import. Without a form's tolerance: that is arithmetic on this."""
+
+    dataset_id: str
+    project: str
+    imported_at: datetime
+    digest: str
+    format: Format | None
+    files: tuple[CheckedFile, ...]
+    samples: int
+    valid_samples: int
+    totals: dict[str, int]
+    findings_key: str
+    unreadable: str | None = None
+
+
+async def load(store: ObjectStore, dataset_id: str) -> KnownDataset | None:
+    """Return what is known of a dataset, or None before its first report."""
+    return await compare_and_set.read(store, layout.dataset_current(dataset_id), KnownDataset)
+
+
+async def load_all(store: ObjectStore, dataset_ids: Iterable[str]) -> dict[str, KnownDataset | None]:
+    """Return what is known of each dataset."""
+    return {dataset_id: await load(store, dataset_id) for dataset_id in dataset_ids}
+
+
+async def remember(store: ObjectStore, known: KnownDataset) -> None:
+    """Make this the dataset's newest import, unless a newer one is remembered already. Idempotent."""
+
+    def newer(held: KnownDataset | None) -> KnownDataset | None:
+        # Two imports at the same instant: the higher digest wins, so every order of arrival ends the same.
+        return None if held and (held.imported_at, held.digest) >= (known.imported_at, known.digest) else known
+
+    await compare_and_set.update(store, layout.dataset_current(known.dataset_id), KnownDataset, newer)
+
+
+def acceptable(known: KnownDataset, tolerance: Tolerance) -> bool:
+    """Return whether a task with this tolerance may train on the dataset. No tolerance: one invalid sample rejects."""
+    if known.unreadable is not None or known.valid_samples == 0:
+        return False
+    invalid = known.samples - known.valid_samples
+    if tolerance.max_invalid_records is not None:
+        return invalid <= tolerance.max_invalid_records
+    if tolerance.max_invalid_ratio is not None:
+        return invalid <= tolerance.max_invalid_ratio * known.samples
+    return invalid == 0

@@ -1,0 +1,117 @@
+"""The fee: billed tokens x epochs x price per 1,000 tokens / 1,000, itemised, in decimal arithmetic."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal
+
+from contracts.quote import Quote, QuoteItem
+from contracts.task import TrainingDataset
+from handlers import layout
+from handlers.datasets import KnownDataset
+from handlers.ports import Catalog, ModelEntry, Price, TokenCounter, TokenCounts
+
+#: What a validation sample costs beside a training sample.
+VALIDATION_FACTOR = Decimal(0)
+
+Method = Literal["full", "LoRA"]
+
+
+def method_of(training_type: str) -> Method:
+    """Return whether a training type trains all weights or an adapter."""
+    return "LoRA" if training_type.endswith("LoRA") else "full"
+
+
+async def make_quote(
+    *,
+    training_set: Sequence[TrainingDataset],
+    known: Mapping[str, KnownDataset | None],
+    model: ModelEntry | None,
+    training_type: str | None,
+    hyperparameters: Mapping[str, Any],
+    open_questions: Sequence[str],
+    catalog: Catalog,
+    tokens: TokenCounter,
+) -> Quote:
+    """Return the quote for a form or a draft, as far as it is known.
+
+    Without every figure there is no amount: ``complete`` is false and ``missing`` names what is. Never a guess from
+    characters. Raises Unavailable where the bucket does not answer.
+    """
+    missing = list(open_questions)
+    missing += [f"dataset {name}: not validated yet" for name, found in known.items() if found is None]
+    missing += ["base_model"] if model is None else []
+    missing += ["training_type"] if training_type is None else []
+    method = method_of(training_type) if training_type else None
+    price = catalog.price(model, method) if model and method else None
+    if model and method and price is None:
+        missing.append(f"price of {model.name} {model.version} ({method})")
+    items: list[QuoteItem] = []
+    if model and price and not missing:
+        epochs = int(hyperparameters.get("epochs", 1))
+        for wanted in training_set:
+            item = await _item(wanted, known[wanted.dataset_id], model, epochs, price, tokens)
+            items += [item] if isinstance(item, QuoteItem) else []
+            missing += [item] if isinstance(item, str) else []
+    return _quote(items, missing, model, method, price)
+
+
+async def _item(
+    wanted: TrainingDataset,
+    known: KnownDataset | None,
+    model: ModelEntry,
+    epochs: int,
+    price: Price,
+    tokens: TokenCounter,
+) -> QuoteItem | str:
+    if known is None or known.format is None:
+        return f"dataset {wanted.dataset_id}: cannot be read"
+    counts = await tokens.count(known.files, known.format, model, known.findings_key)
+    billed = _billed(counts, wanted)
+    if billed is None:
+        return f"dataset {wanted.dataset_id}: the draw of its samples, made when the task is planned"
+    samples, total = billed
+    amount = Decimal(total) * epochs * Decimal(price.per_1k_tokens) / 1000
+    return QuoteItem(
+        kind="user",
+        dataset_id=wanted.dataset_id,
+        samples=samples,
+        tokens=total,
+        epochs=epochs,
+        factor="1",
+        price_per_1k_tokens=price.per_1k_tokens,
+        amount=_plain(amount),
+    )
+
+
+def _billed(counts: TokenCounts, wanted: TrainingDataset) -> tuple[int, int] | None:
+    """Return (samples, tokens) where they are exact without drawing samples, else None."""
+    multiplier = wanted.multiplier or 1.0
+    if wanted.sample_count is not None or multiplier != int(multiplier):
+        return None
+    return counts.samples * int(multiplier), counts.total * int(multiplier)
+
+
+def _quote(
+    items: Sequence[QuoteItem], missing: Sequence[str], model: ModelEntry | None, method: Method | None, price: Price | None
+) -> Quote:  # fmt: skip
+    amount = _plain(sum((Decimal(item.amount) for item in items), Decimal(0))) if not missing else None
+    model_name = f"{model.name}@{model.version}" if model else None
+    return Quote(
+        quote_id="q-" + layout.digest(items, missing, model_name, method, price)[:24],
+        amount=amount,
+        currency=price.currency if price else "CNY",
+        complete=not missing,
+        missing=tuple(missing),
+        items=tuple(items),
+        billed_tokens=sum(item.tokens * item.epochs for item in items),
+        model=model_name,
+        method=method,
+        price_version=price.version if price else "none",
+    )
+
+
+def _plain(amount: Decimal) -> str:
+    """Return an amount without exponent or trailing zeros, never fewer than two decimals."""
+    text = format(amount.normalize(), "f")
+    whole, _, fraction = text.partition(".")
+    return f"{whole}.{fraction.ljust(2, '0')}"

@@ -1,0 +1,97 @@
+"""A submitted form: the claim on its task id, and every fault it has."""
+
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+
+from contracts.envelope import Event
+from contracts.form import FormReading, form_digest, read_form
+from contracts.hyperparameters import resolve
+from contracts.task import Fault, TaskForm, TaskSubmission
+from handlers import compare_and_set, layout
+from handlers.planning.build import FORMATS
+from handlers.ports import Catalog, ModelEntry, ObjectStore
+
+#: Training types whose trainer exists.
+TRAINABLE = frozenset({"FinetuneSft", "FinetuneLoRA"})
+
+
+class Submission(Struct, frozen=True, kw_only=True):
+    """The form that won a task id, as it was sent."""
+
+    task_id: str
+    digest: str
+    form: msgspec.Raw
+    submitted_at: datetime
+
+
+class Judged(Struct, frozen=True, kw_only=True):
+    """A form with everything that is wrong with it, by itself and against the catalogue."""
+
+    form: TaskForm | None
+    model: ModelEntry | None
+    hyperparameters: dict[str, int | float | bool | str]
+    faults: tuple[Fault, ...]
+
+
+async def claim(store: ObjectStore, event: Event[TaskSubmission]) -> tuple[Submission, bool]:
+    """Return the form that won the task id, and whether it is this one. Idempotent: the first wins for good."""
+    mine = Submission(
+        task_id=event.data.task_id,
+        digest=form_digest(event.body),
+        form=msgspec.Raw(event.body),
+        submitted_at=event.time,
+    )
+    held = await compare_and_set.first(store, layout.task(mine.task_id, "form"), mine)
+    return held, held.digest == mine.digest
+
+
+async def load(store: ObjectStore, task_id: str) -> Submission | None:
+    """Return the form that won the task id, or None before one was submitted."""
+    return await compare_and_set.read(store, layout.task(task_id, "form"), Submission)
+
+
+def judge(body: bytes, catalog: Catalog) -> Judged:
+    """Return a form and all its faults at once: its own, and those against the catalogue. Pure."""
+    reading: FormReading = read_form(body)
+    faults = list(reading.faults)
+    draft = reading.draft
+    model: ModelEntry | None = None
+    if draft.base_model and draft.base_model.foundation:
+        wanted = draft.base_model.foundation
+        model = catalog.model(wanted.name, wanted.version)
+        if model is None:
+            known = ", ".join(f"{entry.name}@{entry.version}" for entry in catalog.models())
+            message = f"{wanted.name}@{wanted.version} is not in the catalogue; choose one of {known}"
+            faults.append(Fault("base_model.foundation", "unknown-model", message))
+    elif draft.base_model and draft.base_model.custom_model_id:
+        message = "training on from an exported model is not available yet; name a foundation model"
+        faults.append(Fault("base_model.custom_model_id", "not-available", message))
+    faults += _training_type_faults(draft.training_type, model, catalog)
+    rules = model.training_types.get(draft.training_type or "", {}) if model else None
+    hyperparameters: dict[str, int | float | bool | str] = {}
+    if rules is not None and draft.hyperparameters is not None:
+        hyperparameters, wrong = resolve(draft.hyperparameters, rules)
+        faults += wrong
+    if draft.preset_mix is not None:
+        message = "no preset dataset is configured for this training type; switch the preset mix off"
+        faults.append(Fault("preset_mix", "no-preset-dataset", message))
+    return Judged(
+        form=reading.form if not faults else None,
+        model=model,
+        hyperparameters=hyperparameters,
+        faults=tuple(faults),
+    )
+
+
+def _training_type_faults(training_type: str | None, model: ModelEntry | None, catalog: Catalog) -> list[Fault]:
+    if training_type is None or training_type not in FORMATS:
+        return []  # The form's own fault says so.
+    if not catalog.published(training_type):
+        message = f"{training_type} is not open yet; choose another training type"
+        return [Fault("training_type", "not-published", message)]
+    if training_type not in TRAINABLE or (model and training_type not in model.training_types):
+        message = f"{training_type} is not available for this model; choose one of {', '.join(sorted(TRAINABLE))}"
+        return [Fault("training_type", "not-available", message)]
+    return []

@@ -1,0 +1,130 @@
+"""The one mutable object of a task, ``tasks/<id>/state.json``: who may change it, how, and what is said of it."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal
+from uuid import uuid4
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from contracts.envelope import derived_id
+from contracts.task import Fault, Party, Phase, Progress, TaskStatus
+from contracts.training import Checkpoint, Output
+from handlers import compare_and_set, layout
+from handlers.outcome import FollowOn
+from handlers.ports import Clock, ObjectStore
+
+#: Every legal change of phase. Staying where one is is always legal.
+TRANSITIONS: dict[Phase, frozenset[Phase]] = {
+    Phase.PREPROCESSING: frozenset({Phase.QUEUED, Phase.TERMINATED, Phase.FAILED}),
+    Phase.QUEUED: frozenset(
+        {Phase.DEPLOYING, Phase.RUNNING, Phase.COMPLETING, Phase.PAUSED, Phase.TERMINATING, Phase.TERMINATED, Phase.FAILED}
+    ),
+    Phase.DEPLOYING: frozenset(
+        {Phase.QUEUED, Phase.RUNNING, Phase.COMPLETING, Phase.PAUSED, Phase.TERMINATING, Phase.TERMINATED, Phase.FAILED}
+    ),
+    Phase.RUNNING: frozenset(
+        {Phase.QUEUED, Phase.COMPLETING, Phase.PAUSED, Phase.TERMINATING, Phase.TERMINATED, Phase.FAILED}
+    ),
+    Phase.PAUSED: frozenset({Phase.QUEUED, Phase.TERMINATED}),
+    Phase.COMPLETING: frozenset({Phase.COMPLETED, Phase.FAILED}),
+    Phase.TERMINATING: frozenset({Phase.TERMINATED}),
+    Phase.COMPLETED: frozenset(),
+    Phase.TERMINATED: frozenset(),
+    Phase.FAILED: frozenset(),
+}
+
+
+class TaskState(Struct, frozen=True, kw_only=True):
+    """Everything that is true of a task now.
+
+    ``desired`` is what the user wants; it is written before anything is done about it, so that of two processes that
+    cross, each sees the other. ``attempt`` 0 means never submitted; only what the current attempt says counts.
+    ``seq`` is the newest progress of that attempt that is folded in. ``revision`` rises with every change.
+    """
+
+    task_id: str
+    project: str = "default"
+    phase: Phase = Phase.PREPROCESSING
+    desired: Literal["run", "stop", "pause", "delete"] = "run"
+    attempt: int = 0
+    promoted: int | None = None
+    revision: int = 0
+    nonce: str = ""
+    reason: str = "created"
+    party: Party | None = None
+    message: str = ""
+    retry_count: int = 0
+    retry_limit: int = 3
+    seq: int = -1
+    progress: Progress | None = None
+    checkpoint: Checkpoint | None = None
+    outputs: tuple[Output, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    deleted: bool = False
+    changed_at: datetime | None = None
+
+
+Change = Callable[[TaskState | None], TaskState | None]
+
+
+class IllegalTransition(Exception):
+    """A change of phase that is not in the table: a bug, never an input."""
+
+
+async def read(store: ObjectStore, task_id: str) -> TaskState | None:
+    """Return a task's state, or None before anything happened to it."""
+    return await compare_and_set.read(store, layout.task(task_id, "state"), TaskState)
+
+
+async def change(store: ObjectStore, clock: Clock, task_id: str, decide: Change) -> TaskState | None:
+    """Change a task's state by If-Match and return it as it is afterwards.
+
+    ``decide`` is pure: it gets the state (None: there is none yet) and returns the new one, or None to leave it. It is
+    called again whenever somebody else changed the state first.
+
+    Raises:
+        Transient: others changed it each time we tried.
+        IllegalTransition: ``decide`` asked for a phase that cannot follow.
+    """
+    def stamped(before: TaskState | None) -> TaskState | None:
+        after = decide(before)
+        if after is None:
+            return None
+        _check(before, after)
+        revision = (before.revision if before else 0) + 1
+        return replace(after, revision=revision, nonce=uuid4().hex, changed_at=clock.now())
+
+    return await compare_and_set.update(store, layout.task(task_id, "state"), TaskState, stamped)
+
+
+def _check(before: TaskState | None, after: TaskState) -> None:
+    if before is None or before.phase == after.phase:
+        return
+    if after.phase not in TRANSITIONS[before.phase]:
+        raise IllegalTransition(f"{before.task_id}: {before.phase.value} -> {after.phase.value}")
+
+
+def status(state: TaskState) -> FollowOn:
+    """Return the state as ``task.status``. Named after the revision: saying a state twice is saying one event."""
+    assert state.changed_at is not None
+    body = TaskStatus(
+        task_id=state.task_id,
+        project=state.project,
+        revision=state.revision,
+        phase=state.phase,
+        terminal=state.phase.terminal,
+        reason=state.reason,
+        party=state.party,
+        message=state.message,
+        attempt=state.attempt,
+        retry_count=state.retry_count,
+        retry_limit=state.retry_limit,
+        resumable=state.phase is Phase.PAUSED,
+        changed_at=state.changed_at,
+        progress=state.progress,
+        faults=state.faults,
+    )
+    event_id = derived_id("task-state", "-", state.task_id, "task.status", state.revision)
+    return FollowOn("task.status", state.task_id, body, event_id, state.changed_at)

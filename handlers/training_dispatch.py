@@ -1,0 +1,196 @@
+"""task.created, dataset.validated, dataset.rejected -> training.dispatched | task.status.
+
+A join of two topics without a database: a task leaves a marker under each of its datasets and then looks at their
+reports; a report is stored before its event looks for markers. The bucket is strongly consistent, so of two that cross
+at least one sees the other; where both do, the receipt lets one win.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from contracts.dataset import DatasetRejected, DatasetValidated
+from contracts.envelope import Event
+from contracts.form import form_digest
+from contracts.task import Fault, Phase, TaskForm, TaskSubmission
+from contracts.training import TrainingDispatched
+from handlers import attempts, compare_and_set, datasets, layout, submissions, task_state
+from handlers.admission import refusal
+from handlers.datasets import KnownDataset
+from handlers.outcome import Decision, FollowOn, Outcome, complete
+from handlers.planning.build import build_plan
+from handlers.ports import Catalog, Clock, Executor, ObjectStore, Receipts, TokenCounter
+from handlers.submissions import Judged, Submission
+from handlers.task_state import TaskState
+
+STAGE = "training-dispatch"
+
+
+async def dispatch_training(
+    event: Event[TaskSubmission | DatasetValidated | DatasetRejected],
+    *,
+    store: ObjectStore,
+    catalog: Catalog,
+    tokens: TokenCounter,
+    executor: Executor,
+    receipts: Receipts,
+    clock: Clock,
+    retry_limit: int,
+) -> Outcome:
+    """Dispatch every task that has now all it needs.
+
+    Idempotent: a task is decided once (receipt by task id), and its first attempt submitted under one name. A form
+    with faults is answered with all of them in one ``task.status``; the same task id with another form is answered
+    with ``conflict`` and changes nothing.
+    """
+    dispatch = _Dispatch(store, catalog, tokens, executor, receipts, clock, retry_limit)
+    if isinstance(event.data, TaskSubmission):
+        return await dispatch.on_submission(event)
+    return await dispatch.on_verdict(event, event.data.dataset_id)
+
+
+class _Dispatch:
+    """The steps of one dispatch, over their ports."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        catalog: Catalog,
+        tokens: TokenCounter,
+        executor: Executor,
+        receipts: Receipts,
+        clock: Clock,
+        retry_limit: int,
+    ) -> None:
+        self.store = store
+        self.catalog = catalog
+        self.tokens = tokens
+        self.executor = executor
+        self.receipts = receipts
+        self.clock = clock
+        self.retry_limit = retry_limit
+
+    async def on_submission(self, event: Event[Any]) -> Outcome:
+        submission, won = await submissions.claim(self.store, event)
+        if not won:
+            return await self._conflict(event, submission)
+        judged = submissions.judge(bytes(submission.form), self.catalog)
+        state = await self._enter(submission, judged)
+        if judged.form is None or state.phase.terminal:
+            return self._say(state, event, "refused" if judged.faults else "ended")
+        # The marker goes first, the reports are read second: see the module's docstring.
+        await self.store.put(layout.active(submission.task_id), b"")
+        for dataset_id in wanted_datasets(judged.form):
+            await self.store.put(layout.waiting(dataset_id, submission.task_id), b"")
+        return await self._decide(event, submission, judged, judged.form)
+
+    async def on_verdict(self, event: Event[Any], dataset_id: str) -> Outcome:
+        said: list[Event[Any]] = []
+        prefix = layout.waiting(dataset_id)
+        async for marker in self.store.list(prefix):
+            submission = await submissions.load(self.store, layout.name_of(marker.key.removeprefix(prefix)))
+            judged = submissions.judge(bytes(submission.form), self.catalog) if submission else None
+            if submission and judged and judged.form:
+                outcome = await self._decide(event, submission, judged, judged.form)
+                said += outcome.events
+        return Outcome(name="woke-tasks" if said else "nobody-waits", events=tuple(said))
+
+    async def _enter(self, submission: Submission, judged: Judged) -> TaskState:
+        """Return the task's state, creating it at the first delivery."""
+
+        def entered(state: TaskState | None) -> TaskState | None:
+            if state is not None:
+                return None
+            new = TaskState(task_id=submission.task_id, retry_limit=self.retry_limit)
+            if judged.form is None:
+                message = f"the form has {len(judged.faults)} fault{'s' * (len(judged.faults) != 1)}: " + "; ".join(
+                    f"{fault.field}: {fault.message}" for fault in judged.faults
+                )
+                return replace(
+                    new, phase=Phase.FAILED, reason="invalid-form", party="user", message=message, faults=judged.faults
+                )
+            return replace(new, project=judged.form.project, message="waiting for the reports on its datasets")
+
+        state = await task_state.change(self.store, self.clock, submission.task_id, entered)
+        assert state is not None
+        return state
+
+    async def _conflict(self, event: Event[Any], held: Submission) -> Outcome:
+        """Answer a second, different form: nothing changes, and the answer is the same at every delivery."""
+        state = await task_state.read(self.store, held.task_id)
+        state = state or TaskState(task_id=held.task_id, changed_at=held.submitted_at)
+        message = (
+            f"task {held.task_id} was submitted with another form before, which stands; "
+            "submit this form under a new task_id"
+        )
+
+        async def work() -> Decision:
+            fault = Fault("task_id", "conflict", message)
+            answer = replace(state, reason="conflict", party="user", message=message, faults=(fault,))
+            return Decision(name="conflict", follow_ons=(replace(task_state.status(answer), event_id=None),))
+
+        key = f"{held.task_id}/conflict/{form_digest(event.body)}"
+        return await self.receipts.once(STAGE, key, event, work)
+
+    async def _decide(self, event: Event[Any], submission: Submission, judged: Judged, form: TaskForm) -> Outcome:
+        known = await datasets.load_all(self.store, wanted_datasets(form))
+        state = await task_state.read(self.store, form.task_id)
+        assert state is not None
+        if state.phase is Phase.PREPROCESSING and any(found is None for found in known.values()):
+            return self._say(state, event, "waiting")
+        ready = {name: found for name, found in known.items() if found is not None}
+
+        async def work() -> Decision:
+            return await self._start(form, judged, ready)
+
+        outcome = await self.receipts.once(STAGE, form.task_id, event, work)
+        for dataset_id in known:
+            await self.store.delete(layout.waiting(dataset_id, form.task_id))
+        state = await task_state.read(self.store, form.task_id)
+        assert state is not None
+        return Outcome(name=outcome.name, events=outcome.events + self._say(state, event, "").events)
+
+    async def _start(self, form: TaskForm, judged: Judged, ready: Mapping[str, KnownDataset]) -> Decision:
+        assert judged.model is not None
+        refused, quote = await refusal(form, judged, ready, self.catalog, self.tokens)
+        plan = build_plan(form, ready, judged.model, judged.hyperparameters) if refused is None else None
+        if plan is not None:
+            await compare_and_set.first(self.store, layout.task(form.task_id, "plan"), plan)
+
+        def decided(state: TaskState | None) -> TaskState | None:
+            # Only a task that nobody decided yet: a crash after this change must not begin a second attempt.
+            if state is None or state.phase is not Phase.PREPROCESSING:
+                return None
+            if refused is not None:
+                return attempts.ended(state, refused)
+            return attempts.begun(state, reason="dispatched")
+
+        state = await task_state.change(self.store, self.clock, form.task_id, decided)
+        assert state is not None
+        if state.phase in attempts.WITH_JOB and state.attempt == 1:
+            await attempts.submit(state, store=self.store, executor=self.executor)
+        if state.attempt == 0:
+            return Decision(name="refused")
+        said = TrainingDispatched(
+            task_id=form.task_id,
+            project=form.project,
+            attempt=1,
+            executor=self.executor.name,
+            job_id=layout.segment(form.task_id),
+            plan_uri=self.store.uri(layout.task(form.task_id, "plan")),
+            quote_id=quote.quote_id if quote else None,
+        )
+        return Decision(name="dispatched", follow_ons=(FollowOn("training.dispatched", form.task_id, said),))
+
+    def _say(self, state: TaskState, cause: Event[Any], name: str) -> Outcome:
+        said = complete(
+            [task_state.status(state)], cause=cause, stage=STAGE, version="-", business_key=state.task_id, now=cause.time
+        )
+        return Outcome(name=name, events=said)
+
+
+def wanted_datasets(form: TaskForm) -> list[str]:
+    """Return the ids of every dataset a form needs a report on, each once."""
+    training = [wanted.dataset_id for wanted in form.training_set]
+    return list(dict.fromkeys(training + list(form.validation.dataset_ids if form.validation else ())))
