@@ -1,0 +1,47 @@
+"""Dead letters: the original record, unchanged, with why it could not be processed. Nothing is committed past one that
+is not on the broker."""
+
+from datetime import datetime
+from typing import Any
+
+from contracts.envelope import derived_id
+from contracts.topics import TOPICS
+from worker.delivery.item import Item
+
+#: Our headers begin with this; everything else is the original's.
+PREFIX = "dl_"
+_LONGEST_TEXT = 2000
+
+
+def dead_letter(
+    item: Item, *, stage: str, reason: str, text: str, now: datetime
+) -> tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]:
+    """Return (topic, key, body, headers) of a dead letter.
+
+    Its id follows from the source offset: however often a record fails, and in whichever worker, it is one letter.
+    Headers the client cannot send (null) are named in ``dl_null_headers``; all others are carried as they came.
+    """
+    record = item.record
+    ours = {
+        "id": derived_id("dead-letter", record.topic, record.partition, record.offset),
+        "reason": reason,
+        "text": text[:_LONGEST_TEXT],
+        "topic": record.topic,
+        "partition": str(record.partition),
+        "offset": str(record.offset),
+        "stage": stage,
+        "attempts": str(item.attempts),
+        "time": now.isoformat(),
+        "correlation_id": item.event.correlation_id if item.event else None,
+        "null_headers": ",".join(name for name, value in record.headers if value is None) or None,
+    }
+    carried = [
+        (name, value) for name, value in record.headers if value is not None and not name.startswith(PREFIX)
+    ]
+    headers = carried + [(PREFIX + name, str(value).encode()) for name, value in ours.items() if value is not None]
+    return TOPICS[record.topic].dead_letter, record.key, record.value, headers
+
+
+def reason_of(headers: list[tuple[str, bytes]]) -> dict[str, Any]:
+    """Return our part of a dead letter's headers, without the prefix."""
+    return {name.removeprefix(PREFIX): value.decode() for name, value in headers if name.startswith(PREFIX)}

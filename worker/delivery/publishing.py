@@ -1,0 +1,96 @@
+"""Publishing: all follow-ons of a piece of work pipelined, then every acknowledgement awaited."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from contracts.codec import encode
+from contracts.envelope import Event
+from handlers.errors import Unavailable
+
+log = structlog.get_logger()
+
+Message = tuple[str, bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+
+
+class Publisher:
+    """A producer that outlives its own death: aiokafka's is dead for good after an unexpected error in its sender.
+
+    Java's partitioner (murmur2), acks from all in-sync replicas. Not Kafka's idempotent producer: a repeated event has
+    the same id, which every reader needs anyway, and the embedded broker knows no producer ids.
+    """
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Connect. Raises aiokafka's KafkaConnectionError where no broker answers."""
+        await self._live()
+
+    async def stop(self) -> None:
+        """Send what is pending and disconnect. May be called twice."""
+        producer, self._producer = self._producer, None
+        if producer:
+            await producer.stop()
+
+    async def publish(self, events: Sequence[Event[Any]]) -> None:
+        """Publish events and return when all are acknowledged. See :meth:`send`."""
+        await self.send([(event.topic, *encode(event)) for event in events])
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Send messages (topic, key, body, headers), in order, and return when all are acknowledged.
+
+        Raises:
+            Unavailable: the broker did not acknowledge; some of the messages may be on it all the same.
+            MessageSizeTooLargeError: one can never be sent.
+        """
+        if not messages:
+            return
+        try:
+            producer = await self._live()
+            acknowledgements = [
+                await producer.send(topic, key=key, value=body, headers=list(headers))
+                for topic, key, body, headers in messages
+            ]
+            await asyncio.gather(*acknowledgements)
+        except MessageSizeTooLargeError:
+            raise
+        except KafkaError as error:
+            await self._replace()
+            raise Unavailable(f"Kafka did not acknowledge: {error!r}") from error
+
+    async def _live(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._bootstrap_servers,
+                    acks="all",
+                    enable_idempotence=False,
+                    linger_ms=2,
+                    request_timeout_ms=20_000,
+                    retry_backoff_ms=200,
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def _replace(self) -> None:
+        async with self._starting:
+            broken, self._producer = self._producer, None
+        if broken is None:
+            return
+        log.warning("producer.replaced")
+        try:
+            await asyncio.wait_for(broken.stop(), timeout=5)
+        except (KafkaError, TimeoutError) as error:
+            log.warning("producer.stop_failed", error=repr(error))
