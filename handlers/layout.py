@@ -91,3 +91,8 @@ def model(model_id: str) -> str:
 def name_of(segment_: str) -> str:
     """Return the id a segment was made of."""
     return "." + segment_[3:] if segment_.startswith("%2E") else segment_
+
+
+def sha256_hex(body: bytes) -> str:
+    """Return the SHA-256 of bytes, in hex."""
+    return sha256(body).hexdigest()

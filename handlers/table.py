@@ -1,0 +1,54 @@
+"""The one table: which topic leads to which handler, and what follows. Read this first."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from handlers.cost_estimation import estimate_cost
+from handlers.dataset_validation import validate_dataset
+from handlers.model_export import export_models
+from handlers.task_command import obey_command
+from handlers.training_dispatch import dispatch_training
+from handlers.training_progress import keep_progress
+
+
+class Retry(NamedTuple):
+    """How often a handler is tried: transient faults with backoff (seconds, doubled up to the cap), bugs fewer times."""
+
+    transient_tries: int = 10
+    bug_tries: int = 3
+    first_delay: float = 0.2
+    longest_delay: float = 30.0
+
+
+class Stage(NamedTuple):
+    """One stage: a handler with the topics it reads and the topics it may say.
+
+    ``folds``: the handler takes the run of events that wait under one key, not one event. ``due``: events wait until
+    the dataset's import time plus the set delay. ``version`` is bumped when a pure stage's rules change; 0 for stages
+    that act on the world and are never computed anew.
+    """
+
+    name: str
+    topics: tuple[str, ...]
+    handler: Callable[..., Any]
+    says: tuple[str, ...]
+    version: int = 0
+    folds: bool = False
+    due: bool = False
+    retry: Retry = Retry()
+
+
+STAGES = (
+    Stage(
+        "dataset-validation", ("dataset.imported",), validate_dataset,
+        ("dataset.validated", "dataset.rejected"), version=1,
+    ),
+    Stage("cost-estimation", ("dataset.validated",), estimate_cost, ("cost.estimated",), version=1, due=True),
+    Stage(
+        "training-dispatch", ("task.created", "dataset.validated", "dataset.rejected"), dispatch_training,
+        ("training.dispatched", "task.status"),
+    ),
+    Stage("training-progress", ("training.progress",), keep_progress, ("task.status",), folds=True),
+    Stage("model-export", ("task.status",), export_models, ("model.exported", "task.status")),
+    Stage("task-command", ("task.command",), obey_command, ("task.status",)),
+)  # fmt: skip

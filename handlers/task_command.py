@@ -1,0 +1,96 @@
+"""task.command -> the executor and task.status."""
+
+from msgspec.structs import replace
+
+from contracts.envelope import Event
+from contracts.task import Phase, TaskCommand
+from handlers import attempts, layout, task_state
+from handlers.outcome import Decision, Outcome, complete
+from handlers.ports import Clock, Executor, ObjectStore, Receipts
+from handlers.task_state import TaskState
+from handlers.training_progress import terminated
+
+STAGE = "task-command"
+
+
+async def obey_command(
+    event: Event[TaskCommand],
+    *,
+    store: ObjectStore,
+    executor: Executor,
+    receipts: Receipts,
+    clock: Clock,
+    cancel_grace_seconds: float,
+) -> Outcome:
+    """Carry out a user's order. Idempotent by ``command_id``: a repeated command acts once and answers again.
+
+    What is wanted is written into the state before anything is done about it, so a stop that overtakes its own
+    ``task.created`` holds too. A command that cannot be obeyed is answered with the reason.
+    """
+    command = event.data
+
+    async def work() -> Decision:
+        def decided(state: TaskState | None) -> TaskState | None:
+            return _decide(command, state)
+
+        state = await task_state.change(store, clock, command.task_id, decided)
+        if state and state.phase is Phase.TERMINATING:
+            await executor.cancel(layout.segment(state.task_id), state.attempt, cancel_grace_seconds)
+        if state and state.deleted:
+            await _delete_files(store, state)
+        return Decision(name=command.command)
+
+    outcome = await receipts.once(STAGE, command.command_id, event, work)
+    state = await task_state.read(store, command.task_id)
+    if state is None:
+        return outcome
+    said = complete(
+        [task_state.status(state)], cause=event, stage=STAGE, version="-", business_key=command.command_id, now=clock.now()
+    )
+    return Outcome(name=outcome.name, events=said)
+
+
+def _decide(command: TaskCommand, state: TaskState | None) -> TaskState | None:
+    if command.command == "stop":
+        return _stopped(command, state)
+    if command.command == "delete":
+        return _deleted(state)
+    if state is None:
+        return None
+    return replace(
+        state, reason="command-not-available", party="platform", message=f"{command.command} is not available yet"
+    )
+
+
+def _stopped(command: TaskCommand, state: TaskState | None) -> TaskState | None:
+    if state is None:
+        # Overtook task.created, which will find it.
+        return terminated(TaskState(task_id=command.task_id, project=command.project, desired="stop"))
+    if state.phase.terminal or state.phase is Phase.TERMINATING:
+        return None
+    if state.phase is Phase.COMPLETING:
+        message = "training has ended and its models are being exported; stop comes too late"
+        return replace(state, reason="too-late-to-stop", party="user", message=message)
+    state = replace(state, desired="stop")
+    if state.phase in attempts.WITH_JOB:
+        message = "stopping: the trainer saves a checkpoint and ends"
+        return replace(state, phase=Phase.TERMINATING, reason="stop-requested", party="user", message=message)
+    return terminated(state)
+
+
+def _deleted(state: TaskState | None) -> TaskState | None:
+    if state is None or state.deleted:
+        return None
+    if not state.phase.terminal:
+        message = f"a task can be deleted once it has ended; it is {state.phase.value}. Stop it first"
+        return replace(state, reason="delete-not-allowed", party="user", message=message)
+    message = "deleted: checkpoints and outputs are gone, exported models stay in the repository"
+    return replace(state, desired="delete", deleted=True, reason="deleted", party="user", message=message)
+
+
+async def _delete_files(store: ObjectStore, state: TaskState) -> None:
+    """Delete what the attempts left. Form, state and receipts stay: they keep a replay from training again."""
+    prefix = layout.attempt(state.task_id, 0).removesuffix("0/")
+    keys = [found.key async for found in store.list(prefix)]
+    for key in keys:
+        await store.delete(key)
