@@ -40,7 +40,7 @@ def ended(state: TaskState, failure: Failure) -> TaskState:
 def job_spec(state: TaskState, store: ObjectStore) -> JobSpec:
     """Return what the trainer of the current attempt is told: a pure function of the state at its beginning."""
     return JobSpec(
-        job_id=layout.segment(state.task_id),
+        job_id=state.task_id,
         task_id=state.task_id,
         attempt=state.attempt,
         plan_key=layout.task(state.task_id, "plan"),
@@ -57,7 +57,7 @@ async def submit(state: TaskState, *, store: ObjectStore, executor: Executor) ->
     await executor.submit(await _written_spec(state, store))
     now = await task_state.read(store, state.task_id)
     if now is None or now.attempt != state.attempt or now.desired != "run" or now.phase.terminal:
-        await executor.cancel(layout.segment(state.task_id), state.attempt, 0)
+        await executor.cancel(state.task_id, state.attempt, 0)
 
 
 async def _written_spec(state: TaskState, store: ObjectStore) -> JobSpec:

@@ -35,7 +35,7 @@ async def obey_command(
 
         state = await task_state.change(store, clock, command.task_id, decided)
         if state and state.phase is Phase.TERMINATING:
-            await executor.cancel(layout.segment(state.task_id), state.attempt, cancel_grace_seconds)
+            await executor.cancel(state.task_id, state.attempt, cancel_grace_seconds)
         if state and state.deleted:
             await _delete_files(store, state)
         return Decision(name=command.command)

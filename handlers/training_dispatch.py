@@ -177,7 +177,7 @@ class _Dispatch:
             project=form.project,
             attempt=1,
             executor=self.executor.name,
-            job_id=layout.segment(form.task_id),
+            job_id=form.task_id,
             plan_uri=self.store.uri(layout.task(form.task_id, "plan")),
             quote_id=quote.quote_id if quote else None,
         )

@@ -20,6 +20,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     kafka_bootstrap_servers: str = "localhost:9092"
     #: Consumer groups are named ``<prefix>.<stage>``.
     group_prefix: str = "finetune-worker"
+    #: Seconds without a heartbeat after which a worker's partitions go to others. Kafka allows 6 and more by default.
+    session_timeout_seconds: Annotated[float, Meta(gt=0)] = 10.0
     #: The bucket: ``file:///path`` (one machine, several processes) or ``s3://bucket``.
     storage_url: str = "file://" + str(Path(".worker/bucket").absolute())
     #: S3 endpoint for servers other than AWS. Credentials come from the usual AWS variables or files.
@@ -38,6 +40,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: Seconds between two sweeps of the reconciler, and without a heartbeat after which its lease may be taken.
     reconcile_seconds: Annotated[float, Meta(gt=0)] = 5.0
     lease_seconds: Annotated[float, Meta(gt=0)] = 15.0
+    #: Seconds a job may be gone without a word before it counts as lost: its last event may still be on its way.
+    lost_job_seconds: Annotated[float, Meta(gt=0)] = 10.0
     #: Seconds a cancelled job has to save a checkpoint.
     cancel_grace_seconds: Annotated[float, Meta(ge=0)] = 30.0
     #: Seconds between two looks of a trainer at its task's state.
@@ -49,6 +53,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     cpu_workers: Annotated[int, Meta(ge=1)] = max(1, (os.cpu_count() or 2) - 1)
     #: Seconds a stop waits for running handlers.
     drain_seconds: Annotated[float, Meta(ge=0)] = 20.0
+    #: Seconds a rebalance waits for running handlers of a partition that goes to another worker.
+    revoke_grace_seconds: Annotated[float, Meta(ge=0)] = 5.0
     #: ``json`` or ``console``.
     log_format: str = "json"
     log_level: str = "info"

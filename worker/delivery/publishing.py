@@ -52,6 +52,7 @@ class Publisher:
         """
         if not messages:
             return
+        producer: AIOKafkaProducer | None = None
         try:
             producer = await self._live()
             acknowledgements = [
@@ -62,7 +63,7 @@ class Publisher:
         except MessageSizeTooLargeError:
             raise
         except KafkaError as error:
-            await self._replace()
+            await self._replace(producer)
             raise Unavailable(f"Kafka did not acknowledge: {error!r}") from error
 
     async def _live(self) -> AIOKafkaProducer:
@@ -84,11 +85,12 @@ class Publisher:
                 self._producer = producer
             return self._producer
 
-    async def _replace(self) -> None:
+    async def _replace(self, broken: AIOKafkaProducer | None) -> None:
         async with self._starting:
-            broken, self._producer = self._producer, None
-        if broken is None:
-            return
+            # Many lanes see one producer fail; only the first of them may throw it away.
+            if broken is None or self._producer is not broken:
+                return
+            self._producer = None
         log.warning("producer.replaced")
         try:
             await asyncio.wait_for(broken.stop(), timeout=5)

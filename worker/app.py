@@ -1,0 +1,169 @@
+"""The composition root: settings in, a running worker out. Nothing connects before :func:`run_worker` is awaited."""
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaConnectionError
+from faststream.kafka import KafkaBroker
+
+from handlers.ports import Executor
+from handlers.table import STAGES, Stage
+from worker.broker import BrokerUnavailable
+from worker.catalog import load_catalog
+from worker.clock import SystemClock
+from worker.cpu import CpuPool
+from worker.delivery.intake import Intake
+from worker.delivery.processing import Processor
+from worker.delivery.publishing import Publisher
+from worker.delivery.receipts import BucketReceipts
+from worker.executors.local import LocalExecutor
+from worker.reconciler import Reconciler
+from worker.scanner import Scanner
+from worker.settings import Settings
+from worker.storage import open_store
+from worker.tokens.counter import TemplateTokenCounter
+from worker.topics import ensure_topics
+
+log = structlog.get_logger()
+
+_LONGEST_RECONNECT_SECONDS = 30.0
+
+
+async def run_worker(
+    settings: Settings,
+    stages: Sequence[Stage] = STAGES,
+    *,
+    stopping: asyncio.Event,
+    started: asyncio.Event | None = None,
+    ports: Mapping[str, Any] | None = None,
+) -> None:
+    """Run the stages until ``stopping`` is set, then drain: finish what runs, commit what is done, leave the groups.
+
+    Waits for the broker, with backoff, one clear line a try. ``ports`` replaces ports by name, for tests.
+    """
+    await _reach_broker(settings, stopping)
+    if stopping.is_set():
+        return
+    async with AsyncExitStack() as stack:
+        publisher = Publisher(settings.kafka_bootstrap_servers)
+        await publisher.start()
+        stack.push_async_callback(publisher.stop)
+        given = await stack.enter_async_context(default_ports(settings))
+        given.update(ports or {})
+        broker = KafkaBroker(
+            settings.kafka_bootstrap_servers,
+            logger=logging.getLogger("faststream"),
+            log_level=logging.WARNING,
+        )
+        intakes = [_intake(stage, broker, publisher, given, settings) for stage in stages]
+        background = _background(settings, stages, given, publisher)
+        try:
+            for intake in intakes:
+                intake.start()
+            await broker.start()
+            log.info("worker.started", stages=[stage.name for stage in stages], storage=settings.storage_url)
+            if started:
+                started.set()
+            await _until(stopping, background)
+        finally:
+            log.info("worker.draining")
+            await asyncio.gather(*(intake.drain() for intake in intakes))
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await broker.stop()
+    log.info("worker.stopped")
+
+
+@asynccontextmanager
+async def default_ports(settings: Settings) -> AsyncIterator[dict[str, Any]]:
+    """Open everything handlers need, by the names their parameters have, and close it at the end."""
+    async with open_store(settings) as store:
+        pool = CpuPool(settings.cpu_workers)
+        clock = SystemClock()
+        versions = {stage.name: stage.version for stage in STAGES}
+        executor = LocalExecutor(settings.work_dir, settings.local_slots, environment=settings.to_environment())
+        try:
+            yield {
+                "store": store,
+                "clock": clock,
+                "catalog": load_catalog(settings.models_file, settings.prices_file),
+                "scanner": Scanner(settings, pool),
+                "tokens": TemplateTokenCounter(settings, pool),
+                "executor": executor,
+                "receipts": BucketReceipts(store, clock, versions),
+                "retry_limit": settings.retry_limit,
+                "cancel_grace_seconds": settings.cancel_grace_seconds,
+            }
+        finally:
+            await executor.close()
+            pool.shutdown(cancel_futures=True)
+
+
+def _intake(
+    stage: Stage, broker: KafkaBroker, publisher: Publisher, ports: Mapping[str, Any], settings: Settings
+) -> Intake:
+    clock = ports["clock"]
+    return Intake(stage, broker, Processor(stage, bind(stage, ports), publisher, clock), clock, settings)
+
+
+def bind(stage: Stage, ports: Mapping[str, Any]) -> Any:
+    """Return the stage's handler with its ports filled in: each parameter after the event names the port it needs."""
+    needs = list(inspect.signature(stage.handler).parameters)[1:]
+    return functools.partial(stage.handler, **{name: ports[name] for name in needs})
+
+
+def _background(
+    settings: Settings, stages: Sequence[Stage], ports: Mapping[str, Any], publisher: Publisher
+) -> list[asyncio.Task[None]]:
+    """Start what runs beside the stages: the reconciler where training is dispatched, and the executor's own queue."""
+    if not any(stage.name == "training-dispatch" for stage in stages):
+        return []
+    executor: Executor = ports["executor"]
+    reconciler = Reconciler(
+        ports["store"],
+        executor,
+        publisher,
+        ports["clock"],
+        every_seconds=settings.reconcile_seconds,
+        patience_seconds=settings.lost_job_seconds,
+        lease_seconds=settings.lease_seconds,
+        cancel_grace_seconds=settings.cancel_grace_seconds,
+    )
+    tasks = [asyncio.create_task(reconciler.run(), name="reconciler")]
+    if isinstance(executor, LocalExecutor):
+        tasks.append(asyncio.create_task(executor.run(), name="local-executor"))
+    return tasks
+
+
+async def _until(stopping: asyncio.Event, background: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for the stop. Where something in the background dies, raise its error: a worker is whole or not at all."""
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        done, _ = await asyncio.wait({stop, *background}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stop}:
+            task.result()
+    finally:
+        stop.cancel()
+
+
+async def _reach_broker(settings: Settings, stopping: asyncio.Event) -> None:
+    delay = 0.5
+    while not stopping.is_set():
+        try:
+            created = await ensure_topics(settings.kafka_bootstrap_servers)
+        except (BrokerUnavailable, KafkaConnectionError) as error:
+            log.warning("broker.unreachable", error=str(error), retry_in=delay)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), delay)
+            delay = min(_LONGEST_RECONNECT_SECONDS, delay * 2)
+        else:
+            log.info("broker.reached", servers=settings.kafka_bootstrap_servers, topics_created=len(created))
+            return

@@ -1,0 +1,156 @@
+"""Intake: one consumer group a stage. FastStream brings batches; lanes take them, so the loop polls on and a long piece
+of work never costs the group its member."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.annotations import KafkaMessage
+from faststream.kafka.message import KafkaMessage as Batch
+
+from handlers.ports import Clock
+from handlers.table import Stage
+from worker.delivery.due import DueTimes
+from worker.delivery.item import Item, take_in
+from worker.delivery.lanes import Lanes
+from worker.delivery.offsets import PartitionProgress
+from worker.delivery.processing import Processor
+from worker.settings import Settings
+
+log = structlog.get_logger()
+
+_COMMIT_SECONDS = 0.2
+_MAX_RECORDS = 1000
+#: Records of one partition taken in and not finished, above which it is paused (due times not counted).
+_HIGH_MARK = 2000
+
+
+class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
+    """Takes a stage's records in, keeps what is done of each partition, and commits that and nothing more.
+
+    Offsets are committed explicitly, up to the lowest unfinished record. On revoke: what waits is dropped, what runs is
+    waited for (bounded), what is done is committed.
+    """
+
+    def __init__(
+        self, stage: Stage, broker: KafkaBroker, processor: Processor, clock: Clock, settings: Settings
+    ) -> None:
+        self.stage = stage
+        self._settings = settings
+        self._progress: dict[TopicPartition, PartitionProgress] = {}
+        self._paused: set[TopicPartition] = set()
+        self.lanes = Lanes(processor, settings.concurrency, folds=stage.folds)
+        self.due = DueTimes(clock, self.lanes.put)
+        self._closing = False
+        self._committer: asyncio.Task[None] | None = None
+        self._subscriber: Any = broker.subscriber(
+            *stage.topics,
+            batch=True,
+            group_id=f"{settings.group_prefix}.{stage.name}",
+            ack_policy=AckPolicy.MANUAL,
+            auto_offset_reset="earliest",
+            max_records=_MAX_RECORDS,
+            session_timeout_ms=int(settings.session_timeout_seconds * 1000),
+            heartbeat_interval_ms=int(settings.session_timeout_seconds * 1000 / 3),
+            listener=self,
+            parser=self._parse,
+            decoder=_not_decoded,
+        )
+        self._subscriber(self._take_batch)
+
+    def start(self) -> None:
+        """Start lanes and the committer. Call before the broker is started."""
+        self.lanes.start()
+        self._committer = asyncio.create_task(self._commit_regularly(), name=f"commit-{self.stage.name}")
+
+    async def drain(self) -> None:
+        """Take nothing more in, finish what runs (bounded), commit what is done. Call before the broker is stopped."""
+        self._closing = True
+        self.due.close()
+        await self.lanes.close(self._settings.drain_seconds)
+        if self._committer:
+            self._committer.cancel()
+            await asyncio.gather(self._committer, return_exceptions=True)
+        await self._commit(self._progress)
+
+    async def _parse(self, records: tuple[ConsumerRecord, ...]) -> Any:
+        # FastStream's own parser decodes headers and skips the record where it cannot: ours looks at nothing.
+        return Batch(raw_message=records, body=b"", consumer=self._subscriber.consumer)
+
+    async def _take_batch(self, message: KafkaMessage) -> None:
+        if self._closing:
+            return
+        records: Iterable[Any] = message.raw_message
+        for record in records:
+            partition = TopicPartition(record.topic, record.partition)
+            progress = self._progress.setdefault(partition, PartitionProgress())
+            progress.begin(record.offset)
+            self._place(take_in(record, progress))
+        self._steer()
+
+    def _place(self, item: Item) -> None:
+        if self.stage.due and item.event:
+            delay = timedelta(seconds=self._settings.estimate_delay_seconds)
+            self.due.put(item, item.event.data.imported_at + delay)
+        else:
+            self.lanes.put(item)
+
+    def _steer(self) -> None:
+        """Pause partitions that are far ahead of what is done, and take paused ones up again at half of that."""
+        consumer = self._subscriber.consumer
+        limit = self._settings.spread_limit
+        for partition, progress in self._progress.items():
+            load = max(progress.spread / limit, 0 if self.stage.due else progress.unfinished / _HIGH_MARK)
+            if load >= 1 and partition not in self._paused:
+                consumer.pause(partition)
+                self._paused.add(partition)
+            elif load <= 0.5 and partition in self._paused:
+                consumer.resume(partition)
+                self._paused.discard(partition)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Begin each partition afresh."""
+        log.info("partitions.assigned", stage=self.stage.name, partitions=len(assigned))
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Stop, finish and commit what was ours. Bounded, because the whole group waits for it."""
+        for partition in revoked:
+            if progress := self._progress.get(partition):
+                self.due.abandon(*partition)
+                await self.lanes.abandon(*partition, self._settings.revoke_grace_seconds)
+                progress.revoked = True
+        await self._commit({tp: self._progress[tp] for tp in revoked if tp in self._progress})
+        for partition in revoked:
+            self._progress.pop(partition, None)
+            self._paused.discard(partition)
+
+    async def _commit_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(_COMMIT_SECONDS)
+            if self._subscriber.consumer is not None:
+                self._steer()
+                await self._commit(self._progress)
+
+    async def _commit(self, progress: dict[TopicPartition, PartitionProgress]) -> None:
+        advanced = {tp: found for tp, found in progress.items() if found.position > found.committed}
+        if not advanced or self._subscriber.consumer is None:
+            return
+        positions = {tp: found.position for tp, found in advanced.items()}
+        try:
+            await self._subscriber.consumer.commit(positions)
+        except (CommitFailedError, IllegalStateError, KafkaError) as error:
+            # Nothing is lost: whoever has the partition reads these records again and finds the receipts.
+            log.warning("commit.failed", stage=self.stage.name, error=repr(error))
+            return
+        for tp, found in advanced.items():
+            found.committed = positions[tp]
+
+
+async def _not_decoded(message: Any) -> Any:
+    return message

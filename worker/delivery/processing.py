@@ -1,0 +1,107 @@
+"""One piece of work from a decoded record to acknowledged follow-ons: handle, publish, and only then finish."""
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from handlers.errors import Unavailable
+from handlers.outcome import Outcome
+from handlers.ports import Clock
+from handlers.table import Stage
+from worker.delivery.dead_letters import dead_letter
+from worker.delivery.item import Item
+from worker.delivery.publishing import Publisher
+from worker.delivery.retry import TryAgain, decide
+
+log = structlog.get_logger()
+
+Handler = Callable[[Any], Awaitable[Outcome]]
+
+
+class Processor:
+    """Runs a stage's handler on items. A failure is retried, or becomes a dead letter; it never escapes."""
+
+    def __init__(self, stage: Stage, handler: Handler, publisher: Publisher, clock: Clock) -> None:
+        self._stage = stage
+        self._handler = handler
+        self._publisher = publisher
+        self._clock = clock
+
+    async def __call__(self, items: list[Item]) -> float | None:
+        """Process items of one lane. Returns None when they are finished, or the seconds until the next try.
+
+        An item is finished once its follow-ons or its dead letter are acknowledged: only then may it be committed.
+        """
+        first = items[0]
+        if first.progress.revoked:
+            return None  # Another worker has the partition now, and reads these records again.
+        for item in items:
+            item.attempts += 1
+        with structlog.contextvars.bound_contextvars(**self._context(first)):
+            try:
+                await self._handle(items)
+            except Exception as error:  # noqa: BLE001 - the one place where every error gets its meaning
+                return await self._failed(items, error)
+        for item in items:
+            item.progress.finish(item.record.offset)
+        return None
+
+    async def _handle(self, items: list[Item]) -> None:
+        if items[0].poison:
+            raise items[0].poison
+        events = [item.event for item in items]
+        started = self._clock.monotonic()
+        outcome = await self._handler(events if self._stage.folds else events[0])
+        await self._publisher.publish(outcome.events)
+        log.info(
+            "event.processed",
+            outcome=outcome.name,
+            events=len(events),
+            said=[said.topic for said in outcome.events],
+            seconds=round(self._clock.monotonic() - started, 4),
+        )
+
+    async def _failed(self, items: list[Item], error: Exception) -> float | None:
+        attempt = items[0].attempts
+        decision = decide(error, attempt, self._stage.retry, random.random())  # noqa: S311 - spreads load, hides nothing
+        if isinstance(decision, TryAgain):
+            log.warning("event.retried", attempt=attempt, delay=round(decision.delay, 3), error=repr(error))
+            return decision.delay
+        if len(items) > 1:
+            return await self._one_by_one(items)
+        letter = dead_letter(
+            items[0], stage=self._stage.name, reason=decision.reason, text=_text(error), now=self._clock.now()
+        )
+        try:
+            await self._publisher.send([letter])
+        except Unavailable as unavailable:
+            log.warning("dead_letter.not_acknowledged", error=repr(unavailable))
+            return self._stage.retry.longest_delay
+        log.error("event.dead_lettered", reason=decision.reason, exc_info=None if items[0].poison else error)
+        items[0].progress.finish(items[0].record.offset)
+        return None
+
+    async def _one_by_one(self, items: list[Item]) -> float | None:
+        """Find the one event of a run that cannot be processed; the others of its task must not share its fate."""
+        for item in items:
+            if (delay := await self([item])) is not None:
+                return delay
+        return None
+
+    def _context(self, item: Item) -> dict[str, Any]:
+        event = item.event
+        return {
+            "stage": self._stage.name,
+            "topic": item.record.topic,
+            "partition": item.record.partition,
+            "offset": item.record.offset,
+            "key": event.key if event else None,
+            "event_id": event.id if event else None,
+            "correlation_id": event.correlation_id if event else None,
+        }
+
+
+def _text(error: Exception) -> str:
+    return str(error) if str(error) else repr(error)

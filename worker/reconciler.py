@@ -1,0 +1,161 @@
+"""Sweeps the tasks that are being trained and acts on what no event announces. Decisions: handlers/reconciliation.py."""
+
+import asyncio
+
+import structlog
+from msgspec.structs import replace
+
+from contracts.envelope import Event
+from contracts.task import Phase
+from contracts.training import Failure, TrainingDispatched
+from handlers import attempts, layout, task_state
+from handlers.errors import Transient
+from handlers.outcome import FollowOn, complete
+from handlers.ports import Clock, Executor, JobStatus, ObjectStore
+from handlers.reconciliation import Action, decide
+from handlers.task_state import TaskState
+from handlers.training_progress import terminated
+from worker.delivery.publishing import Publisher
+from worker.lease import Lease
+
+log = structlog.get_logger()
+
+STAGE = "reconciler"
+
+
+class Reconciler:
+    """One worker sweeps at a time (a lease); everything it does is safe to be done by two."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        executor: Executor,
+        publisher: Publisher,
+        clock: Clock,
+        *,
+        every_seconds: float,
+        patience_seconds: float,
+        lease_seconds: float,
+        cancel_grace_seconds: float,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._publisher = publisher
+        self._clock = clock
+        self._every_seconds = every_seconds
+        self._patience_seconds = patience_seconds
+        self._cancel_grace_seconds = cancel_grace_seconds
+        self._lease = Lease(store, clock, "reconciler", lease_seconds)
+        #: task id -> (revision, when we first saw it by our own clock)
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    async def run(self) -> None:
+        """Sweep until cancelled. A fault of one task or one sweep is logged and tried again at the next."""
+        try:
+            while True:
+                try:
+                    if await self._lease.beat():
+                        await self.sweep()
+                except Transient as error:
+                    log.warning("sweep.failed", error=repr(error))
+                await asyncio.sleep(self._every_seconds)
+        finally:
+            await self._lease.release()
+
+    async def sweep(self) -> None:
+        """Look at every active task once."""
+        prefix = layout.active()
+        names = [layout.name_of(found.key.removeprefix(prefix)) async for found in self._store.list(prefix)]
+        for gone in self._seen.keys() - set(names):
+            del self._seen[gone]
+        for task_id in names:
+            try:
+                await self._look_after(task_id)
+            except Exception:
+                # One task's bug must not stop the others' retries.
+                log.exception("sweep.task_failed", task_id=task_id)
+
+    async def _look_after(self, task_id: str) -> None:
+        state = await task_state.read(self._store, task_id)
+        if state is None:
+            return
+        now = self._clock.monotonic()
+        revision, since = self._seen.get(task_id, (-1, now))
+        if revision != state.revision:
+            since = now
+        self._seen[task_id] = (state.revision, since)
+        job = JobStatus(state="unknown")
+        if state.attempt and not state.phase.terminal:
+            job = await self._executor.status(task_id, state.attempt)
+        action = decide(state, job, now - since, self._patience_seconds)
+        if action is not Action.LEAVE:
+            log.info("task.reconciled", task_id=task_id, action=action.name, phase=state.phase.value, job=job.state)
+            await self._act(action, state, job)
+
+    async def _act(self, action: Action, state: TaskState, job: JobStatus) -> None:
+        if action is Action.SUBMIT:
+            await attempts.submit(state, store=self._store, executor=self._executor)
+        elif action is Action.CANCEL:
+            await self._executor.cancel(state.task_id, state.attempt, self._cancel_grace_seconds)
+        elif action is Action.RELEASE:
+            await self._say(state, [task_state.status(state)])
+            await self._store.delete(layout.active(state.task_id))
+        else:
+            await self._replace(action, state, job)
+
+    async def _replace(self, action: Action, seen: TaskState, job: JobStatus) -> None:
+        """Retry, fail or terminate a task whose job is gone, unless it has changed since it was looked at."""
+        fault = f"attempt {seen.attempt} ended without a result (job {job.state}, exit code {job.exit_code})"
+
+        def decided(now: TaskState | None) -> TaskState | None:
+            if now is None or now.revision != seen.revision:
+                return None
+            if action is Action.TERMINATE:
+                return terminated(now)
+            if action is Action.FAIL:
+                message = f"{fault}; {now.retry_count} of {now.retry_limit} retries are used up"
+                return attempts.ended(now, Failure("retries-exhausted", "platform", message))
+            message = f"{fault}; trying again from {_where(now)}"
+            return attempts.begun(replace(now), reason="job-lost", message=message, infrastructure_fault=True)
+
+        after = await task_state.change(self._store, self._clock, seen.task_id, decided)
+        if after is None or after.revision != seen.revision + 1:
+            return
+        said = [task_state.status(after)]
+        if after.phase is Phase.QUEUED:
+            await attempts.submit(after, store=self._store, executor=self._executor)
+            said.append(self._dispatched(after))
+        await self._say(after, said)
+
+    def _dispatched(self, state: TaskState) -> FollowOn:
+        body = TrainingDispatched(
+            task_id=state.task_id,
+            project=state.project,
+            attempt=state.attempt,
+            executor=self._executor.name,
+            job_id=state.task_id,
+            plan_uri=self._store.uri(layout.task(state.task_id, "plan")),
+        )
+        return FollowOn("training.dispatched", state.task_id, body, time=state.changed_at)
+
+    async def _say(self, state: TaskState, follow_ons: list[FollowOn]) -> None:
+        # There is no inbound event: the cause is the state as it was found.
+        cause: Event[None] = Event(
+            topic=STAGE,
+            key=state.task_id,
+            id=f"{STAGE}/{state.task_id}/{state.revision}",
+            type=STAGE,
+            source=STAGE,
+            time=self._clock.now(),
+            data=None,
+            correlation_id=state.task_id,
+        )
+        key = f"{state.task_id}/{state.attempt}"
+        events = complete(
+            follow_ons, cause=cause, stage=STAGE, version="-", business_key=key, now=self._clock.now()
+        )
+        await self._publisher.publish(events)
+
+
+def _where(state: TaskState) -> str:
+    return f"the checkpoint at step {state.checkpoint.step}" if state.checkpoint else "the beginning"
