@@ -22,9 +22,7 @@ class Poison(Exception):
         self.reason = reason
 
 
-def decode(
-    topic: str, key: bytes | None, body: bytes | None, headers: Headers, timestamp_ms: int = 0
-) -> Event[Any]:
+def decode(topic: str, key: bytes | None, body: bytes | None, headers: Headers, timestamp_ms: int = 0) -> Event[Any]:
     """Decode one record of a topic.
 
     Unknown fields are ignored.

@@ -1,12 +1,11 @@
 """The form of ``task.created``, the commands a user gives, and the phases a task goes through."""
 
 import enum
-from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from contracts.envelope import Id
+from contracts.envelope import Id, Time
 
 # --- the form -------------------------------------------------------------------------------------------------
 
@@ -100,7 +99,7 @@ class TaskForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     preset_mix: PresetMix | None = None
     validation: Validation | None = None
     tolerance: Tolerance = Tolerance()
-    shuffle: Literal["random", "none"] | Annotated[int, Meta(ge=0, lt=2**63)] | None = None
+    shuffle: Literal["random", "none"] | Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     max_cost: MaxCost | None = None
 
 
@@ -181,7 +180,7 @@ class TaskStatus(Struct, frozen=True, kw_only=True):
     retry_count: int
     retry_limit: int
     resumable: bool
-    changed_at: datetime
+    changed_at: Time
     queue_position: int | None = None
     progress: Progress | None = None
     faults: tuple[Fault, ...] = ()

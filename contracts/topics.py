@@ -15,7 +15,7 @@ class Topic(NamedTuple):
     """One topic: its contract, its key and its broker settings.
 
     ``received_as`` is what the codec decodes into where that is laxer than the contract: a form with faults is
-    answered, not dead-lettered.
+    answered, not dead-lettered. ``version`` counts the contract's breaking changes: each has a schema file of its own.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Topic(NamedTuple):
     received_as: type
     partitions: int = 12
     compacted: bool = False
+    version: int = 1
 
     @property
     def dead_letter(self) -> str:

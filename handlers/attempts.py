@@ -32,9 +32,7 @@ def begun(state: TaskState, *, reason: str, message: str = "", infrastructure_fa
 
 def ended(state: TaskState, failure: Failure) -> TaskState:
     """Return the state of a task that will not be tried again. Pure."""
-    return replace(
-        state, phase=Phase.FAILED, reason=failure.reason, party=failure.party, message=failure.message
-    )
+    return replace(state, phase=Phase.FAILED, reason=failure.reason, party=failure.party, message=failure.message)
 
 
 def job_spec(state: TaskState, store: ObjectStore) -> JobSpec:

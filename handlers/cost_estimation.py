@@ -1,9 +1,10 @@
 """dataset.validated --(import time + delay)--> cost.estimated."""
 
-from contracts.dataset import DatasetValidated
-from contracts.envelope import Event
 from contracts.form import Draft, read_draft
 from contracts.hyperparameters import resolve
+
+from contracts.dataset import DatasetValidated
+from contracts.envelope import Event
 from contracts.quote import CostEstimated, Quote
 from contracts.task import TrainingDataset
 from handlers import datasets, drafts, layout
@@ -38,9 +39,7 @@ async def estimate_cost(
 
     async def work() -> Decision:
         quote = await _quote(draft, training_set, known, model, catalog, tokens)
-        said = CostEstimated(
-            task_id=draft.task_id, dataset_ids=tuple(known), project=verdict.project, quote=quote
-        )
+        said = CostEstimated(task_id=draft.task_id, dataset_ids=tuple(known), project=verdict.project, quote=quote)
         return Decision(
             name="estimated" if quote.complete else "incomplete",
             follow_ons=(FollowOn("cost.estimated", subject, said),),

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
+from contracts.form import read_draft
 from msgspec import Struct
 from msgspec.structs import replace
 
 from contracts.dataset import DatasetFile, DatasetImported, DatasetRejected, DatasetValidated
 from contracts.envelope import Event
-from contracts.form import read_draft
 from handlers import datasets, drafts, layout
 from handlers.datasets import KnownDataset
 from handlers.errors import OutsideBucket
@@ -48,7 +48,9 @@ async def validate_dataset(
         await datasets.remember(store, _known(imported, report, imported_at, digest))
         verdict = _verdict(imported, report, imported_at, digest, store)
         topic = "dataset.validated" if report.valid else "dataset.rejected"
-        return Decision(name=topic.removeprefix("dataset."), follow_ons=(FollowOn(topic, imported.dataset_id, verdict),))
+        return Decision(
+            name=topic.removeprefix("dataset."), follow_ons=(FollowOn(topic, imported.dataset_id, verdict),)
+        )
 
     # What was stated is part of the key; a time that was not stated is not, or a re-published event would be new.
     stated = layout.digest(digest, imported.draft, imported.imported_at, imported.project)

@@ -1,4 +1,4 @@
-"""What is known of a dataset now: its newest import and the verdict on it. Written by validation, read by all others."""
+"""What is known of a dataset now: its newest import and the verdict on it. Written by validation, read by others."""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -11,7 +11,7 @@ from contracts.task import Phase, TaskStatus
 from contracts.training import FileDigest, Output
 from handlers import compare_and_set, layout, task_state
 from handlers.model_card import model_card
-from handlers.outcome import Decision, FollowOn, Outcome, complete
+from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.planning.plan import Plan
 from handlers.ports import Clock, ObjectStore, Receipts
 from handlers.task_state import TaskState
@@ -26,9 +26,7 @@ class ForeignOutput(Exception):
     """An output that is not under its attempt's own prefix, or holds what may not be exported."""
 
 
-async def export_models(
-    event: Event[TaskStatus], *, store: ObjectStore, receipts: Receipts, clock: Clock
-) -> Outcome:
+async def export_models(event: Event[TaskStatus], *, store: ObjectStore, receipts: Receipts, clock: Clock) -> Outcome:
     """Copy the promoted attempt's kept outputs into the model repository, manifest last, and complete the task.
 
     Idempotent by (task, promoted attempt, step): a duplicate says the recorded exports again. Weights are copied inside
@@ -53,9 +51,7 @@ async def export_models(
 
     state = await task_state.change(store, clock, state.task_id, completed)
     assert state is not None
-    said += complete(
-        [task_state.status(state)], cause=event, stage=STAGE, version="-", business_key=state.task_id, now=clock.now()
-    )
+    said += task_state.said(state, event, STAGE)
     return Outcome(name="exported", events=tuple(said))
 
 

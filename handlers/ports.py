@@ -1,4 +1,4 @@
-"""What handlers need from the world, as Protocols. Adapters are in worker/; each passes the suite in tests/conformance."""
+"""What handlers need from the world, as Protocols. Adapters are in worker/ and pass the suites in tests/conformance."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
@@ -57,9 +57,7 @@ class ObjectStore(Protocol):
         """
         ...
 
-    async def put(
-        self, key: str, body: bytes, *, if_none_match: bool = False, if_match: str | None = None
-    ) -> str:
+    async def put(self, key: str, body: bytes, *, if_none_match: bool = False, if_match: str | None = None) -> str:
         """Store an object and return its ETag.
 
         Raises PreconditionFailed where ``if_none_match`` is set and the object exists, or ``if_match`` is given and
@@ -137,7 +135,7 @@ class TokenCounts(Struct, frozen=True, kw_only=True):
 class DatasetScanner(Protocol):
     """Reads a dataset's files and finds every fault, off the event loop."""
 
-    async def scan(self, files: Sequence[DatasetFile], format: str, findings_key: str) -> Report:  # noqa: A002 - the contract's word
+    async def scan(self, files: Sequence[DatasetFile], format: str, findings_key: str) -> Report:
         """Return the report on the files; the full list of findings is stored under ``findings_key`` as NDJSON.
 
         Deterministic: depends on the bytes and the format alone. A file that is missing or unreadable is a finding,
@@ -150,7 +148,11 @@ class TokenCounter(Protocol):
     """Counts tokens exactly, off the event loop, each (content, tokenizer, template) once."""
 
     async def count(
-        self, files: Sequence[CheckedFile], format: str, model: "ModelEntry", findings_key: str | None = None  # noqa: A002 - the contract's word
+        self,
+        files: Sequence[CheckedFile],
+        format: str,
+        model: "ModelEntry",
+        findings_key: str | None = None,
     ) -> TokenCounts:
         """Return the tokens of the valid samples: lines with an error in the findings are left out.
 
@@ -191,7 +193,7 @@ class Executor(Protocol):
     name: str
 
     async def submit(self, spec: JobSpec) -> None:
-        """Queue or start a job. Idempotent by (job_id, attempt); raises ValueError for the same pair with another spec."""
+        """Queue or start a job. Idempotent by (job_id, attempt); ValueError for the same pair with another spec."""
         ...
 
     async def status(self, job_id: str, attempt: int) -> JobStatus:
@@ -199,7 +201,7 @@ class Executor(Protocol):
         ...
 
     async def cancel(self, job_id: str, attempt: int, grace_seconds: float) -> None:
-        """Ask a job to end (SIGTERM), and kill it after the grace. Idempotent; unknown jobs are no error. Does not wait."""
+        """Ask a job to end (SIGTERM), and kill it after the grace. Idempotent; does not wait; unknown is no error."""
         ...
 
     async def logs(self, job_id: str, attempt: int, cursor: int = 0) -> tuple[str, int]:

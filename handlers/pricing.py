@@ -92,8 +92,12 @@ def _billed(counts: TokenCounts, wanted: TrainingDataset) -> tuple[int, int] | N
 
 
 def _quote(
-    items: Sequence[QuoteItem], missing: Sequence[str], model: ModelEntry | None, method: Method | None, price: Price | None
-) -> Quote:  # fmt: skip
+    items: Sequence[QuoteItem],
+    missing: Sequence[str],
+    model: ModelEntry | None,
+    method: Method | None,
+    price: Price | None,
+) -> Quote:
     amount = _plain(sum((Decimal(item.amount) for item in items), Decimal(0))) if not missing else None
     model_name = f"{model.name}@{model.version}" if model else None
     return Quote(

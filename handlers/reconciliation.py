@@ -1,4 +1,4 @@
-"""What no event announces: lost jobs, submits that a crash cut short, statuses that were never said. One pure decision."""
+"""What no event announces: lost jobs, submits a crash cut short, statuses never said. One pure decision."""
 
 import enum
 

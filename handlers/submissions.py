@@ -3,11 +3,11 @@
 from datetime import datetime
 
 import msgspec
+from contracts.form import FormReading, form_digest, read_form
+from contracts.hyperparameters import resolve
 from msgspec import Struct
 
 from contracts.envelope import Event
-from contracts.form import FormReading, form_digest, read_form
-from contracts.hyperparameters import resolve
 from contracts.task import Fault, TaskForm, TaskSubmission
 from handlers import compare_and_set, layout
 from handlers.planning.build import FORMATS

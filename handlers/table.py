@@ -12,7 +12,7 @@ from handlers.training_progress import keep_progress
 
 
 class Retry(NamedTuple):
-    """How often a handler is tried: transient faults with backoff (seconds, doubled up to the cap), bugs fewer times."""
+    """How often a handler is tried: transient faults with backoff (seconds, doubled up to a cap), bugs fewer times."""
 
     transient_tries: int = 10
     bug_tries: int = 3

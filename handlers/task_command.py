@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from contracts.envelope import Event
 from contracts.task import Phase, TaskCommand
 from handlers import attempts, layout, task_state
-from handlers.outcome import Decision, Outcome, complete
+from handlers.outcome import Decision, Outcome
 from handlers.ports import Clock, Executor, ObjectStore, Receipts
 from handlers.task_state import TaskState
 from handlers.training_progress import terminated
@@ -44,10 +44,7 @@ async def obey_command(
     state = await task_state.read(store, command.task_id)
     if state is None:
         return outcome
-    said = complete(
-        [task_state.status(state)], cause=event, stage=STAGE, version="-", business_key=command.command_id, now=clock.now()
-    )
-    return Outcome(name=outcome.name, events=said)
+    return Outcome(name=outcome.name, events=task_state.said(state, event, STAGE))
 
 
 def _decide(command: TaskCommand, state: TaskState | None) -> TaskState | None:

@@ -2,24 +2,32 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contracts.envelope import derived_id
+from contracts.envelope import Event, derived_id
 from contracts.task import Fault, Party, Phase, Progress, TaskStatus
 from contracts.training import Checkpoint, Output
 from handlers import compare_and_set, layout
-from handlers.outcome import FollowOn
+from handlers.outcome import FollowOn, complete
 from handlers.ports import Clock, ObjectStore
 
 #: Every legal change of phase. Staying where one is is always legal.
 TRANSITIONS: dict[Phase, frozenset[Phase]] = {
     Phase.PREPROCESSING: frozenset({Phase.QUEUED, Phase.TERMINATED, Phase.FAILED}),
     Phase.QUEUED: frozenset(
-        {Phase.DEPLOYING, Phase.RUNNING, Phase.COMPLETING, Phase.PAUSED, Phase.TERMINATING, Phase.TERMINATED, Phase.FAILED}
+        {
+            Phase.DEPLOYING,
+            Phase.RUNNING,
+            Phase.COMPLETING,
+            Phase.PAUSED,
+            Phase.TERMINATING,
+            Phase.TERMINATED,
+            Phase.FAILED,
+        }
     ),
     Phase.DEPLOYING: frozenset(
         {Phase.QUEUED, Phase.RUNNING, Phase.COMPLETING, Phase.PAUSED, Phase.TERMINATING, Phase.TERMINATED, Phase.FAILED}
@@ -88,6 +96,7 @@ async def change(store: ObjectStore, clock: Clock, task_id: str, decide: Change)
         Transient: others changed it each time we tried.
         IllegalTransition: ``decide`` asked for a phase that cannot follow.
     """
+
     def stamped(before: TaskState | None) -> TaskState | None:
         after = decide(before)
         if after is None:
@@ -104,6 +113,11 @@ def _check(before: TaskState | None, after: TaskState) -> None:
         return
     if after.phase not in TRANSITIONS[before.phase]:
         raise IllegalTransition(f"{before.task_id}: {before.phase.value} -> {after.phase.value}")
+
+
+def said(state: TaskState, cause: Event[Any], stage: str) -> tuple[Event[Any], ...]:
+    """Return the state's status as a complete event, caused by ``cause``."""
+    return complete([status(state)], cause=cause, stage=stage, version="-", business_key=state.task_id, now=cause.time)
 
 
 def status(state: TaskState) -> FollowOn:

@@ -6,19 +6,20 @@ at least one sees the other; where both do, the receipt lets one win.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from contracts.form import form_digest
 from msgspec.structs import replace
 
 from contracts.dataset import DatasetRejected, DatasetValidated
 from contracts.envelope import Event
-from contracts.form import form_digest
 from contracts.task import Fault, Phase, TaskForm, TaskSubmission
 from contracts.training import TrainingDispatched
 from handlers import attempts, compare_and_set, datasets, layout, submissions, task_state
 from handlers.admission import refusal
 from handlers.datasets import KnownDataset
-from handlers.outcome import Decision, FollowOn, Outcome, complete
+from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.planning.build import build_plan
 from handlers.ports import Catalog, Clock, Executor, ObjectStore, Receipts, TokenCounter
 from handlers.submissions import Judged, Submission
@@ -50,26 +51,17 @@ async def dispatch_training(
     return await dispatch.on_verdict(event, event.data.dataset_id)
 
 
+@dataclass(frozen=True)
 class _Dispatch:
     """The steps of one dispatch, over their ports."""
 
-    def __init__(
-        self,
-        store: ObjectStore,
-        catalog: Catalog,
-        tokens: TokenCounter,
-        executor: Executor,
-        receipts: Receipts,
-        clock: Clock,
-        retry_limit: int,
-    ) -> None:
-        self.store = store
-        self.catalog = catalog
-        self.tokens = tokens
-        self.executor = executor
-        self.receipts = receipts
-        self.clock = clock
-        self.retry_limit = retry_limit
+    store: ObjectStore
+    catalog: Catalog
+    tokens: TokenCounter
+    executor: Executor
+    receipts: Receipts
+    clock: Clock
+    retry_limit: int
 
     async def on_submission(self, event: Event[Any]) -> Outcome:
         submission, won = await submissions.claim(self.store, event)
@@ -78,12 +70,12 @@ class _Dispatch:
         judged = submissions.judge(bytes(submission.form), self.catalog)
         state = await self._enter(submission, judged)
         if judged.form is None or state.phase.terminal:
-            return self._say(state, event, "refused" if judged.faults else "ended")
+            return Outcome(name="refused" if judged.faults else "ended", events=task_state.said(state, event, STAGE))
         # The marker goes first, the reports are read second: see the module's docstring.
         await self.store.put(layout.active(submission.task_id), b"")
         for dataset_id in wanted_datasets(judged.form):
             await self.store.put(layout.waiting(dataset_id, submission.task_id), b"")
-        return await self._decide(event, submission, judged, judged.form)
+        return await self._decide(event, judged, judged.form)
 
     async def on_verdict(self, event: Event[Any], dataset_id: str) -> Outcome:
         said: list[Event[Any]] = []
@@ -92,7 +84,7 @@ class _Dispatch:
             submission = await submissions.load(self.store, layout.name_of(marker.key.removeprefix(prefix)))
             judged = submissions.judge(bytes(submission.form), self.catalog) if submission else None
             if submission and judged and judged.form:
-                outcome = await self._decide(event, submission, judged, judged.form)
+                outcome = await self._decide(event, judged, judged.form)
                 said += outcome.events
         return Outcome(name="woke-tasks" if said else "nobody-waits", events=tuple(said))
 
@@ -133,12 +125,12 @@ class _Dispatch:
         key = f"{held.task_id}/conflict/{form_digest(event.body)}"
         return await self.receipts.once(STAGE, key, event, work)
 
-    async def _decide(self, event: Event[Any], submission: Submission, judged: Judged, form: TaskForm) -> Outcome:
+    async def _decide(self, event: Event[Any], judged: Judged, form: TaskForm) -> Outcome:
         known = await datasets.load_all(self.store, wanted_datasets(form))
         state = await task_state.read(self.store, form.task_id)
         assert state is not None
         if state.phase is Phase.PREPROCESSING and any(found is None for found in known.values()):
-            return self._say(state, event, "waiting")
+            return Outcome(name="waiting", events=task_state.said(state, event, STAGE))
         ready = {name: found for name, found in known.items() if found is not None}
 
         async def work() -> Decision:
@@ -149,7 +141,7 @@ class _Dispatch:
             await self.store.delete(layout.waiting(dataset_id, form.task_id))
         state = await task_state.read(self.store, form.task_id)
         assert state is not None
-        return Outcome(name=outcome.name, events=outcome.events + self._say(state, event, "").events)
+        return Outcome(name=outcome.name, events=outcome.events + task_state.said(state, event, STAGE))
 
     async def _start(self, form: TaskForm, judged: Judged, ready: Mapping[str, KnownDataset]) -> Decision:
         assert judged.model is not None
@@ -182,12 +174,6 @@ class _Dispatch:
             quote_id=quote.quote_id if quote else None,
         )
         return Decision(name="dispatched", follow_ons=(FollowOn("training.dispatched", form.task_id, said),))
-
-    def _say(self, state: TaskState, cause: Event[Any], name: str) -> Outcome:
-        said = complete(
-            [task_state.status(state)], cause=cause, stage=STAGE, version="-", business_key=state.task_id, now=cause.time
-        )
-        return Outcome(name=name, events=said)
 
 
 def wanted_datasets(form: TaskForm) -> list[str]:

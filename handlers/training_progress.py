@@ -8,7 +8,7 @@ from contracts.envelope import Event
 from contracts.task import Phase
 from contracts.training import Failure, TrainingProgress
 from handlers import attempts, task_state
-from handlers.outcome import Outcome, complete
+from handlers.outcome import Outcome
 from handlers.ports import Clock, ObjectStore
 from handlers.task_state import TaskState
 
@@ -18,9 +18,7 @@ STAGE = "training-progress"
 _LISTENING = attempts.WITH_JOB | {Phase.TERMINATING}
 
 
-async def keep_progress(
-    events: Sequence[Event[TrainingProgress]], *, store: ObjectStore, clock: Clock
-) -> Outcome:
+async def keep_progress(events: Sequence[Event[TrainingProgress]], *, store: ObjectStore, clock: Clock) -> Outcome:
     """Fold a run of one task's progress events into its state, in one write, and say the status.
 
     (attempt, seq) decides what is new, so a duplicate, a replay and a superseded attempt change nothing: the current
@@ -39,10 +37,7 @@ async def keep_progress(
     state = await task_state.change(store, clock, task_id, folded)
     if state is None:
         return Outcome(name="unknown-task")
-    said = complete(
-        [task_state.status(state)], cause=events[-1], stage=STAGE, version="-", business_key=task_id, now=clock.now()
-    )
-    return Outcome(name="folded", events=said)
+    return Outcome(name="folded", events=task_state.said(state, events[-1], STAGE))
 
 
 def fold(state: TaskState, said: TrainingProgress) -> TaskState:

@@ -1,4 +1,4 @@
-"""Sweeps the tasks that are being trained and acts on what no event announces. Decisions: handlers/reconciliation.py."""
+"""Sweeps active tasks and acts on what no event announces. The decisions are in handlers/reconciliation.py."""
 
 import asyncio
 
@@ -151,9 +151,7 @@ class Reconciler:
             correlation_id=state.task_id,
         )
         key = f"{state.task_id}/{state.attempt}"
-        events = complete(
-            follow_ons, cause=cause, stage=STAGE, version="-", business_key=key, now=self._clock.now()
-        )
+        events = complete(follow_ons, cause=cause, stage=STAGE, version="-", business_key=key, now=self._clock.now())
         await self._publisher.publish(events)
 
 

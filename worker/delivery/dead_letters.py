@@ -35,9 +35,7 @@ def dead_letter(
         "correlation_id": item.event.correlation_id if item.event else None,
         "null_headers": ",".join(name for name, value in record.headers if value is None) or None,
     }
-    carried = [
-        (name, value) for name, value in record.headers if value is not None and not name.startswith(PREFIX)
-    ]
+    carried = [(name, value) for name, value in record.headers if value is not None and not name.startswith(PREFIX)]
     headers = carried + [(PREFIX + name, str(value).encode()) for name, value in ours.items() if value is not None]
     return TOPICS[record.topic].dead_letter, record.key, record.value, headers
 

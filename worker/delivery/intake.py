@@ -122,8 +122,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         """Stop, finish and commit what was ours. Bounded, because the whole group waits for it."""
         for partition in revoked:
             if progress := self._progress.get(partition):
-                self.due.abandon(*partition)
-                await self.lanes.abandon(*partition, self._settings.revoke_grace_seconds)
+                self.due.abandon(partition.topic, partition.partition)
+                grace = self._settings.revoke_grace_seconds
+                await self.lanes.abandon(partition.topic, partition.partition, grace)
                 progress.revoked = True
         await self._commit({tp: self._progress[tp] for tp in revoked if tp in self._progress})
         for partition in revoked:

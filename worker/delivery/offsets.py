@@ -29,7 +29,7 @@ class PartitionProgress:
 
     @property
     def position(self) -> int:
-        """Return the offset to commit: the next one that this group still has to process; -1 before the first record."""
+        """Return the offset to commit: the next one this group still has to process; -1 before the first record."""
         if self._open:
             return self._open[0]
         return self._newest + 1 if self._newest >= 0 else -1

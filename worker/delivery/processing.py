@@ -104,4 +104,4 @@ class Processor:
 
 
 def _text(error: Exception) -> str:
-    return str(error) if str(error) else repr(error)
+    return str(error) or repr(error)

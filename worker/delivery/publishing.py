@@ -62,8 +62,9 @@ class Publisher:
             await asyncio.gather(*acknowledgements)
         except MessageSizeTooLargeError:
             raise
-        except KafkaError as error:
-            await self._replace(producer)
+        except (KafkaError, TimeoutError) as error:
+            if producer is not None:
+                await self._replace(producer)
             raise Unavailable(f"Kafka did not acknowledge: {error!r}") from error
 
     async def _live(self) -> AIOKafkaProducer:
@@ -85,10 +86,10 @@ class Publisher:
                 self._producer = producer
             return self._producer
 
-    async def _replace(self, broken: AIOKafkaProducer | None) -> None:
+    async def _replace(self, broken: AIOKafkaProducer) -> None:
         async with self._starting:
             # Many lanes see one producer fail; only the first of them may throw it away.
-            if broken is None or self._producer is not broken:
+            if self._producer is not broken:
                 return
             self._producer = None
         log.warning("producer.replaced")
