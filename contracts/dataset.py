@@ -1,12 +1,11 @@
 """What is said about a dataset: that it was imported, and what validation found."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 from contracts.datasets.findings import Finding
-from contracts.envelope import Id
+from contracts.envelope import Id, Time
 
 Format = Literal["sft", "preference", "ranking", "pretrain"]
 
@@ -30,7 +29,7 @@ class DatasetImported(Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: Annotated[tuple[DatasetFile, ...], Meta(min_length=1, max_length=20)]
     format: Literal["auto", "sft", "preference", "ranking", "pretrain"] = "auto"
     project: Id = "default"
-    imported_at: datetime | None = None
+    imported_at: Time | None = None
     draft: dict[str, Any] | None = None
 
 
@@ -58,7 +57,7 @@ class DatasetVerdict(Struct, frozen=True, kw_only=True):
     valid_samples: int
     totals: dict[str, int]
     findings: tuple[Finding, ...]
-    imported_at: datetime
+    imported_at: Time
     report_uri: str | None = None
     findings_uri: str | None = None
     draft: dict[str, Any] | None = None

@@ -12,11 +12,17 @@ from msgspec import Meta, Struct
 
 Body = TypeVar("Body")
 
+#: The end of a pattern. Python's ``$`` alone also matches before a final newline.
+END = r"$(?!\n)"
+
 #: Task, dataset and command ids: opaque to us, safe in a path and a header.
 Id = Annotated[
     str,
-    Meta(pattern=r"^[A-Za-z0-9._-]{1,128}$", description="opaque, 1-128 characters of A-Z a-z 0-9 . _ -"),
+    Meta(pattern=r"^[A-Za-z0-9._-]{1,128}" + END, description="opaque, 1-128 characters of A-Z a-z 0-9 . _ -"),
 ]
+
+#: A moment. One without a zone could not be compared with any other, so it breaks the contract.
+Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its time zone; ours are UTC")]
 
 #: The namespace of every id we derive. Changing it would make every replay a new story.
 NAMESPACE = UUID("6f3a3f0e-52f0-5f3c-9d7e-0d1f4f3b7a51")

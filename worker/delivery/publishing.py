@@ -89,7 +89,8 @@ class Publisher:
     async def _replace(self, broken: AIOKafkaProducer) -> None:
         async with self._starting:
             # Many lanes see one producer fail; only the first of them may throw it away.
-            if self._producer is not broken:
+            replaced_already = self._producer is not broken
+            if replaced_already:
                 return
             self._producer = None
         log.warning("producer.replaced")
