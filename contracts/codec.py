@@ -10,7 +10,13 @@ from contracts.envelope import Event, Headers, inbound_id
 from contracts.topics import TOPICS
 
 SPEC_VERSION = "1.0"
-_DECODERS = {name: msgspec.json.Decoder(topic.received_as) for name, topic in TOPICS.items()}
+CONTENT_TYPE = "application/json"
+#: Years of a time that can be moved to another zone, and by any delay of ours, without leaving the calendar.
+_YEARS = range(1900, 9000)
+_END_MS = datetime(_YEARS.stop, 1, 1, tzinfo=UTC).timestamp() * 1000
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    name: msgspec.json.Decoder(topic.received_as) for name, topic in TOPICS.items()
+}
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
@@ -69,7 +75,7 @@ def encode(event: Event[Any]) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
         "ce_correlationid": event.correlation_id,
         "ce_causationid": event.causation_id,
         "traceparent": event.traceparent,
-        "content-type": "application/json",
+        "content-type": CONTENT_TYPE,
     }
     headers = [(name, value.encode()) for name, value in attributes.items() if value is not None]
     return event.key.encode(), encode_body(event.data), headers
@@ -97,13 +103,17 @@ def _data(topic: str, body: bytes) -> Any:
     try:
         # msgspec does not check the UTF-8 of fields it skips, and a contract's unknown fields are skipped.
         body.decode()
-        return _DECODERS[topic].decode(body)
+        data = _DECODERS[topic].decode(body)
     except UnicodeDecodeError as error:
         raise Poison("invalid-utf8", f"the body is not UTF-8: byte {error.start}") from error
     except ValidationError as error:
         raise Poison("breaks-contract", str(error)) from error
     except (DecodeError, RecursionError) as error:
         raise Poison("invalid-json", str(error)) from error
+    imported_at = getattr(data, "imported_at", None)
+    if imported_at is not None and imported_at.year not in _YEARS:
+        raise Poison("breaks-contract", f"the time is out of range: {imported_at} - at `$.imported_at`")
+    return data
 
 
 def _text(raw: bytes, what: str) -> str:
@@ -115,11 +125,20 @@ def _text(raw: bytes, what: str) -> str:
 
 def _time(stated: str | None, timestamp_ms: int) -> datetime:
     if stated is None:
-        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+        return _from_timestamp(timestamp_ms)
     try:
         time = msgspec.convert(stated, datetime)
     except ValidationError as error:
         raise Poison("bad-header", f"ce_time is not an RFC 3339 time: {stated!r}") from error
     if time.tzinfo is None:
         raise Poison("bad-header", f"ce_time has no time zone: {stated!r}")
+    if time.year not in _YEARS:
+        raise Poison("bad-header", f"ce_time is out of range: {stated!r}")
     return time
+
+
+def _from_timestamp(timestamp_ms: int) -> datetime:
+    """Return a record's timestamp, which its publisher may set to anything. Kafka's -1 means that there is none."""
+    if timestamp_ms >= _END_MS:
+        raise Poison("bad-timestamp", f"the record's timestamp is out of range: {timestamp_ms} ms")
+    return datetime.fromtimestamp(max(timestamp_ms, 0) / 1000, UTC)

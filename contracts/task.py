@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from contracts.envelope import Id, Time
+from contracts.envelope import END, Id, Time
 
 # --- the form -------------------------------------------------------------------------------------------------
 
@@ -14,11 +14,11 @@ TrainingType = Literal["FinetuneSft", "FinetuneLoRA", "Pretrain", "DPO", "DPOLoR
 Name = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9\u4e00-\u9fff_-]{1,200}$",
+        pattern=r"^[A-Za-z0-9\u4e00-\u9fff_-]{1,200}" + END,
         description="1-200 letters, digits, Chinese characters, hyphens or underscores",
     ),
 ]
-Description = Annotated[str, Meta(pattern=r"^[A-Za-z0-9\u4e00-\u9fff_-]{0,300}$")]
+Description = Annotated[str, Meta(pattern=r"^[A-Za-z0-9\u4e00-\u9fff_-]{0,300}" + END)]
 
 
 class FoundationModel(Struct, frozen=True, forbid_unknown_fields=False):
@@ -74,8 +74,8 @@ class Tolerance(Struct, frozen=True, omit_defaults=True):
 class MaxCost(Struct, frozen=True):
     """The most a task may cost; dispatch is refused above it."""
 
-    amount: Annotated[str, Meta(pattern=r"^\d{1,15}(\.\d{1,6})?$")]
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
+    amount: Annotated[str, Meta(pattern=r"^[0-9]{1,15}(\.[0-9]{1,6})?" + END)]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}" + END)]
 
 
 class TaskForm(Struct, frozen=True, kw_only=True, omit_defaults=True):

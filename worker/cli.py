@@ -1,0 +1,31 @@
+"""The command line: ``worker run | publish | demo``. Results go to stdout, everything else to stderr.
+
+Exit codes everywhere: 0 done, 1 the thing asked about is not right, 2 could not do it.
+"""
+
+import sys
+
+import typer
+
+from worker.commands import demo, publish, run
+from worker.settings import SettingsError
+
+app = typer.Typer(
+    name="worker",
+    help="Event-driven worker for model fine-tuning platforms.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("publish")(publish.publish)
+app.command("demo")(demo.demo)
+
+
+def main() -> None:
+    """Run the command line. A setting that cannot be used is one line on stderr and exit code 2."""
+    try:
+        app()
+    except SettingsError as error:
+        print(f"worker: {error}", file=sys.stderr)  # noqa: T201 - the command line speaks to people
+        sys.exit(2)

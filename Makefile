@@ -1,0 +1,66 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Everything they need is installed into .venv.
+.DEFAULT_GOAL := help
+SHELL := bash
+PYTHON ?= python3
+UV ?= $(shell command -v uv || echo .uv/bin/uv)
+RUN := .venv/bin/python -m
+SOURCES := contracts handlers worker tests deploy
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet "uv>=0.9"
+
+.venv/.complete: pyproject.toml uv.lock
+	@test -x "$(UV)" || $(MAKE) --no-print-directory .uv/bin/uv
+	$(UV) sync --frozen --all-extras --group dev
+	@touch $@
+
+.PHONY: setup
+setup: .venv/.complete ## Install everything into .venv, as the lock file says
+
+.PHONY: demo
+demo: setup ## Fine-tune a small model through real events, on this machine alone
+	@.venv/bin/worker demo
+
+.PHONY: test
+test: setup ## Run the tests (unit, laws, conformance, integration, trainer, demo with the tiny model)
+	.venv/bin/pytest -m "not long"
+
+.PHONY: test-unit
+test-unit: setup ## Run the tests that take seconds
+	.venv/bin/pytest tests/unit tests/laws
+
+.PHONY: test-long
+test-long: setup ## Run the tests that take minutes
+	.venv/bin/pytest -m long
+
+.PHONY: lint
+lint: setup ## Check style and the direction of imports
+	.venv/bin/ruff check $(SOURCES)
+	.venv/bin/ruff format --check $(SOURCES)
+	.venv/bin/lint-imports
+
+.PHONY: types
+types: setup ## Check types, strictly, over source and tests
+	.venv/bin/mypy
+
+.PHONY: contracts
+contracts: setup ## Write the JSON Schemas and the AsyncAPI document derived from contracts/
+	$(RUN) contracts.schema write
+
+.PHONY: contracts-check
+contracts-check: setup ## Fail where the committed schemas are not the derived ones, or a contract broke
+	$(RUN) contracts.schema check
+
+.PHONY: format
+format: setup ## Format the sources
+	.venv/bin/ruff check --fix $(SOURCES)
+	.venv/bin/ruff format $(SOURCES)
+
+.PHONY: clean
+clean: ## Remove what the demo and the tools left
+	rm -rf .worker .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,5 @@
+"""``python -m worker`` is ``worker``."""
+
+from worker.cli import main
+
+main()

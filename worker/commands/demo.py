@@ -1,0 +1,63 @@
+"""``worker demo``: the whole flow on this machine, with nothing else running."""
+
+import asyncio
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from worker.demo.processes import ProcessFailed
+from worker.demo.story import MODELS, PROMPT, Demo, DemoFailed
+from worker.demo.view import View
+from worker.embedded_broker import EmbeddedBrokerError
+from worker.telemetry import configure_logging
+
+
+def demo(
+    model: Annotated[
+        str, typer.Option(envvar="DEMO_MODEL", help=f"Base model to fine-tune: {' or '.join(MODELS)}.")
+    ] = "smollm2",
+    folder: Annotated[Path, typer.Option(help="Where the demo keeps its bucket, logs and jobs.")] = Path(".worker/demo"),
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object with the facts on stdout.")] = False,
+) -> None:
+    """Fine-tune a small model through real events: embedded broker, directory bucket, local executor.
+
+    Needs the extras embedded and trainer, and no network, account or Docker. Safe to run again.
+
+    Examples: worker demo; worker demo --model tiny; worker demo --json | jq .models
+    """
+    if model not in MODELS:
+        raise typer.BadParameter(f"no model {model!r}; there are {', '.join(MODELS)}", param_hint="--model")
+    configure_logging("console", "warning")
+    console = Console(stderr=True)
+    story = Demo(folder, MODELS[model], View(console, datetime.now(UTC)))
+    try:
+        asyncio.run(_interruptible(story))
+    except (DemoFailed, ProcessFailed, EmbeddedBrokerError) as error:
+        console.print(f"[red]demo:[/red] {error}", highlight=False)
+        raise typer.Exit(1 if isinstance(error, DemoFailed) else 2) from None
+    except asyncio.CancelledError:
+        console.print("stopped; nothing of it runs any more")
+        raise typer.Exit(130) from None
+    story.view.table(story.facts, story.tokens(), story.paths())
+    story.view.answers(PROMPT, story.answers["base"], story.answers["tuned"])
+    if json:
+        facts = story.facts.as_json(story.tokens(), story.paths())
+        sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")
+
+
+async def _interruptible(story: Demo) -> None:
+    """Run the story; Ctrl-C and SIGTERM cancel it, which ends every process it started."""
+    running = asyncio.current_task()
+    assert running is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    with story.view:
+        await story.run()

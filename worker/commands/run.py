@@ -1,0 +1,54 @@
+"""``worker run``: run the stages."""
+
+import asyncio
+import signal
+from typing import Annotated
+
+import structlog
+import typer
+
+from handlers.table import STAGES, Stage
+from worker.app import run_worker
+from worker.checks import check_services
+from worker.settings import Settings
+from worker.telemetry import configure_logging
+
+log = structlog.get_logger()
+
+_NAMES = [stage.name for stage in STAGES]
+
+
+def run(
+    stage: Annotated[
+        list[str] | None, typer.Option(help=f"Run only this stage; may be given several times: {', '.join(_NAMES)}.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only check that the broker, its topics and the bucket can be used.")
+    ] = False,
+) -> None:
+    """Run all stages, or some, in one process until SIGTERM or Ctrl-C, then finish what runs and leave.
+
+    Settings are environment variables: WORKER_STORAGE_URL, KAFKA_BOOTSTRAP_SERVERS and others, see the README.
+
+    Examples: worker run; worker run --stage dataset-validation --stage cost-estimation; worker run --check
+    """
+    settings = Settings.from_environment()
+    configure_logging(settings.log_format, settings.log_level)
+    if check:
+        raise typer.Exit(asyncio.run(check_services(settings)))
+    asyncio.run(_until_signalled(settings, _chosen(stage)))
+
+
+def _chosen(names: list[str] | None) -> list[Stage]:
+    unknown = [name for name in names or [] if name not in _NAMES]
+    if unknown:
+        raise typer.BadParameter(f"no stage {', '.join(unknown)}; there are {', '.join(_NAMES)}")
+    return [stage for stage in STAGES if not names or stage.name in names]
+
+
+async def _until_signalled(settings: Settings, stages: list[Stage]) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await run_worker(settings, stages, stopping=stopping)

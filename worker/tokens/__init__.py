@@ -1,0 +1,1 @@
+"""Samples to tokens, exactly: one encoder for the counter (CPU, no torch) and for the trainer."""
