@@ -1,0 +1,1 @@
+"""Engines that run training jobs: adapters of the Executor port."""

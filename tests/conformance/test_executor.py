@@ -1,0 +1,184 @@
+"""What every executor does, on the fake and on real processes. Another adapter joins by a harness of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from handlers.ports import Executor, JobSpec, JobStatus
+from tests.conformance.executor_harness import FakeHarness, Harness, LocalHarness
+from tests.wait import wait_until
+
+
+@pytest.fixture(params=["fake", "local"])
+async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
+    harness: Harness = FakeHarness() if request.param == "fake" else LocalHarness(tmp_path)
+    yield harness
+    await harness.close()
+
+
+@pytest.fixture
+def executor(engine: Harness) -> Executor:
+    return engine.executor()
+
+
+async def reaches(executor: Executor, spec: JobSpec, wanted: JobStatus) -> None:
+    async def there() -> bool:
+        return await executor.status(spec.job_id, spec.attempt) == wanted
+
+    await wait_until(there, 30, f"{spec.job_id} to be {wanted}")
+
+
+RUNNING = JobStatus(state="running")
+UNKNOWN = JobStatus(state="unknown")
+
+
+def ended(exit_code: int | None) -> JobStatus:
+    return JobStatus(state="ended", exit_code=exit_code)
+
+
+def queued(position: int) -> JobStatus:
+    return JobStatus(state="queued", queue_position=position)
+
+
+async def test_a_job_runs_and_ends_with_its_exit_code(engine: Harness, executor: Executor) -> None:
+    spec = engine.spec("a")
+    await executor.submit(spec)
+    await engine.running(spec)
+    assert await executor.status("a", 1) == RUNNING
+    await engine.end(spec, 3)
+    await reaches(executor, spec, ended(3))
+
+
+async def test_the_same_submit_again_is_the_same_job(engine: Harness, executor: Executor) -> None:
+    spec = engine.spec("a")
+    await executor.submit(spec)
+    await executor.submit(spec)
+    await engine.running(spec)
+    await engine.end(spec, 0)
+    await reaches(executor, spec, ended(0))
+    await executor.submit(spec)
+    assert await executor.status("a", 1) == ended(0)
+    assert engine.starts(spec) == 1
+
+
+async def test_another_spec_under_the_same_handle_is_refused(engine: Harness, executor: Executor) -> None:
+    await executor.submit(engine.spec("a"))
+    with pytest.raises(ValueError, match="another spec"):
+        await executor.submit(engine.spec("a", stubborn=True))
+    await engine.running(engine.spec("a"))
+    assert await executor.status("a", 1) == RUNNING
+
+
+async def test_attempts_are_jobs_of_their_own(engine: Harness, executor: Executor) -> None:
+    await executor.submit(engine.spec("a"))
+    await executor.submit(engine.spec("a", attempt=2))
+    assert await executor.status("a", 2) == queued(1)
+
+
+async def test_an_unknown_job_is_a_state_and_no_error(executor: Executor) -> None:
+    assert await executor.status("never", 1) == UNKNOWN
+    await executor.cancel("never", 1, 5)
+    assert await executor.logs("never", 1) == ("", 0)
+    await executor.forget("never", 1)
+    assert await executor.status("never", 1) == UNKNOWN
+
+
+async def test_jobs_over_the_slots_queue_in_order(engine: Harness, executor: Executor) -> None:
+    first, second, third = (engine.spec(name) for name in ("z", "y", "x"))
+    for spec in (first, second, third):
+        await executor.submit(spec)
+    assert await executor.status("y", 1) == queued(1)
+    assert await executor.status("x", 1) == queued(2)
+    await engine.end(first, 0)
+    await reaches(executor, second, RUNNING)
+    assert await executor.status("x", 1) == queued(1)
+    assert engine.starts(third) == 0
+
+
+async def test_a_job_cancelled_in_the_queue_never_runs(engine: Harness, executor: Executor) -> None:
+    first, second, third = (engine.spec(name) for name in ("a", "b", "c"))
+    for spec in (first, second, third):
+        await executor.submit(spec)
+    await executor.cancel("b", 1, 30)
+    await executor.cancel("b", 1, 30)
+    assert await executor.status("b", 1) == ended(None)
+    assert await executor.status("c", 1) == queued(1)
+    await engine.end(first, 0)
+    await reaches(executor, third, RUNNING)
+    assert engine.starts(second) == 0
+
+
+async def test_a_cancelled_job_may_save_within_its_grace(engine: Harness, executor: Executor) -> None:
+    spec = engine.spec("a")
+    await executor.submit(spec)
+    await engine.running(spec)
+    await executor.cancel("a", 1, 60)
+    await reaches(executor, spec, ended(0))
+    await executor.cancel("a", 1, 60)
+    assert await executor.status("a", 1) == ended(0)
+
+
+async def test_a_job_that_ignores_the_signal_is_killed_after_the_grace(engine: Harness, executor: Executor) -> None:
+    spec = engine.spec("a", stubborn=True)
+    await executor.submit(spec)
+    await engine.running(spec)
+    await executor.cancel("a", 1, 0.2)
+    await reaches(executor, spec, ended(-9))
+
+
+async def test_a_killed_trainer_is_an_end_with_the_signal(engine: Harness, executor: Executor) -> None:
+    spec = engine.spec("a")
+    await executor.submit(spec)
+    await engine.running(spec)
+    await engine.kill(spec)
+    await reaches(executor, spec, ended(-9))
+
+
+async def test_the_log_is_read_on_from_a_cursor(engine: Harness, executor: Executor) -> None:
+    spec = engine.spec("a")
+    await executor.submit(spec)
+    await engine.running(spec)
+    text, cursor = await executor.logs("a", 1)
+    assert text == "开始\n"
+    assert await executor.logs("a", 1, cursor) == ("", cursor)
+    assert await executor.logs("a", 1, cursor + 100) == ("", cursor + 100)
+
+
+async def test_a_job_outlives_the_worker_that_submitted_it(engine: Harness) -> None:
+    spec = engine.spec("a")
+    await engine.submit_from_a_worker_that_dies(spec)
+    await engine.running(spec)
+    executor = engine.executor()
+    assert await executor.status("a", 1) == RUNNING
+    await executor.submit(spec)
+    await engine.end(spec, 7)
+    await reaches(executor, spec, ended(7))
+    assert engine.starts(spec) == 1
+
+
+async def test_of_executors_that_race_to_submit_a_job_one_child_comes(engine: Harness) -> None:
+    spec = engine.spec("a")
+    executors = [engine.executor() for _ in range(8)]
+    await asyncio.gather(*(executor.submit(spec) for executor in executors))
+    await engine.running(spec)
+    assert {(await executor.status("a", 1)).state for executor in executors} == {"running"}
+    assert engine.starts(spec) == 1
+
+
+async def test_an_ended_job_is_forgotten_and_a_running_one_is_not(engine: Harness, executor: Executor) -> None:
+    spec, waiting = engine.spec("a"), engine.spec("b")
+    await executor.submit(spec)
+    await executor.submit(waiting)
+    await engine.running(spec)
+    for job_id in ("a", "b"):
+        await executor.forget(job_id, 1)
+    assert await executor.status("a", 1) == RUNNING
+    assert await executor.status("b", 1) == queued(1)
+    await engine.end(spec, 0)
+    await reaches(executor, spec, ended(0))
+    await executor.forget("a", 1)
+    await executor.forget("a", 1)
+    assert await executor.status("a", 1) == UNKNOWN
+    assert await executor.logs("a", 1) == ("", 0)

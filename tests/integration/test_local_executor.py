@@ -1,0 +1,288 @@
+"""What only the local executor promises: real processes, killed at the worst moments."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from handlers.errors import Unavailable
+from handlers.ports import JobSpec
+from tests.conformance.executor_harness import STUB, LocalHarness
+from tests.wait import wait_until
+from worker.executors import local, local_supervisor
+from worker.executors.local import LocalExecutor
+from worker.executors.local_job import LOG_BYTES, LocalJob
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[LocalHarness]:
+    harness = LocalHarness(tmp_path)
+    yield harness
+    await harness.close()
+
+
+def job_directory(engine: LocalHarness, spec: JobSpec) -> Path:
+    return engine.work_dir / "jobs" / f"{spec.job_id}.{spec.attempt}"
+
+
+def supervisor_pid(engine: LocalHarness, spec: JobSpec) -> int:
+    recorded = local_supervisor.read(job_directory(engine, spec) / "supervisor.json")
+    assert recorded is not None
+    return int(recorded["pid"])
+
+
+def gone(pid: int) -> bool:
+    return local_supervisor.identify(pid)["start_ticks"] is None
+
+
+async def over(engine: LocalHarness, spec: JobSpec) -> None:
+    """Return when the job's end is written down; no executor looks meanwhile."""
+    await wait_until((job_directory(engine, spec) / "exit.json").exists, 30, f"{spec.job_id} to end")
+
+
+async def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    await wait_until(lambda: gone(pid), 10, f"process {pid} to be gone")
+
+
+async def state(executor: LocalExecutor, spec: JobSpec) -> str:
+    return (await executor.status(spec.job_id, spec.attempt)).state
+
+
+async def engine_starts(executor: LocalExecutor, engine: LocalHarness, spec: JobSpec) -> None:
+    async def started() -> bool:
+        await executor.tick()
+        return engine.starts(spec) > 0
+
+    await wait_until(started, 30, f"{spec.job_id} to start")
+
+
+async def test_run_starts_queued_jobs_unasked(engine: LocalHarness) -> None:
+    executor = engine.executor()
+    first, second = engine.spec("a"), engine.spec("b")
+    await executor.submit(first)
+    await executor.submit(second)
+    loop = asyncio.create_task(executor.run())
+    await engine.end(first, 0)
+    await engine.running(second)
+    loop.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await loop
+
+
+async def test_of_workers_that_race_and_die_one_child_comes(engine: LocalHarness) -> None:
+    spec = engine.spec("a")
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(engine.worker_that_dies(spec)) for _ in range(3)]
+        await wait_until(lambda: all(worker.poll() is not None for worker in workers), 60, "the workers to die")
+    await engine.running(spec)
+    executor = engine.executor()
+    assert await state(executor, spec) == "running"
+    assert engine.starts(spec) == 1
+
+
+async def test_a_second_supervisor_leaves_the_job_alone(engine: LocalHarness) -> None:
+    spec = engine.spec("a")
+    executor = engine.executor()
+    await executor.submit(spec)
+    await engine.running(spec)
+    code = "import os, sys; from pathlib import Path; from worker.executors.local_supervisor import supervise;"
+    code += "supervise(Path(sys.argv[1]), sys.argv[2:], os.pipe()[1])"
+    command = [sys.executable, "-c", code, str(job_directory(engine, spec)), "sleep", "1000"]
+    # It returns at once; if it ran the command, it would not.
+    await asyncio.to_thread(subprocess.run, command, check=True, timeout=30)
+    assert await state(executor, spec) == "running"
+
+
+async def test_a_reboot_loses_running_jobs_and_keeps_the_queue(engine: LocalHarness) -> None:
+    first, second = engine.spec("a"), engine.spec("b")
+    executor = engine.executor()
+    await executor.submit(first)
+    await executor.submit(second)
+    await engine.running(first)
+    await kill(supervisor_pid(engine, first))
+    await kill(engine.pid(first))
+    assert await state(executor, first) == "unknown"
+    await executor.submit(first)
+    await engine.running(second)
+    assert await state(executor, first) == "unknown"
+    assert engine.starts(first) == 1
+    await executor.forget("a", 1)
+    assert not job_directory(engine, first).exists()
+
+
+@pytest.mark.parametrize("field", ["start_ticks", "boot_id"])
+async def test_another_process_under_the_same_pid_is_not_the_job(engine: LocalHarness, field: str) -> None:
+    spec = engine.spec("a")
+    executor = engine.executor()
+    await executor.submit(spec)
+    await engine.running(spec)
+    for name in ("supervisor.json", "trainer.json"):
+        path = job_directory(engine, spec) / name
+        recorded = local_supervisor.read(path)
+        assert recorded is not None
+        local_supervisor.write(path, {**recorded, field: "1"}, once=False)
+    assert await state(executor, spec) == "unknown"
+    await executor.cancel("a", 1, 0)
+    assert not gone(engine.pid(spec))
+    await engine.end(spec, 0)
+    await over(engine, spec)
+
+
+async def test_a_trainer_without_its_supervisor_goes_on_and_holds_its_slot(engine: LocalHarness) -> None:
+    spec, waiting = engine.spec("a"), engine.spec("b")
+    executor = engine.executor()
+    await executor.submit(spec)
+    await executor.submit(waiting)
+    await engine.running(spec)
+    await kill(supervisor_pid(engine, spec))
+    assert await state(executor, spec) == "running"
+    assert await state(executor, waiting) == "queued"
+    await engine.end(spec, 0)
+    await engine_starts(executor, engine, waiting)
+    assert await state(executor, spec) == "unknown"
+
+
+async def test_a_trainer_without_its_supervisor_is_killed_after_its_grace(engine: LocalHarness) -> None:
+    spec = engine.spec("a", stubborn=True)
+    executor = engine.executor()
+    await executor.submit(spec)
+    await engine.running(spec)
+    await kill(supervisor_pid(engine, spec))
+    await executor.cancel("a", 1, 60)
+    assert await state(executor, spec) == "running"
+    await executor.cancel("a", 1, 0)
+    await executor.tick()
+    await wait_until(lambda: gone(engine.pid(spec)), 10, "the trainer to be killed")
+    assert await state(executor, spec) == "unknown"
+
+
+async def test_the_grace_ends_even_where_the_worker_is_dead(engine: LocalHarness) -> None:
+    spec = engine.spec("a", stubborn=True)
+    await engine.submit_from_a_worker_that_dies(spec)
+    await engine.running(spec)
+    # As much as a worker leaves that dies between the wish and its signal. No executor looks from here on.
+    local_supervisor.write(job_directory(engine, spec) / "cancel.json", {"grace_seconds": 0.1})
+    await over(engine, spec)
+    assert local_supervisor.read(job_directory(engine, spec) / "exit.json") == {"exit_code": -9}
+
+
+async def test_a_shorter_grace_holds_and_a_longer_one_does_not(engine: LocalHarness) -> None:
+    spec = engine.spec("a", stubborn=True)
+    executor = engine.executor()
+    await executor.submit(spec)
+    await engine.running(spec)
+    await executor.cancel("a", 1, 600)
+    await executor.cancel("a", 1, 0.2)
+    await executor.cancel("a", 1, 600)
+    assert local_supervisor.read(job_directory(engine, spec) / "cancel.json") == {"grace_seconds": 0.2}
+    await over(engine, spec)
+
+
+async def test_kill_all_ends_running_and_queued_jobs_of_every_worker(engine: LocalHarness) -> None:
+    specs = [engine.spec(name, stubborn=True) for name in ("a", "b", "c")]
+    submitter = engine.executor(slots=2)
+    for spec in specs:
+        await submitter.submit(spec)
+    await engine.running(specs[0])
+    await engine.running(specs[1])
+    await submitter.close()
+    await submitter.close()
+    executor = engine.executor(slots=2)
+    assert await executor.kill_all()
+    assert [await state(executor, spec) for spec in specs] == ["ended"] * 3
+    assert gone(engine.pid(specs[0]))
+    assert engine.starts(specs[2]) == 0
+
+
+async def test_threads_are_bounded_and_what_was_given_wins(engine: LocalHarness) -> None:
+    spec, other = engine.spec("a"), engine.spec("b")
+    cpus = len(os.sched_getaffinity(0))
+    executor = engine.executor(slots=cpus + 1)
+    await executor.submit(spec)
+    await engine.running(spec)
+    assert engine.report(spec)[1:] == ["1", "PASSIVE"]
+    given = {"CONTROL": str(engine.control), "OMP_NUM_THREADS": "7"}
+    chosen = LocalExecutor(engine.work_dir, 2, STUB, given)
+    await chosen.submit(other)
+    await engine.running(other)
+    assert engine.report(other)[1:] == ["7", "PASSIVE"]
+    await chosen.close()
+
+
+async def test_an_id_never_leads_out_of_the_directory(engine: LocalHarness) -> None:
+    executor = engine.executor()
+    await executor.submit(engine.spec(".."))
+    assert [path.name for path in (engine.work_dir / "jobs").iterdir() if path.is_dir()] == ["%2E..1"]
+    with pytest.raises(ValueError, match="not a job id"):
+        await executor.status("../a", 1)
+
+
+async def test_a_command_that_cannot_start_ends_and_says_why(engine: LocalHarness) -> None:
+    executor = LocalExecutor(engine.work_dir, 1, ["/no/such/program"])
+    spec = engine.spec("a")
+    await executor.submit(spec)
+    await over(engine, spec)
+    assert (await executor.status("a", 1)).exit_code == 127
+    assert "cannot start /no/such/program" in (await executor.logs("a", 1))[0]
+    await executor.close()
+
+
+async def test_what_a_trainer_leaves_behind_is_killed(tmp_path: Path, engine: LocalHarness) -> None:
+    left = tmp_path / "left"
+    executor = LocalExecutor(engine.work_dir, 1, ["sh", "-c", f"sleep 1000 & echo $! > {left}; exit 4"])
+    spec = engine.spec("a")
+    await executor.submit(spec)
+    await over(engine, spec)
+    assert (await executor.status("a", 1)).exit_code == 4
+    await wait_until(lambda: gone(int(left.read_text())), 10, "the child to be killed")
+    await executor.close()
+
+
+async def test_a_locked_or_broken_directory_is_unavailable(
+    engine: LocalHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(local, "LOCK_SECONDS", 0.05)
+    executor = engine.executor()
+    await executor.submit(engine.spec("a"))
+    with (engine.work_dir / "jobs" / ".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(Unavailable, match="locked"):
+            await executor.submit(engine.spec("b"))
+        assert await state(executor, engine.spec("a")) == "running"
+    (tmp_path / "file").touch()
+    broken = LocalExecutor(tmp_path / "file", 1)
+    with pytest.raises(Unavailable):
+        await broken.submit(engine.spec("a"))
+    await broken.close()
+
+
+def test_a_log_is_read_in_pieces_and_never_splits_a_character(tmp_path: Path) -> None:
+    job = LocalJob(tmp_path)
+    text = "精调" * (LOG_BYTES // 4)
+    job.log_path.write_bytes(text.encode() + "调".encode()[:2])
+    read, cursor, calls = "", 0, 0
+    while (piece := job.log(cursor))[0]:
+        read, cursor, calls = read + piece[0], piece[1], calls + 1
+    assert read == text
+    assert calls == 2
+    job.log_path.write_bytes(b"\xff\xfe\x80\x80\x80\x80 not UTF-8")
+    assert job.log(0)[0].endswith(" not UTF-8")
+
+
+def test_a_spec_on_disk_may_lack_fields_that_came_later(tmp_path: Path) -> None:
+    spec = JobSpec(job_id="a", task_id="t", attempt=1, plan_key="p", attempt_prefix="x/")
+    job = LocalJob(tmp_path / "a.1")
+    job.create(spec, ticket=1)
+    on_disk = msgspec.json.decode(job.spec_path.read_bytes())
+    del on_disk["first_seq"]
+    job.spec_path.write_bytes(msgspec.json.encode(on_disk))
+    assert job.spec() == spec

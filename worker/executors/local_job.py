@@ -1,0 +1,150 @@
+"""One job of the local executor, as its directory tells it. Blocking file access throughout."""
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from handlers.ports import JobSpec, JobState
+from worker.executors.local_supervisor import CANCEL, EXIT, SUPERVISOR, TRAINER, alive, read, write
+
+#: Most bytes of a log read at a time.
+LOG_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class LocalJob:
+    """A job's directory. It exists from submit to forget; what is in it besides, see local_supervisor.
+
+    Nothing is remembered in this object: any process sees the same.
+    """
+
+    path: Path
+
+    @property
+    def spec_path(self) -> Path:
+        """Return the file that holds the job's spec: the trainer's argument."""
+        return self.path / "spec.json"
+
+    @property
+    def log_path(self) -> Path:
+        """Return the file that takes what supervisor and trainer print."""
+        return self.path / "log"
+
+    def spec(self) -> JobSpec | None:
+        """Return the spec the job was submitted with, or None where it never was."""
+        try:
+            return msgspec.json.decode(self.spec_path.read_bytes(), type=JobSpec)
+        except FileNotFoundError:
+            return None
+
+    def ticket(self) -> int:
+        """Return the job's number in the queue; lower ones are first. 0 where there is no such job."""
+        return int((read(self.path / "ticket.json") or {}).get("ticket", 0))
+
+    def create(self, spec: JobSpec, ticket: int) -> None:
+        """Make the job, whole or not at all. Call it under the executor's lock, where there is none."""
+        new = self.path.with_name(".new")
+        shutil.rmtree(new, ignore_errors=True)  # what a killed worker left
+        new.mkdir()
+        write(new / "spec.json", msgspec.to_builtins(spec))
+        write(new / "ticket.json", {"ticket": ticket})
+        new.rename(self.path)
+
+    def state(self) -> JobState:
+        """Return the job's state; ``unknown`` also where its processes vanished without a word."""
+        if self._read(EXIT) is not None:
+            return "ended"
+        supervisor = self._read(SUPERVISOR)
+        if supervisor is None:
+            if not self.spec_path.exists():
+                return "unknown"
+            return "ended" if self._read(CANCEL) is not None else "queued"
+        # A trainer may outlive a supervisor that somebody killed. It still trains, and still holds its slot.
+        if alive(supervisor) or alive(self._read(TRAINER)):
+            return "running"
+        # It may have ended between the first look and the second.
+        return "unknown" if self._read(EXIT) is None else "ended"
+
+    def exit_code(self) -> int | None:
+        """Return the exit code (minus the signal where one killed it), or None where there is none."""
+        code: int | None = (self._read(EXIT) or {}).get("exit_code")
+        return code
+
+    def cancel(self, grace_seconds: float) -> None:
+        """Ask the job to end; its supervisor kills it after the grace. May be repeated.
+
+        The shortest grace of all wishes holds. A queued job ends at once, without ever running.
+        """
+        if self.state() not in ("queued", "running"):
+            return
+        wish = self._read(CANCEL)
+        if wish is None or wish["grace_seconds"] > grace_seconds:
+            write(self.path / CANCEL, {"grace_seconds": grace_seconds}, once=False)
+        supervisor = self._read(SUPERVISOR)
+        _send(supervisor if alive(supervisor) else self._read(TRAINER), signal.SIGTERM)
+
+    def kill_if_overdue(self) -> None:
+        """Kill a trainer that has no supervisor left to do so, once its grace is over."""
+        wish, trainer = self._read(CANCEL), self._read(TRAINER)
+        if wish is None or trainer is None or alive(self._read(SUPERVISOR)) or not alive(trainer):
+            return
+        if time.time() - (self.path / CANCEL).stat().st_mtime >= wish["grace_seconds"]:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(trainer["pid"], signal.SIGKILL)
+
+    def log(self, cursor: int) -> tuple[str, int]:
+        """Return at most LOG_BYTES of the log from byte ``cursor`` on, and the byte to go on from.
+
+        A character that is only half written yet is left for the next call.
+        """
+        try:
+            with self.log_path.open("rb") as file:
+                file.seek(cursor)
+                data = file.read(LOG_BYTES)
+        except FileNotFoundError:
+            return "", cursor
+        whole = data[: len(data) - _half_character(data)]
+        return whole.decode(errors="replace"), cursor + len(whole)
+
+    def remove(self) -> None:
+        """Remove the job, at once for whoever looks. Call it under the executor's lock, after its end."""
+        gone = self.path.with_name(".gone")
+        shutil.rmtree(gone, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        return read(self.path / name)
+
+
+def _send(identity: dict[str, Any] | None, number: int) -> None:
+    if identity is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        # The descriptor stays with this process, even if its number becomes another's before the signal.
+        process = os.pidfd_open(identity["pid"])
+        try:
+            if alive(identity):
+                signal.pidfd_send_signal(process, number)
+        finally:
+            os.close(process)
+
+
+def _half_character(data: bytes) -> int:
+    """Return how many bytes at the end are the beginning of an unfinished UTF-8 character."""
+    for length in range(1, min(4, len(data) + 1)):
+        byte = data[-length]
+        if byte >= 0xC0:
+            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return length if length < needed else 0
+        if byte < 0x80:
+            return 0
+    return 0

@@ -1,0 +1,168 @@
+"""Looks after one local job: starts it, waits for it, writes down how it ended. Standard library only.
+
+``python local_supervisor.py JOB_DIRECTORY COMMAND...`` returns as soon as a process of its own session has
+the job. That process belongs to no worker, so a killed worker leaves job, log and exit code as they are, and
+any worker finds them again in the job's directory:
+
+    supervisor.json  looks after the job; only the first one can make it: a job starts at most once
+    trainer.json     the process that trains, the head of a process group of its own
+    cancel.json      ``grace_seconds``: somebody wants it to end; workers write it and then send SIGTERM
+    exit.json        ``exit_code``, minus the signal where one killed it, null where it never ran; comes last
+"""
+
+import contextlib
+import json
+import math
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+SUPERVISOR, TRAINER, CANCEL, EXIT = "supervisor.json", "trainer.json", "cancel.json", "exit.json"
+#: Exit code of a command that could not be started, as a shell says it.
+NOT_STARTED = 127
+#: Seconds after which a wish to end is found even where its signal got lost.
+LOOK_SECONDS = 1.0
+#: Grace where SIGTERM came from somebody who wrote no wish: a machine that shuts down.
+DEFAULT_GRACE_SECONDS = 30.0
+
+
+def identify(pid: int) -> dict[str, Any]:
+    """Return what tells this process from any other that gets its number later, also after a reboot."""
+    return {"pid": pid, "start_ticks": _start_ticks(pid), "boot_id": _boot_id()}
+
+
+def alive(identity: dict[str, Any] | None) -> bool:
+    """Return whether that very process runs. A zombie does not."""
+    if identity is None or identity["boot_id"] != _boot_id():
+        return False
+    ticks = _start_ticks(identity["pid"])
+    return ticks is not None and ticks == identity["start_ticks"]
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Return a JSON object from a file, or None where there is no such file."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    return content
+
+
+def write(path: Path, content: dict[str, Any], *, once: bool = True) -> bool:
+    """Write a JSON object into a file, whole or not at all; return whether it is there now.
+
+    With ``once`` a file that exists stays as it is, and False is returned: of many writers one wins.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    with temporary.open("w") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    if not once:
+        temporary.replace(path)
+        return True
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def supervise(job: Path, command: Sequence[str], recorded: int) -> None:
+    """Run a job to its end, unless it has a supervisor already. A byte on ``recorded`` says: now it has."""
+    woken = _wake_on_sigterm()
+    mine = write(job / SUPERVISOR, identify(os.getpid()))
+    with contextlib.suppress(BrokenPipeError):  # the worker may be dead by now; the job goes on
+        os.write(recorded, b"1")
+    os.close(recorded)
+    if not mine:
+        return
+    # Who cancels writes the wish first and looks for a supervisor then; this is the other half of that pair.
+    if (job / CANCEL).exists():
+        write(job / EXIT, {"exit_code": None})
+        return
+    try:
+        trainer = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603 - the operator's command, never a user's
+    except OSError as error:
+        sys.stderr.write(f"cannot start {command[0]}: {error}\n")
+        write(job / EXIT, {"exit_code": NOT_STARTED})
+        return
+    write(job / TRAINER, identify(trainer.pid))
+    write(job / EXIT, {"exit_code": _wait(trainer, job, woken)})
+
+
+def _wait(trainer: "subprocess.Popen[bytes]", job: Path, woken: int) -> int:
+    ended = os.pidfd_open(trainer.pid)
+    kill_at, asked, killed = math.inf, False, False
+    ready: list[int] = []
+    while ended not in ready:
+        signalled = woken in ready and bool(os.read(woken, 512))
+        grace = _grace(job, signalled=signalled)
+        if grace is not None:
+            kill_at = min(kill_at, time.monotonic() + grace)
+            if not asked:
+                trainer.send_signal(signal.SIGTERM)
+                asked = True
+        if time.monotonic() >= kill_at and not killed:
+            os.killpg(trainer.pid, signal.SIGKILL)
+            killed = True
+        patience = LOOK_SECONDS if killed else min(LOOK_SECONDS, max(0.0, kill_at - time.monotonic()))
+        ready = select.select([ended, woken], [], [], patience)[0]
+    # What the trainer left behind would use up the slot. The group is still its own: it is not reaped yet.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(trainer.pid, signal.SIGKILL)
+    return trainer.wait()
+
+
+def _grace(job: Path, *, signalled: bool) -> float | None:
+    wish = read(job / CANCEL)
+    if wish is not None:
+        return float(wish["grace_seconds"])
+    return DEFAULT_GRACE_SECONDS if signalled else None
+
+
+def _wake_on_sigterm() -> int:
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    return woken
+
+
+def _start_ticks(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name in field 2 may contain spaces and brackets; field 3 is the state, field 22 the start.
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Hand the job to a process of its own; return 0 when it is recorded as having one."""
+    told, recorded = os.pipe()
+    if os.fork():
+        os.close(recorded)
+        return 0 if os.read(told, 1) else 1
+    os.close(told)
+    os.setsid()
+    supervise(Path(arguments[0]), arguments[1:], recorded)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
