@@ -65,7 +65,10 @@ async def _item(
 ) -> QuoteItem | str:
     if known is None or known.format is None:
         return f"dataset {wanted.dataset_id}: cannot be read"
-    counts = await tokens.count(known.files, known.format, model, known.findings_key)
+    try:
+        counts = await tokens.count(known.files, known.format, model, known.findings_key)
+    except LookupError as error:
+        return f"dataset {wanted.dataset_id}: its tokens cannot be counted: {error}"
     billed = _billed(counts, wanted)
     if billed is None:
         return f"dataset {wanted.dataset_id}: the draw of its samples, made when the task is planned"
