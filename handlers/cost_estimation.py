@@ -37,15 +37,18 @@ async def estimate_cost(
     verdicts = {name: found.digest if found else None for name, found in known.items()}
     subject = draft.task_id or verdict.dataset_id
 
-    async def work() -> Decision:
-        quote = await _quote(draft, training_set, known, model, catalog, tokens)
-        said = CostEstimated(task_id=draft.task_id, dataset_ids=tuple(known), project=verdict.project, quote=quote)
-        return Decision(
-            name="estimated" if quote.complete else "incomplete",
-            follow_ons=(FollowOn("cost.estimated", subject, said),),
-        )
+    key = f"{subject}/{layout.digest(draft, verdicts, model, price)}"
+    if recorded := await receipts.recorded(STAGE, key):
+        return recorded
+    quote = await _quote(draft, training_set, known, model, catalog, tokens)
 
-    return await receipts.once(STAGE, f"{subject}/{layout.digest(draft, verdicts, model, price)}", event, work)
+    async def work() -> Decision:
+        said = CostEstimated(task_id=draft.task_id, dataset_ids=tuple(known), project=verdict.project, quote=quote)
+        name = "estimated" if quote.complete else "incomplete"
+        return Decision(name=name, follow_ons=(FollowOn("cost.estimated", subject, said),))
+
+    # What is missing may be there at the next delivery: only a complete quote is recorded for good.
+    return await receipts.once(STAGE, key if quote.complete else f"{key}/{quote.quote_id}", event, work)
 
 
 def _model(draft: Draft, catalog: Catalog) -> ModelEntry | None:

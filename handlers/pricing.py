@@ -8,6 +8,7 @@ from contracts.quote import Quote, QuoteItem
 from contracts.task import TrainingDataset
 from handlers import layout
 from handlers.datasets import KnownDataset
+from handlers.errors import PreconditionFailed
 from handlers.ports import Catalog, ModelEntry, Price, TokenCounter, TokenCounts
 
 #: What a validation sample costs beside a training sample.
@@ -67,7 +68,7 @@ async def _item(
         return f"dataset {wanted.dataset_id}: cannot be read"
     try:
         counts = await tokens.count(known.files, known.format, model, known.findings_key)
-    except LookupError as error:
+    except (LookupError, ValueError, FileNotFoundError, PreconditionFailed) as error:
         return f"dataset {wanted.dataset_id}: its tokens cannot be counted: {error}"
     billed = _billed(counts, wanted)
     if billed is None:
