@@ -1,0 +1,155 @@
+"""Reads the catalogue's files, and refuses what could only go wrong later."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from contracts.hyperparameters import HyperparameterRule, resolve
+from contracts.task import TrainingType
+from handlers.ports import ModelEntry, Price
+from worker.settings import SettingsError
+
+SHIPPED = Path(__file__).parent
+MODELS_FILE = SHIPPED / "models.toml"
+PRICES_FILE = SHIPPED / "prices.toml"
+
+Method = Literal["full", "LoRA"]
+Text = Annotated[str, Meta(min_length=1, max_length=200)]
+Amount = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?\Z")]
+#: A folder of the bucket: relative, with a final slash, without a way out.
+Prefix = Annotated[str, Meta(pattern=r"^([A-Za-z0-9_%-][A-Za-z0-9._%-]*/)+\Z")]
+Read = TypeVar("Read")
+
+
+class CatalogError(SettingsError):
+    """A catalogue that cannot be used; the text names the file and the field."""
+
+
+class _Rule(HyperparameterRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rule as the file has it: a misspelt bound must not pass as none."""
+
+
+class _Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Text
+    version: Text
+    prefix: Prefix
+    context_length: Annotated[int, Meta(ge=1)]
+    training_types: dict[TrainingType, dict[str, _Rule]] = {}
+    function_calling: bool = False
+    thinking: bool = False
+
+
+class _ModelsFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    models: Annotated[tuple[_Model, ...], Meta(min_length=1)]
+    published: dict[TrainingType, bool] = {}
+
+
+class _ModelPrices(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"lora": "LoRA"}):
+    model: Text
+    version: Text
+    full: Amount | None = None
+    lora: Amount | None = None
+
+
+class _PricesFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    version: Text
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+    prices: tuple[_ModelPrices, ...] = ()
+
+
+class FileCatalog:
+    """A Catalog as two files said when they were read; it does not change afterwards."""
+
+    def __init__(
+        self, models: Sequence[ModelEntry], prices: dict[tuple[str, str, Method], Price], published: dict[str, bool]
+    ) -> None:
+        self._models = {(model.name, model.version): model for model in models}
+        self._prices = prices
+        self._published = published
+
+    def model(self, name: str, version: str) -> ModelEntry | None:
+        """Return a model, or None."""
+        return self._models.get((name, version))
+
+    def models(self) -> Sequence[ModelEntry]:
+        """Return every model, in the file's order."""
+        return tuple(self._models.values())
+
+    def price(self, model: ModelEntry, method: Method) -> Price | None:
+        """Return what training the model costs, or None where the table has no price."""
+        return self._prices.get((model.name, model.version, method))
+
+    def published(self, training_type: str) -> bool:
+        """Return whether users may choose this training type; one the file does not name is published."""
+        return self._published.get(training_type, True)
+
+
+def load_catalog(models_file: Path | None = None, prices_file: Path | None = None) -> FileCatalog:
+    """Read the catalogue; the shipped files stand in for those not given. Blocks.
+
+    Raises:
+        CatalogError: a file is missing, is not TOML, or breaks a rule.
+    """
+    models_file, prices_file = models_file or MODELS_FILE, prices_file or PRICES_FILE
+    said = _read(models_file, _ModelsFile)
+    models: dict[tuple[str, str], ModelEntry] = {}
+    for index, model in enumerate(said.models):
+        if (model.name, model.version) in models:
+            raise CatalogError(f"{models_file}: models[{index}]: {model.name} {model.version} is there already")
+        models[(model.name, model.version)] = _entry(model, f"{models_file}: models[{index}]")
+    published = {str(training_type): flag for training_type, flag in said.published.items()}
+    return FileCatalog(tuple(models.values()), _prices(prices_file), published)
+
+
+def _entry(model: _Model, where: str) -> ModelEntry:
+    training_types: dict[str, dict[str, HyperparameterRule]] = {}
+    for training_type, rules in model.training_types.items():
+        training_types[training_type] = {
+            name: _checked_rule(name, rule, f"{where}.training_types.{training_type}") for name, rule in rules.items()
+        }
+    fields = msgspec.structs.asdict(model)
+    return ModelEntry(**{**fields, "training_types": training_types})
+
+
+def _checked_rule(name: str, rule: _Rule, where: str) -> HyperparameterRule:
+    if rule.type in ("bool", "str") and (rule.min is not None or rule.max is not None):
+        raise CatalogError(f"{where}.{name}: a {rule.type} has no min and no max")
+    if rule.min is not None and rule.max is not None and rule.min > rule.max:
+        raise CatalogError(f"{where}.{name}: min {rule.min} is above max {rule.max}")
+    # Texts pass as numbers in a form, not in the catalogue.
+    if isinstance(rule.default, str) != (rule.type == "str"):
+        raise CatalogError(f"{where}.{name}.default: must be of type {rule.type}, but is {rule.default!r}")
+    _, faults = resolve({name: rule.default}, {name: rule})
+    if faults:
+        raise CatalogError(f"{where}.{name}.default: {faults[0].message}")
+    return HyperparameterRule(**msgspec.structs.asdict(rule))
+
+
+def _prices(path: Path) -> dict[tuple[str, str, Method], Price]:
+    said = _read(path, _PricesFile)
+    table: dict[tuple[str, str, Method], Price] = {}
+    for index, row in enumerate(said.prices):
+        amounts: tuple[tuple[Method, str | None], ...] = (("full", row.full), ("LoRA", row.lora))
+        for method, amount in amounts:
+            key = (row.model, row.version, method)
+            if amount is None:
+                continue
+            if key in table:
+                raise CatalogError(f"{path}: prices[{index}].{method}: {row.model} {row.version} has a price already")
+            table[key] = Price(per_1k_tokens=amount, currency=said.currency, version=said.version)
+    return table
+
+
+def _read(path: Path, kind: type[Read]) -> Read:
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), kind)
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{path}: is not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise CatalogError(f"{path}: {error}") from error
