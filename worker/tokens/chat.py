@@ -68,9 +68,7 @@ class ChatEncoder:
         self.digest = files.digest
         self._tokenizer = _tokenizer(files.tokenizer, config)
         self._added = tuple(
-            token.content
-            for token in self._tokenizer.get_added_tokens_decoder().values()
-            if token.content.strip()
+            token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.content.strip()
         )
         source = files.chat_template.decode() if files.chat_template is not None else _template_in(config)
         self._template = ChatTemplate(source, _special_tokens(config))
@@ -188,7 +186,7 @@ def _tokenizer(raw: bytes, config: dict[str, Any]) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     # Without special tokens to add it only trims offsets, and a trimmed space would fall out of its span.
-    tokenizer.post_processor = None  # type: ignore[assignment]  # the stubs forget that it is optional
+    tokenizer.post_processor = None
     _add_missing(tokenizer, config.get("added_tokens_decoder", {}))
     return tokenizer
 
@@ -200,9 +198,7 @@ def _add_missing(tokenizer: Tokenizer, declared: dict[str, Any]) -> None:
             continue
         tokenizer.add_tokens([AddedToken(**{key: value for key, value in token.items() if key != "__type"})])
         if (given := tokenizer.token_to_id(token["content"])) != int(number):
-            raise ValueError(
-                f"{CONFIG_FILE} gives {token['content']!r} the id {number}, but it would be {given}"
-            )
+            raise ValueError(f"{CONFIG_FILE} gives {token['content']!r} the id {number}, but it would be {given}")
 
 
 def _template_in(config: dict[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Trains one job. Runs on the training machine as ``python -m worker.trainer``; the worker never imports it."""
