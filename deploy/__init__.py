@@ -1,0 +1,1 @@
+"""How it is deployed, and the scripts that start real parts on bare machines."""
