@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from contracts.dataset import CheckedFile, DatasetFile
 from contracts.envelope import Event
+from contracts.hyperparameters import HyperparameterRule
 from handlers.outcome import Decision, Outcome
 from handlers.validation.report import Report
 
@@ -220,19 +221,9 @@ class ModelEntry(Struct, frozen=True, kw_only=True):
     version: str
     prefix: str
     context_length: int
-    training_types: dict[str, dict[str, "HyperparameterRule"]] = {}
+    training_types: dict[str, dict[str, HyperparameterRule]] = {}
     function_calling: bool = False
     thinking: bool = False
-
-
-class HyperparameterRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One hyperparameter: its type, default and range or enumeration."""
-
-    type: Literal["int", "float", "bool", "str"]
-    default: int | float | bool | str
-    min: float | None = None
-    max: float | None = None
-    enum: tuple[str, ...] = ()
 
 
 class Price(Struct, frozen=True, kw_only=True):
