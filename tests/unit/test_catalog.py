@@ -9,6 +9,7 @@ import pytest
 from contracts.hyperparameters import HyperparameterRule
 from contracts.task import TrainingType
 from handlers.ports import Catalog, ModelEntry, Price
+from handlers.pricing import method_of
 from worker.catalog import CatalogError, load_catalog
 
 MODELS = """
@@ -113,6 +114,19 @@ def test_the_shipped_price_table_is_usable(files: tuple[Path, Path]) -> None:
         assert adapter is not None
         assert full.version == "2026-01"
         assert Decimal(full.per_1k_tokens) > Decimal(adapter.per_1k_tokens) > 0
+
+
+def test_the_shipped_models_can_all_be_quoted() -> None:
+    shipped = load_catalog()
+    assert {(model.name, model.version) for model in shipped.models()} >= {
+        ("SmolLM2-135M-Instruct", "1"),
+        ("tiny", "1"),
+    }
+    for model in shipped.models():
+        assert model.training_types, f"{model.name} cannot be trained"
+        for training_type in model.training_types:
+            assert shipped.price(model, method_of(training_type)), f"{model.name} {training_type} has no price"
+    assert all(shipped.published(name) for name in get_args(TrainingType))
 
 
 @pytest.mark.parametrize(
