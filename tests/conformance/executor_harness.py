@@ -13,6 +13,7 @@ from handlers.ports import Executor, JobSpec
 from tests.fakes.executor import FakeExecutor
 from tests.wait import wait_until
 from worker.executors.local import LocalExecutor
+from worker.executors.local_supervisor import EXIT, SUPERVISOR, read
 
 
 class Harness(Protocol):
@@ -138,6 +139,20 @@ class LocalHarness:
         temporary = self.control / "release"
         temporary.write_text(str(exit_code))
         temporary.rename(self.control / f"{spec.job_id}.{spec.attempt}.release")
+
+    def directory(self, spec: JobSpec) -> Path:
+        """Return where the executor keeps the job."""
+        return self.work_dir / "jobs" / f"{spec.job_id}.{spec.attempt}"
+
+    def supervisor_pid(self, spec: JobSpec) -> int:
+        """Return the process that looks after the job."""
+        recorded = read(self.directory(spec) / SUPERVISOR)
+        assert recorded is not None
+        return int(recorded["pid"])
+
+    async def over(self, spec: JobSpec) -> None:
+        """Return when the job's end is written down; no executor looks meanwhile."""
+        await wait_until((self.directory(spec) / EXIT).exists, 30, f"{spec.job_id} to end")
 
     async def kill(self, spec: JobSpec) -> None:
         os.kill(self.pid(spec), signal.SIGKILL)

@@ -61,9 +61,7 @@ class MemoryStore:
             raise PreconditionFailed(f"{key} has the ETag {etag}, not {if_match}")
         return Stored(body if byte_range is None else body[slice(*byte_range)], etag)
 
-    async def put(
-        self, key: str, body: bytes, *, if_none_match: bool = False, if_match: str | None = None
-    ) -> str:
+    async def put(self, key: str, body: bytes, *, if_none_match: bool = False, if_match: str | None = None) -> str:
         if if_none_match and if_match is not None:
             raise ValueError("if_none_match and if_match exclude each other")
         await self._arrive(key)

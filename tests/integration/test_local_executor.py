@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from handlers.errors import Unavailable
@@ -19,7 +18,6 @@ from tests.conformance.executor_harness import STUB, LocalHarness
 from tests.wait import wait_until
 from worker.executors import local, local_supervisor
 from worker.executors.local import LocalExecutor
-from worker.executors.local_job import LOG_BYTES, LocalJob
 
 
 @pytest.fixture
@@ -29,23 +27,8 @@ async def engine(tmp_path: Path) -> AsyncIterator[LocalHarness]:
     await harness.close()
 
 
-def job_directory(engine: LocalHarness, spec: JobSpec) -> Path:
-    return engine.work_dir / "jobs" / f"{spec.job_id}.{spec.attempt}"
-
-
-def supervisor_pid(engine: LocalHarness, spec: JobSpec) -> int:
-    recorded = local_supervisor.read(job_directory(engine, spec) / "supervisor.json")
-    assert recorded is not None
-    return int(recorded["pid"])
-
-
 def gone(pid: int) -> bool:
     return local_supervisor.identify(pid)["start_ticks"] is None
-
-
-async def over(engine: LocalHarness, spec: JobSpec) -> None:
-    """Return when the job's end is written down; no executor looks meanwhile."""
-    await wait_until((job_directory(engine, spec) / "exit.json").exists, 30, f"{spec.job_id} to end")
 
 
 async def kill(pid: int) -> None:
@@ -96,7 +79,7 @@ async def test_a_second_supervisor_leaves_the_job_alone(engine: LocalHarness) ->
     await engine.running(spec)
     code = "import os, sys; from pathlib import Path; from worker.executors.local_supervisor import supervise;"
     code += "supervise(Path(sys.argv[1]), sys.argv[2:], os.pipe()[1])"
-    command = [sys.executable, "-c", code, str(job_directory(engine, spec)), "sleep", "1000"]
+    command = [sys.executable, "-c", code, str(engine.directory(spec)), "sleep", "1000"]
     # It returns at once; if it ran the command, it would not.
     await asyncio.to_thread(subprocess.run, command, check=True, timeout=30)
     assert await state(executor, spec) == "running"
@@ -108,7 +91,7 @@ async def test_a_reboot_loses_running_jobs_and_keeps_the_queue(engine: LocalHarn
     await executor.submit(first)
     await executor.submit(second)
     await engine.running(first)
-    await kill(supervisor_pid(engine, first))
+    await kill(engine.supervisor_pid(first))
     await kill(engine.pid(first))
     assert await state(executor, first) == "unknown"
     await executor.submit(first)
@@ -116,7 +99,7 @@ async def test_a_reboot_loses_running_jobs_and_keeps_the_queue(engine: LocalHarn
     assert await state(executor, first) == "unknown"
     assert engine.starts(first) == 1
     await executor.forget("a", 1)
-    assert not job_directory(engine, first).exists()
+    assert not engine.directory(first).exists()
 
 
 @pytest.mark.parametrize("field", ["start_ticks", "boot_id"])
@@ -126,7 +109,7 @@ async def test_another_process_under_the_same_pid_is_not_the_job(engine: LocalHa
     await executor.submit(spec)
     await engine.running(spec)
     for name in ("supervisor.json", "trainer.json"):
-        path = job_directory(engine, spec) / name
+        path = engine.directory(spec) / name
         recorded = local_supervisor.read(path)
         assert recorded is not None
         local_supervisor.write(path, {**recorded, field: "1"}, once=False)
@@ -134,7 +117,7 @@ async def test_another_process_under_the_same_pid_is_not_the_job(engine: LocalHa
     await executor.cancel("a", 1, 0)
     assert not gone(engine.pid(spec))
     await engine.end(spec, 0)
-    await over(engine, spec)
+    await engine.over(spec)
 
 
 async def test_a_trainer_without_its_supervisor_goes_on_and_holds_its_slot(engine: LocalHarness) -> None:
@@ -143,7 +126,7 @@ async def test_a_trainer_without_its_supervisor_goes_on_and_holds_its_slot(engin
     await executor.submit(spec)
     await executor.submit(waiting)
     await engine.running(spec)
-    await kill(supervisor_pid(engine, spec))
+    await kill(engine.supervisor_pid(spec))
     assert await state(executor, spec) == "running"
     assert await state(executor, waiting) == "queued"
     await engine.end(spec, 0)
@@ -156,7 +139,7 @@ async def test_a_trainer_without_its_supervisor_is_killed_after_its_grace(engine
     executor = engine.executor()
     await executor.submit(spec)
     await engine.running(spec)
-    await kill(supervisor_pid(engine, spec))
+    await kill(engine.supervisor_pid(spec))
     await executor.cancel("a", 1, 60)
     assert await state(executor, spec) == "running"
     await executor.cancel("a", 1, 0)
@@ -170,9 +153,9 @@ async def test_the_grace_ends_even_where_the_worker_is_dead(engine: LocalHarness
     await engine.submit_from_a_worker_that_dies(spec)
     await engine.running(spec)
     # As much as a worker leaves that dies between the wish and its signal. No executor looks from here on.
-    local_supervisor.write(job_directory(engine, spec) / "cancel.json", {"grace_seconds": 0.1})
-    await over(engine, spec)
-    assert local_supervisor.read(job_directory(engine, spec) / "exit.json") == {"exit_code": -9}
+    local_supervisor.write(engine.directory(spec) / "cancel.json", {"grace_seconds": 0.1})
+    await engine.over(spec)
+    assert local_supervisor.read(engine.directory(spec) / "exit.json") == {"exit_code": -9}
 
 
 async def test_a_shorter_grace_holds_and_a_longer_one_does_not(engine: LocalHarness) -> None:
@@ -183,8 +166,8 @@ async def test_a_shorter_grace_holds_and_a_longer_one_does_not(engine: LocalHarn
     await executor.cancel("a", 1, 600)
     await executor.cancel("a", 1, 0.2)
     await executor.cancel("a", 1, 600)
-    assert local_supervisor.read(job_directory(engine, spec) / "cancel.json") == {"grace_seconds": 0.2}
-    await over(engine, spec)
+    assert local_supervisor.read(engine.directory(spec) / "cancel.json") == {"grace_seconds": 0.2}
+    await engine.over(spec)
 
 
 async def test_kill_all_ends_running_and_queued_jobs_of_every_worker(engine: LocalHarness) -> None:
@@ -230,7 +213,7 @@ async def test_a_command_that_cannot_start_ends_and_says_why(engine: LocalHarnes
     executor = LocalExecutor(engine.work_dir, 1, ["/no/such/program"])
     spec = engine.spec("a")
     await executor.submit(spec)
-    await over(engine, spec)
+    await engine.over(spec)
     assert (await executor.status("a", 1)).exit_code == 127
     assert "cannot start /no/such/program" in (await executor.logs("a", 1))[0]
     await executor.close()
@@ -241,7 +224,7 @@ async def test_what_a_trainer_leaves_behind_is_killed(tmp_path: Path, engine: Lo
     executor = LocalExecutor(engine.work_dir, 1, ["sh", "-c", f"sleep 1000 & echo $! > {left}; exit 4"])
     spec = engine.spec("a")
     await executor.submit(spec)
-    await over(engine, spec)
+    await engine.over(spec)
     assert (await executor.status("a", 1)).exit_code == 4
     await wait_until(lambda: gone(int(left.read_text())), 10, "the child to be killed")
     await executor.close()
@@ -263,26 +246,3 @@ async def test_a_locked_or_broken_directory_is_unavailable(
     with pytest.raises(Unavailable):
         await broken.submit(engine.spec("a"))
     await broken.close()
-
-
-def test_a_log_is_read_in_pieces_and_never_splits_a_character(tmp_path: Path) -> None:
-    job = LocalJob(tmp_path)
-    text = "精调" * (LOG_BYTES // 4)
-    job.log_path.write_bytes(text.encode() + "调".encode()[:2])
-    read, cursor, calls = "", 0, 0
-    while (piece := job.log(cursor))[0]:
-        read, cursor, calls = read + piece[0], piece[1], calls + 1
-    assert read == text
-    assert calls == 2
-    job.log_path.write_bytes(b"\xff\xfe\x80\x80\x80\x80 not UTF-8")
-    assert job.log(0)[0].endswith(" not UTF-8")
-
-
-def test_a_spec_on_disk_may_lack_fields_that_came_later(tmp_path: Path) -> None:
-    spec = JobSpec(job_id="a", task_id="t", attempt=1, plan_key="p", attempt_prefix="x/")
-    job = LocalJob(tmp_path / "a.1")
-    job.create(spec, ticket=1)
-    on_disk = msgspec.json.decode(job.spec_path.read_bytes())
-    del on_disk["first_seq"]
-    job.spec_path.write_bytes(msgspec.json.encode(on_disk))
-    assert job.spec() == spec

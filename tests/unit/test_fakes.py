@@ -60,9 +60,7 @@ async def test_listing_copying_deleting_and_files(tmp_path: Path) -> None:
         await store.download("none", tmp_path / "none")
 
 
-@pytest.mark.parametrize(
-    "uri", ["s3://bucket/a", "memory://bucket/../a", "memory://bucket/", "memory://bucketa"]
-)
+@pytest.mark.parametrize("uri", ["s3://bucket/a", "memory://bucket/../a", "memory://bucket/", "memory://bucketa"])
 def test_a_uri_outside_the_bucket_is_refused(uri: str) -> None:
     with pytest.raises(OutsideBucket):
         MemoryStore().key(uri)
