@@ -9,7 +9,7 @@ from worker.tokens.chat import TokenizerFiles
 END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 SPECIAL = (END_OF_TEXT, START, END)
 VOCABULARY = 1024
-CONTEXT_LENGTH = 1024
+CONTEXT_LENGTH = 512
 
 #: ChatML, with the system message that a conversation without one begins with.
 CHAT_TEMPLATE = """\
