@@ -122,7 +122,8 @@ class TokenCounts(Struct, frozen=True, kw_only=True):
     """Tokens of a dataset for one model, by its own tokenizer and chat template: what the trainer will see.
 
     ``trained`` tokens have a loss weight above 0; ``histogram`` maps the upper bound of a power-of-two bucket of
-    sample lengths to the number of samples in it.
+    sample lengths to the number of samples in it. Samples longer than the model's context are in ``too_long`` alone:
+    they are not trained on.
     """
 
     samples: int
@@ -131,6 +132,7 @@ class TokenCounts(Struct, frozen=True, kw_only=True):
     masked: int
     longest: int
     histogram: dict[int, int]
+    too_long: int = 0
 
 
 class DatasetScanner(Protocol):
