@@ -16,8 +16,7 @@ class BrokerUnavailable(ConnectionError):
 
     def __init__(self, bootstrap_servers: str) -> None:
         super().__init__(
-            f"no Kafka broker answers at {bootstrap_servers}; "
-            "start one, or set KAFKA_BOOTSTRAP_SERVERS to its address"
+            f"no Kafka broker answers at {bootstrap_servers}; start one, or set KAFKA_BOOTSTRAP_SERVERS to its address"
         )
 
 
@@ -33,7 +32,7 @@ async def connected(client: ClientT, bootstrap_servers: str) -> AsyncIterator[Cl
     """Start an aiokafka client (admin, producer, consumer); stop it at the end, also where the start failed.
 
     Raises:
-        BrokerUnavailable: no broker answered within CONNECT_SECONDS.
+        BrokerUnavailable: no broker answered within CONNECT_SECONDS, or the connection was lost for good in the block.
     """
     # The admin client says close, the others say stop.
     stop = getattr(client, "stop", None) or getattr(client, "close")  # noqa: B009 - the protocol has neither
@@ -41,8 +40,10 @@ async def connected(client: ClientT, bootstrap_servers: str) -> AsyncIterator[Cl
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await client.start()
-        except (KafkaConnectionError, TimeoutError) as error:
+        except TimeoutError as error:
             raise BrokerUnavailable(bootstrap_servers) from error
         yield client
+    except KafkaConnectionError as error:
+        raise BrokerUnavailable(bootstrap_servers) from error
     finally:
         await stop()
