@@ -69,6 +69,8 @@ class _Dispatch:
             return await self._conflict(event, submission)
         judged = submissions.judge(bytes(submission.form), self.catalog)
         state = await self._enter(submission, judged)
+        if recorded := await self.receipts.recorded(STAGE, submission.task_id):
+            return Outcome(name=recorded.name, events=recorded.events + task_state.said(state, event, STAGE))
         if judged.form is None or state.phase.terminal:
             return Outcome(name="refused" if judged.faults else "ended", events=task_state.said(state, event, STAGE))
         # The marker goes first, the reports are read second: see the module's docstring.

@@ -14,7 +14,7 @@ from handlers.errors import Unavailable
 
 log = structlog.get_logger()
 
-Message = tuple[str, bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+Message = tuple[str, bytes | None, bytes | None, Sequence[tuple[str, bytes | None]]]
 
 
 class Publisher:

@@ -1,0 +1,88 @@
+"""A whole worker in this process, on the embedded broker and on Apache Kafka, with a bucket in a folder."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from deploy.local.kafka import ApacheKafka
+from handlers.ports import ObjectStore
+from tests.fakes.executor import FakeExecutor
+from tests.fakes.tokens import FakeTokenCounter
+from tests.platform import Platform, platform, sample
+from worker.app import run_worker
+from worker.embedded_broker import EmbeddedBroker
+from worker.settings import Settings
+from worker.storage import open_store
+from worker.topics import ensure_topics
+
+
+class World(NamedTuple):
+    """What a flow test stands on."""
+
+    platform: Platform
+    store: ObjectStore
+    settings: Settings
+    executor: FakeExecutor
+
+    async def upload(self, dataset_id: str, body: bytes = sample() * 3) -> str:
+        """Put a dataset's file into the bucket; return its URI."""
+        key = f"uploads/{dataset_id}.jsonl"
+        await self.store.put(key, body)
+        return self.store.uri(key)
+
+    async def import_dataset(self, dataset_id: str, body: bytes = sample() * 3, **more: Any) -> dict[str, Any]:
+        """Upload a dataset and publish its import; return what was published."""
+        data = {"dataset_id": dataset_id, "files": [{"uri": await self.upload(dataset_id, body)}], **more}
+        await self.platform.publish("dataset.imported", dataset_id, data)
+        return data
+
+    @asynccontextmanager
+    async def worker(self, **changes: Any) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Run a worker; yields a function that stops it in order and waits."""
+        stopping, started = asyncio.Event(), asyncio.Event()
+        ports = {"executor": self.executor, "tokens": FakeTokenCounter(), **changes}
+        task = asyncio.create_task(run_worker(self.settings, stopping=stopping, started=started, ports=ports))
+        waiting = asyncio.create_task(started.wait())
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if task.done():
+            task.result()
+
+        async def stop() -> None:
+            stopping.set()
+            await task
+
+        try:
+            yield stop
+        finally:
+            await stop()
+
+
+@pytest.fixture(params=["embedded", "apache-kafka"])
+async def servers(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """A fresh broker of each kind."""
+    async with EmbeddedBroker() if request.param == "embedded" else ApacheKafka() as address:
+        await ensure_topics(address)
+        yield address
+
+
+@pytest.fixture
+async def world(servers: str, tmp_path: Path) -> AsyncIterator[World]:
+    """A platform, a bucket and settings with short times. The worker is started by the test."""
+    settings = Settings(
+        kafka_bootstrap_servers=servers,
+        storage_url=(tmp_path / "bucket").as_uri(),
+        work_dir=tmp_path,
+        session_timeout_seconds=3.0,
+        estimate_delay_seconds=1.0,
+        reconcile_seconds=0.2,
+        lost_job_seconds=1.0,
+        lease_seconds=1.0,
+        drain_seconds=5.0,
+    )
+    async with open_store(settings) as store, platform(servers) as seen:
+        yield World(seen, store, settings, FakeExecutor())
