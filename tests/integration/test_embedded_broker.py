@@ -159,9 +159,7 @@ async def test_a_missing_wheel_names_the_extra(monkeypatch: pytest.MonkeyPatch) 
             pass
 
 
-async def test_a_broker_that_ends_at_once_shows_its_log(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_a_broker_that_ends_at_once_shows_its_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     binary = tmp_path / "tansu"
     binary.write_text("#!/bin/sh\necho the disk is on fire\nexit 1\n")
     binary.chmod(0o755)

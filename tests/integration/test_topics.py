@@ -27,9 +27,7 @@ async def admin(servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
         yield client
 
 
-async def test_every_topic_and_its_dead_letters_are_created_once(
-    servers: str, admin: AIOKafkaAdminClient
-) -> None:
+async def test_every_topic_and_its_dead_letters_are_created_once(servers: str, admin: AIOKafkaAdminClient) -> None:
     assert set(await ensure_topics(servers)) == EVERY_TOPIC
     assert set(await admin.list_topics()) == EVERY_TOPIC
     for description in await admin.describe_topics(sorted(TOPICS)):
@@ -71,9 +69,7 @@ async def test_workers_that_start_together_create_each_topic_once(servers: str) 
 def test_a_refusal_names_the_topic_and_the_brokers_reason() -> None:
     # The embedded broker refuses nothing.
     answer = [("made", 0, None), ("there.already", 36, "exists"), ("refused", 44, "policy"), ("no text", 37)]
-    with pytest.raises(
-        TopicCreationError, match=r"^refused: PolicyViolationError policy; no text: Inv[A-Za-z]+$"
-    ):
+    with pytest.raises(TopicCreationError, match=r"^refused: PolicyViolationError policy; no text: Inv[A-Za-z]+$"):
         names_created(answer)
     assert names_created(answer[:2]) == ["made"]
 
