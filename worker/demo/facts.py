@@ -26,6 +26,7 @@ class Facts:
         self.first_loss: float | None = None
         self.last_loss: float | None = None
         self.steps = 0
+        self.checkpoints = 0
         self.models: dict[str, ModelExported] = {}
         self._seen: set[str] = set()
 
@@ -63,6 +64,7 @@ class Facts:
         return self.status.phase.value != "Completed" or bool(self.models)
 
     def _progress(self, said: TrainingProgress) -> None:
+        self.checkpoints += said.checkpoint is not None
         if said.progress is None or said.progress.loss is None:
             return
         self.steps = max(self.steps, said.progress.step)

@@ -60,6 +60,8 @@ class Demo:
         self.worker: SupervisedWorker | None = None
         self._folder = folder.absolute()
         self.answers: dict[str, str] = {}
+        #: How often each of the platform's events is published. Once is enough; more must change nothing.
+        self.published_times = 1
 
     def settings(self, bootstrap_servers: str) -> Settings:
         """Return the settings of the demo's worker: everything in one folder, and quick group joins."""
@@ -116,9 +118,9 @@ class Demo:
 
     async def _tell(self, settings: Settings, publisher: Publisher) -> None:
         async with self._watched(settings) as watcher:
-            await publisher.publish([await self._import(settings)])
+            await publisher.publish([await self._import(settings)] * self.published_times)
             await self._until(lambda: self.facts.estimate is not None or self.facts.rejected, 120, watcher, "the fee")
-            await publisher.publish([self._submission()])
+            await publisher.publish([self._submission()] * self.published_times)
             await self._until(lambda: self.facts.ended, 1800, watcher, "the models")
         status = self.facts.status
         if status is None or status.phase.value != "Completed":

@@ -1,0 +1,61 @@
+"""``worker publish``: check an event against its contract and publish it."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from worker.publish import BrokerUnavailable, NotPublishable, PublishedEvent, publish_file
+from worker.settings import Settings
+from worker.topics import TopicCreationError
+
+
+def publish(
+    topic: Annotated[str, typer.Argument(help="The topic, for example task.created.")],
+    file: Annotated[str, typer.Argument(help="A file with one JSON object, or one a line; - is standard input.")],
+    event_id: Annotated[
+        str | None, typer.Option("--id", help="The event's id; by default it follows from topic, key and body.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish a form that has faults, to see it refused.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Check events against their contract, then publish them; nothing is published if one of them is faulty.
+
+    Publishing a file again repeats its events under the same ids, which changes nothing.
+    Exit code 1: a fault, named with its field and remedy; 2: the file or the broker could not be reached.
+
+    Examples: worker publish task.created form.json; jq -c .event log.json | worker publish training.progress -
+    """
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        published = asyncio.run(
+            publish_file(Settings.from_environment(), topic, content, event_id=event_id, force=force)
+        )
+    except NotPublishable as error:
+        _fail(f"not published:\n{error}" if "\n" in str(error) else f"not published: {error}", 1)
+    except OSError as error:
+        # BrokerUnavailable is a ConnectionError, whose text is a sentence already.
+        _fail(str(error) if isinstance(error, BrokerUnavailable) else f"{file}: {error.strerror}", 2)
+    except TopicCreationError as error:
+        _fail(str(error), 2)
+    else:
+        _say(published, as_json=json)
+
+
+def _say(published: list[PublishedEvent], *, as_json: bool) -> None:
+    if as_json:
+        body = {"published": [event._asdict() for event in published]}
+        sys.stdout.write(msgspec.json.encode(body).decode() + "\n")
+        return
+    for event in published:
+        typer.echo(f"{event.topic}[{event.partition}]@{event.offset}  key {event.key}  id {event.id}", err=True)
+
+
+def _fail(text: str, code: int) -> None:
+    typer.echo(f"worker publish: {text}", err=True)
+    raise typer.Exit(code)
