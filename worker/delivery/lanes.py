@@ -3,11 +3,17 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
+
+import structlog
 
 from worker.delivery.item import Item
 
-Lane = tuple[str, int, str]
+log = structlog.get_logger()
+
+#: What keeps order: (topic, partition, key).
+Key = tuple[str, int, str]
 
 #: Processes items of one lane. Returns None when they are finished, or the seconds after which to try them again.
 Process = Callable[[list[Item]], Awaitable[float | None]]
@@ -15,28 +21,47 @@ Process = Callable[[list[Item]], Awaitable[float | None]]
 #: Events folded in one go at the most: bounds how long one key may hold a runner.
 LONGEST_RUN = 500
 
+#: Seconds until the next try where processing raised, which it promises not to do.
+_BROKEN_PROMISE_DELAY = 30.0
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """The items of one key. At any time it is idle, in the ready queue, waiting for its timer, or running: one of."""
+
+    key: Key
+    waiting: deque[Item] = field(default_factory=deque)
+    run: list[Item] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    timer: asyncio.TimerHandle | None = None
+    ready: bool = False
+    abandoned: bool = False
+
+    @property
+    def idle(self) -> bool:
+        return not (self.run or self.ready or self.timer)
+
 
 class Lanes:
     """Runs items, in order inside a lane, with at most ``concurrency`` lanes at a time.
 
     A lane that waits to be tried again holds no runner. ``folds``: consecutive events of a lane are processed together.
+    A key never runs twice at once, not even where a run outlives its assignment and the partition comes back.
     """
 
     def __init__(self, process: Process, concurrency: int, *, folds: bool = False) -> None:
         self._process = process
         self._folds = folds
-        self._lanes: dict[Lane, deque[Item]] = {}
-        self._ready: asyncio.Queue[Lane] = asyncio.Queue()
-        self._running: dict[Lane, asyncio.Event] = {}
+        self._lanes: dict[Key, _Lane] = {}
+        self._ready: asyncio.Queue[_Lane] = asyncio.Queue()
         self._runners: list[asyncio.Task[None]] = []
-        self._timers: dict[Lane, asyncio.TimerHandle] = {}
         self._concurrency = concurrency
         self._closed = False
 
     @property
     def depth(self) -> int:
         """Return how many items wait or run."""
-        return sum(len(queue) for queue in self._lanes.values())
+        return sum(len(lane.waiting) + len(lane.run) for lane in self._lanes.values())
 
     def start(self) -> None:
         """Start the runners. Needs a running event loop."""
@@ -44,26 +69,32 @@ class Lanes:
 
     def put(self, item: Item) -> None:
         """Append an item to its lane. Never blocks."""
-        queue = self._lanes.get(item.lane)
-        if queue is not None:
-            queue.append(item)
-            return
-        self._lanes[item.lane] = deque([item])
-        self._ready.put_nowait(item.lane)
+        lane = self._lanes.get(item.lane)
+        if lane is None:
+            lane = self._lanes[item.lane] = _Lane(item.lane)
+        lane.waiting.append(item)
+        if lane.idle:
+            self._make_ready(lane)
 
     async def abandon(self, topic: str, partition: int, grace_seconds: float) -> None:
         """Drop what waits of a partition and wait for what runs, at most ``grace_seconds``."""
-        for lane in [lane for lane in self._lanes if lane[:2] == (topic, partition)]:
-            self._drop_waiting(lane)
-        running = [event for lane, event in self._running.items() if lane[:2] == (topic, partition)]
+        running = []
+        for lane in [lane for lane in self._lanes.values() if lane.key[:2] == (topic, partition)]:
+            lane.waiting.clear()
+            self._disarm(lane)
+            if lane.run:
+                lane.abandoned = True
+                running.append(lane)
+            elif lane.idle:
+                del self._lanes[lane.key]
         await self._wait_for(running, grace_seconds)
 
     async def close(self, grace_seconds: float) -> None:
         """Take nothing more from the lanes, wait for what runs, and end the runners."""
         self._closed = True
-        for timer in self._timers.values():
-            timer.cancel()
-        await self._wait_for(list(self._running.values()), grace_seconds)
+        for lane in self._lanes.values():
+            self._disarm(lane)
+        await self._wait_for([lane for lane in self._lanes.values() if lane.run], grace_seconds)
         for runner in self._runners:
             runner.cancel()
         await asyncio.gather(*self._runners, return_exceptions=True)
@@ -71,54 +102,57 @@ class Lanes:
     async def _run(self) -> None:
         while True:
             lane = await self._ready.get()
-            queue = self._lanes.get(lane)
-            if queue is None or self._closed:
+            lane.ready = False
+            if self._closed:
                 continue
-            items = self._next(queue)
-            self._running[lane] = done = asyncio.Event()
-            try:
-                delay = await self._process(items)
-            finally:
-                del self._running[lane]
-                done.set()
-            self._after(lane, queue, len(items), delay)
+            if lane.waiting:
+                self._take(lane)
+                try:
+                    delay = await self._process(lane.run)
+                except Exception:
+                    # A runner that dies would leave its lane, and in time every lane, unprocessed for good.
+                    log.exception("lane.process_raised", lane=lane.key)
+                    delay = _BROKEN_PROMISE_DELAY
+                self._after(lane, delay)
+            if lane.idle and not lane.waiting:
+                del self._lanes[lane.key]
 
-    def _next(self, queue: deque[Item]) -> list[Item]:
-        if not self._folds or queue[0].event is None:
-            return [queue[0]]
-        run: list[Item] = []
-        for item in queue:
-            if item.event is None or len(run) == LONGEST_RUN:
-                break
-            run.append(item)
-        return run
-
-    def _after(self, lane: Lane, queue: deque[Item], count: int, delay: float | None) -> None:
-        if delay is not None and queue:
-            loop = asyncio.get_running_loop()
-            self._timers[lane] = loop.call_later(delay, self._again, lane)
+    def _take(self, lane: _Lane) -> None:
+        lane.run = [lane.waiting.popleft()]
+        lane.ended.clear()
+        if not self._folds or lane.run[0].event is None:
             return
-        for _ in range(min(count, len(queue))):
-            queue.popleft()
-        if queue:
-            self._ready.put_nowait(lane)
-        elif self._lanes.get(lane) is queue:
-            del self._lanes[lane]
+        while lane.waiting and lane.waiting[0].event is not None and len(lane.run) < LONGEST_RUN:
+            lane.run.append(lane.waiting.popleft())
 
-    def _again(self, lane: Lane) -> None:
-        self._timers.pop(lane, None)
+    def _after(self, lane: _Lane, delay: float | None) -> None:
+        run, lane.run = lane.run, []
+        abandoned, lane.abandoned = lane.abandoned, False
+        lane.ended.set()
+        if delay is not None and not abandoned:
+            lane.waiting.extendleft(reversed(run))
+            if not self._closed:
+                lane.timer = asyncio.get_running_loop().call_later(delay, self._again, lane)
+        elif lane.waiting:
+            self._make_ready(lane)
+
+    def _again(self, lane: _Lane) -> None:
+        lane.timer = None
+        self._make_ready(lane)
+
+    def _make_ready(self, lane: _Lane) -> None:
+        lane.ready = True
         self._ready.put_nowait(lane)
 
-    def _drop_waiting(self, lane: Lane) -> None:
-        # A running lane keeps its queue object: _after finds it empty and leaves a newer one alone.
-        queue = self._lanes.pop(lane)
-        queue.clear()
-        if timer := self._timers.pop(lane, None):
-            timer.cancel()
+    @staticmethod
+    def _disarm(lane: _Lane) -> None:
+        if lane.timer:
+            lane.timer.cancel()
+            lane.timer = None
 
     @staticmethod
-    async def _wait_for(events: list[asyncio.Event], seconds: float) -> None:
-        waits: list[asyncio.Task[Any]] = [asyncio.create_task(event.wait()) for event in events]
+    async def _wait_for(lanes: list[_Lane], seconds: float) -> None:
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(lane.ended.wait()) for lane in lanes]
         if waits:
             _, late = await asyncio.wait(waits, timeout=seconds)
             for task in late:
