@@ -2,9 +2,8 @@
 is not on the broker."""
 
 from datetime import datetime
-from typing import Any
 
-from contracts.envelope import derived_id
+from contracts.envelope import Headers, derived_id
 from contracts.topics import TOPICS
 from worker.delivery.item import Item
 
@@ -12,10 +11,11 @@ from worker.delivery.item import Item
 PREFIX = "dl_"
 _LONGEST_TEXT = 2000
 
+#: Topic, key, body, headers.
+Letter = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
 
-def dead_letter(
-    item: Item, *, stage: str, reason: str, text: str, now: datetime
-) -> tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]:
+
+def dead_letter(item: Item, *, stage: str, reason: str, text: str, now: datetime) -> Letter:
     """Return (topic, key, body, headers) of a dead letter.
 
     Its id follows from the source offset: however often a record fails, and in whichever worker, it is one letter.
@@ -30,16 +30,26 @@ def dead_letter(
         "partition": str(record.partition),
         "offset": str(record.offset),
         "stage": stage,
+        "timestamp": str(record.timestamp),
         "attempts": str(item.attempts),
         "time": now.isoformat(),
         "correlation_id": item.event.correlation_id if item.event else None,
         "null_headers": ",".join(name for name, value in record.headers if value is None) or None,
     }
     carried = [(name, value) for name, value in record.headers if value is not None and not name.startswith(PREFIX)]
-    headers = carried + [(PREFIX + name, str(value).encode()) for name, value in ours.items() if value is not None]
-    return TOPICS[record.topic].dead_letter, record.key, record.value, headers
+    # An error's text may quote what has no UTF-8.
+    said = [
+        (PREFIX + name, value.encode(errors="backslashreplace")) for name, value in ours.items() if value is not None
+    ]
+    return TOPICS[record.topic].dead_letter, record.key, record.value, carried + said
 
 
-def reason_of(headers: list[tuple[str, bytes]]) -> dict[str, Any]:
+def without_body(letter: Letter) -> Letter:
+    """Return a letter that is too large for the broker without its body, which its source offset still leads to."""
+    topic, key, body, headers = letter
+    return topic, key, b"", [*headers, (f"{PREFIX}body_left_out", f"{len(body or b'')} bytes".encode())]
+
+
+def reason_of(headers: Headers) -> dict[str, str]:
     """Return our part of a dead letter's headers, without the prefix."""
-    return {name.removeprefix(PREFIX): value.decode() for name, value in headers if name.startswith(PREFIX)}
+    return {name.removeprefix(PREFIX): value.decode() for name, value in headers if value and name.startswith(PREFIX)}

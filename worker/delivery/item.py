@@ -1,11 +1,17 @@
 """One record on its way: as it came, as it was decoded, and how often it was tried."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import structlog
 
 from contracts.codec import Poison, decode
 from contracts.envelope import Event, Headers
 from worker.delivery.offsets import PartitionProgress
+from worker.delivery.retry import Meaning
+
+log = structlog.get_logger()
 
 
 class Record(Protocol):
@@ -22,19 +28,30 @@ class Record(Protocol):
 
 @dataclass(slots=True)
 class Item:
-    """A record with its event, or with why it is none."""
+    """A record with its event, or with why it is none.
+
+    ``attempts`` counts every try; ``failures`` those that failed, by what the error meant.
+    """
 
     record: Record
     progress: PartitionProgress
     event: Event[Any] | None = None
     poison: Poison | None = None
-    attempts: int = field(default=0)
+    attempts: int = 0
+    failures: Counter[Meaning] = field(default_factory=Counter)
+    finished: bool = False
 
     @property
     def lane(self) -> tuple[str, int, str]:
         """Return what keeps order: (topic, partition, key). Poison orders with what has its raw key."""
         key = self.event.key if self.event else repr(self.record.key)
         return (self.record.topic, self.record.partition, key)
+
+    def finish(self) -> None:
+        """Note that the follow-ons or the dead letter are acknowledged: the record may be committed. Idempotent."""
+        if not self.finished:
+            self.finished = True
+            self.progress.finish(self.record.offset)
 
 
 def take_in(record: Record, progress: PartitionProgress) -> Item:
@@ -44,4 +61,8 @@ def take_in(record: Record, progress: PartitionProgress) -> Item:
         item.event = decode(record.topic, record.key, record.value, record.headers, record.timestamp)
     except Poison as poison:
         item.poison = poison
+    except Exception as error:
+        # A bug of the decoder's must not escape: the rest of the batch would never be taken in.
+        log.exception("record.decoder_failed", topic=record.topic, partition=record.partition, offset=record.offset)
+        item.poison = Poison("decoder-failed", repr(error))
     return item

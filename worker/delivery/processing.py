@@ -5,15 +5,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
+from aiokafka.errors import MessageSizeTooLargeError
 
 from handlers.errors import Unavailable
 from handlers.outcome import Outcome
 from handlers.ports import Clock
 from handlers.table import Stage
-from worker.delivery.dead_letters import dead_letter
+from worker.delivery.dead_letters import dead_letter, without_body
 from worker.delivery.item import Item
 from worker.delivery.publishing import Publisher
-from worker.delivery.retry import TryAgain, decide
+from worker.delivery.retry import TryAgain, decide, meaning_of
 
 log = structlog.get_logger()
 
@@ -34,18 +35,19 @@ class Processor:
 
         An item is finished once its follow-ons or its dead letter are acknowledged: only then may it be committed.
         """
-        first = items[0]
-        if first.progress.revoked:
-            return None  # Another worker has the partition now, and reads these records again.
+        # Of a run that was tried one by one, some may be finished already.
+        items = [item for item in items if not item.finished]
+        if not items or items[0].progress.revoked:
+            return None  # Revoked: another worker has the partition now, and reads these records again.
         for item in items:
             item.attempts += 1
-        with structlog.contextvars.bound_contextvars(**self._context(first)):
+        with structlog.contextvars.bound_contextvars(**self._context(items[0])):
             try:
                 await self._handle(items)
             except Exception as error:  # noqa: BLE001 - the one place where every error gets its meaning
                 return await self._failed(items, error)
         for item in items:
-            item.progress.finish(item.record.offset)
+            item.finish()
         return None
 
     async def _handle(self, items: list[Item]) -> None:
@@ -64,24 +66,36 @@ class Processor:
         )
 
     async def _failed(self, items: list[Item], error: Exception) -> float | None:
-        attempt = items[0].attempts
-        decision = decide(error, attempt, self._stage.retry, random.random())  # noqa: S311 - spreads load, hides nothing
+        meaning = meaning_of(error)
+        for item in items:
+            item.failures[meaning] += 1
+        times = items[0].failures[meaning]
+        decision = decide(error, times, self._stage.retry, random.random())  # noqa: S311 - spreads load, hides nothing
         if isinstance(decision, TryAgain):
-            log.warning("event.retried", attempt=attempt, delay=round(decision.delay, 3), error=repr(error))
+            log.warning("event.retried", attempt=times, delay=round(decision.delay, 3), error=repr(error))
             return decision.delay
         if len(items) > 1:
             return await self._one_by_one(items)
-        letter = dead_letter(
-            items[0], stage=self._stage.name, reason=decision.reason, text=_text(error), now=self._clock.now()
-        )
-        try:
-            await self._publisher.send([letter])
-        except Unavailable as unavailable:
-            log.warning("dead_letter.not_acknowledged", error=repr(unavailable))
+        if not await self._bury(items[0], decision.reason, str(error) or repr(error)):
             return self._stage.retry.longest_delay
         log.error("event.dead_lettered", reason=decision.reason, exc_info=None if items[0].poison else error)
-        items[0].progress.finish(items[0].record.offset)
+        items[0].finish()
         return None
+
+    async def _bury(self, item: Item, reason: str, text: str) -> bool:
+        """Send the dead letter; return whether it is acknowledged."""
+        letter = dead_letter(item, stage=self._stage.name, reason=reason, text=text, now=self._clock.now())
+        try:
+            try:
+                await self._publisher.send([letter])
+            except MessageSizeTooLargeError:
+                # What was just not too large is, with our headers. Without a letter its partition would stand still.
+                await self._publisher.send([without_body(letter)])
+        except Exception as error:
+            # Whatever the reason: the record is not finished, so nothing is committed past it.
+            log.warning("dead_letter.not_acknowledged", error=repr(error), exc_info=not isinstance(error, Unavailable))
+            return False
+        return True
 
     async def _one_by_one(self, items: list[Item]) -> float | None:
         """Find the one event of a run that cannot be processed; the others of its task must not share its fate."""
@@ -101,7 +115,3 @@ class Processor:
             "event_id": event.id if event else None,
             "correlation_id": event.correlation_id if event else None,
         }
-
-
-def _text(error: Exception) -> str:
-    return str(error) or repr(error)

@@ -1,10 +1,24 @@
 """Whether to try again: a pure decision on what an error means and how often it happened."""
 
+import enum
 from typing import NamedTuple
 
 from contracts.codec import Poison
 from handlers.errors import Transient, Unavailable
 from handlers.table import Retry
+
+
+class Meaning(enum.Enum):
+    """What an error means to delivery."""
+
+    POISON = enum.auto()
+    """It can never be processed."""
+    UNAVAILABLE = enum.auto()
+    """What the whole service stands on does not answer."""
+    TRANSIENT = enum.auto()
+    """It may work in a moment."""
+    BUG = enum.auto()
+    """Anything else."""
 
 
 class TryAgain(NamedTuple):
@@ -19,18 +33,29 @@ class GiveUp(NamedTuple):
     reason: str
 
 
-def decide(error: BaseException, attempt: int, retry: Retry, jitter: float) -> TryAgain | GiveUp:
-    """Return what to do after a handler failed for the ``attempt``-th time (1-based).
+def meaning_of(error: BaseException) -> Meaning:
+    """Return what an error means."""
+    if isinstance(error, Poison):
+        return Meaning.POISON
+    if isinstance(error, Unavailable):
+        return Meaning.UNAVAILABLE
+    return Meaning.TRANSIENT if isinstance(error, Transient) else Meaning.BUG
 
+
+def decide(error: BaseException, times: int, retry: Retry, jitter: float) -> TryAgain | GiveUp:
+    """Return what to do after a handler failed for the ``times``-th time with an error of this meaning (1-based).
+
+    Each meaning is counted by itself: an hour without the bucket must not use up the patience with what comes after.
     ``jitter`` is a random number in [0, 1): delays are between half and the whole of the backoff, so that a thousand
     lanes do not come back in step. Poison is given up at once; what the whole service stands on is waited for without
     end; anything unknown is a bug and is tried a few times, loudly.
     """
-    delay = min(retry.longest_delay, retry.first_delay * 2 ** min(attempt - 1, 30)) * (0.5 + jitter / 2)
+    delay = min(retry.longest_delay, retry.first_delay * 2 ** min(times - 1, 30)) * (0.5 + jitter / 2)
     if isinstance(error, Poison):
         return GiveUp(error.reason)
-    if isinstance(error, Unavailable):
+    meaning = meaning_of(error)
+    if meaning is Meaning.UNAVAILABLE:
         return TryAgain(delay)
-    if isinstance(error, Transient):
-        return TryAgain(delay) if attempt < retry.transient_tries else GiveUp("transient-fault")
-    return TryAgain(delay) if attempt < retry.bug_tries else GiveUp("bug")
+    if meaning is Meaning.TRANSIENT:
+        return TryAgain(delay) if times < retry.transient_tries else GiveUp("transient-fault")
+    return TryAgain(delay) if times < retry.bug_tries else GiveUp("bug")
