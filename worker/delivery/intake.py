@@ -43,6 +43,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
     ) -> None:
         self.stage = stage
         self._settings = settings
+        self._clock = clock
+        #: Between a revoke and the next assignment the client still hands out what it had read ahead.
+        self._assigned: set[TopicPartition] = set()
         self._progress: dict[TopicPartition, PartitionProgress] = {}
         self._paused: set[TopicPartition] = set()
         self.lanes = Lanes(processor, settings.concurrency, folds=stage.folds)
@@ -89,6 +92,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         records: Iterable[Any] = message.raw_message
         for record in records:
             partition = TopicPartition(record.topic, record.partition)
+            if partition not in self._assigned:
+                continue  # Whoever gets the partition reads from the committed offset, and so this record too.
             progress = self._progress.setdefault(partition, PartitionProgress())
             progress.begin(record.offset)
             self._place(take_in(record, progress))
@@ -96,8 +101,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
 
     def _place(self, item: Item) -> None:
         if self.stage.due and item.event:
-            delay = timedelta(seconds=self._settings.estimate_delay_seconds)
-            self.due.put(item, item.event.data.imported_at + delay)
+            # Nothing was imported in the future: a publisher's wrong clock must not hold the partition's commits.
+            imported_at = min(item.event.data.imported_at, self._clock.now())
+            self.due.put(item, imported_at + timedelta(seconds=self._settings.estimate_delay_seconds))
         else:
             self.lanes.put(item)
 
@@ -116,27 +122,35 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Begin each partition afresh."""
+        self._assigned |= assigned
         log.info("partitions.assigned", stage=self.stage.name, partitions=len(assigned))
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Stop, finish and commit what was ours. Bounded, because the whole group waits for it."""
-        for partition in revoked:
-            if progress := self._progress.get(partition):
-                self.due.abandon(partition.topic, partition.partition)
-                grace = self._settings.revoke_grace_seconds
-                await self.lanes.abandon(partition.topic, partition.partition, grace)
-                progress.revoked = True
-        await self._commit({tp: self._progress[tp] for tp in revoked if tp in self._progress})
-        for partition in revoked:
+        self._assigned -= revoked
+        ours = {partition: self._progress[partition] for partition in revoked if partition in self._progress}
+        for partition, progress in ours.items():
+            progress.revoked = True
+            self.due.abandon(partition.topic, partition.partition)
+        # Side by side: the bound is one grace, not one a partition.
+        grace = self._settings.revoke_grace_seconds
+        await asyncio.gather(*(self.lanes.abandon(tp.topic, tp.partition, grace) for tp in ours))
+        await self._commit(ours)
+        for partition in ours:
             self._progress.pop(partition, None)
             self._paused.discard(partition)
 
     async def _commit_regularly(self) -> None:
         while True:
             await asyncio.sleep(_COMMIT_SECONDS)
-            if self._subscriber.consumer is not None:
+            if self._subscriber.consumer is None:
+                continue
+            try:
                 self._steer()
-                await self._commit(self._progress)
+            except IllegalStateError as error:
+                # The assignment is changing under us. Without this loop nothing would be committed any more.
+                log.warning("steering.failed", stage=self.stage.name, error=repr(error))
+            await self._commit(self._progress)
 
     async def _commit(self, progress: dict[TopicPartition, PartitionProgress]) -> None:
         advanced = {tp: found for tp, found in progress.items() if found.position > found.committed}
