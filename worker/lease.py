@@ -7,6 +7,9 @@ from msgspec import Struct
 from handlers import compare_and_set, layout
 from handlers.ports import Clock, ObjectStore
 
+#: The holder of a lease that was let go.
+_NOBODY = ""
+
 
 class _Held(Struct, frozen=True):
     holder: str
@@ -34,7 +37,7 @@ class Lease:
         def decide(held: _Held | None) -> _Held | None:
             if held is None:
                 return _Held(self._me, 0)
-            if held.holder == self._me:
+            if held.holder in (self._me, _NOBODY):
                 return _Held(self._me, held.beat + 1)
             if held != self._seen:
                 self._seen, self._seen_at = held, self._clock.monotonic()
@@ -46,6 +49,9 @@ class Lease:
 
     async def release(self) -> None:
         """Let the next one have it at once. A no-op where we do not hold it."""
-        held = await compare_and_set.read(self._store, self._key, _Held)
-        if held and held.holder == self._me:
-            await self._store.delete(self._key)
+
+        def decide(held: _Held | None) -> _Held | None:
+            # By condition, not by deleting: whoever took it meanwhile, because we were slow, keeps it.
+            return _Held(_NOBODY, held.beat + 1) if held and held.holder == self._me else None
+
+        await compare_and_set.update(self._store, self._key, _Held, decide)
