@@ -2,12 +2,12 @@
 
 import json
 import re
+from difflib import get_close_matches
 from typing import Any
 
 from contracts.codec import Poison, decode
 from contracts.envelope import Event
 from contracts.form import read_form
-from contracts.hyperparameters import nearest
 from contracts.schema.derive import topic_schema
 from contracts.strict_json import InvalidJson, StrictParser
 from contracts.task import TaskForm
@@ -26,8 +26,8 @@ def known_topic(name: str) -> Topic:
     """Return a topic by its name. Raises NotPublishable naming the nearest one, or all."""
     if name in TOPICS:
         return TOPICS[name]
-    close = nearest(name, TOPICS)
-    remedy = f"did you mean {close}?" if close else f"there are {', '.join(TOPICS)}"
+    close = get_close_matches(name.casefold(), TOPICS, n=1)
+    remedy = f"did you mean {close[0]}?" if close else f"there are {', '.join(TOPICS)}"
     raise NotPublishable(f"no topic {name!r}; {remedy}")
 
 
