@@ -6,6 +6,7 @@ from contracts.task import Phase
 from handlers import attempts
 from handlers.ports import JobStatus
 from handlers.task_state import TaskState
+from handlers.training_progress import INTERRUPTED
 
 
 #: How many times longer a job's last word is waited for where the engine says that it ended well.
@@ -43,7 +44,7 @@ def decide(state: TaskState, job: JobStatus, unchanged_seconds: float, patience_
         return Action.RELEASE
     if job.state in ("queued", "running"):
         return Action.CANCEL if state.phase is Phase.TERMINATING else Action.LEAVE
-    ended_well = job.state == "ended" and job.exit_code == 0
+    ended_well = job.state == "ended" and job.exit_code == 0 and state.reason != INTERRUPTED
     patient = unchanged_seconds < patience_seconds * (_LAG_FACTOR if ended_well else 1)
     if state.phase is Phase.TERMINATING:
         # A job that never spoke was cancelled in the queue: nothing of it is still on its way.

@@ -14,6 +14,9 @@ from handlers.task_state import TaskState
 
 STAGE = "training-progress"
 
+#: The reason of a task whose trainer was asked to end by its engine.
+INTERRUPTED = "interrupted"
+
 #: Phases in which a trainer is listened to.
 _LISTENING = attempts.WITH_JOB | {Phase.TERMINATING}
 
@@ -69,7 +72,9 @@ def fold(state: TaskState, said: TrainingProgress) -> TaskState:
         # What another attempt could cure is left to the reconciler, which also sees that the job is gone.
         return replace(state, message=failure.message) if failure.retryable else attempts.ended(state, failure)
     if said.state == "stopped":
-        return state
+        # Not by its user, so by the engine (a node drained, say): the reconciler begins a new attempt.
+        message = "the trainer saved a checkpoint and ended because its engine asked it to"
+        return replace(state, reason=INTERRUPTED, party="platform", message=message)
     phase = Phase.DEPLOYING if said.state == "deploying" else Phase.RUNNING
     if state.phase is Phase.RUNNING:
         phase = Phase.RUNNING
