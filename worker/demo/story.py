@@ -120,11 +120,21 @@ class Demo:
         async with self._watched(settings) as watcher:
             await publisher.publish([await self._import(settings)] * self.published_times)
             await self._until(lambda: self.facts.estimate is not None or self.facts.rejected, 120, watcher, "the fee")
+            self._check_fee()
             await publisher.publish([self._submission()] * self.published_times)
             await self._until(lambda: self.facts.ended, 1800, watcher, "the models")
         status = self.facts.status
         if status is None or status.phase.value != "Completed":
             raise DemoFailed(f"the task ended as {status.phase.value if status else 'nothing'}: {status and status.message}")
+
+    def _check_fee(self) -> None:
+        """A user would not submit without having seen the fee."""
+        if self.facts.rejected:
+            raise DemoFailed(f"the dataset was rejected: {self.facts.verdict.message}")
+        estimate = self.facts.estimate
+        if estimate is None or not estimate.data.quote.complete:
+            missing = estimate.data.quote.missing if estimate else ()
+            raise DemoFailed(f"the fee is not known: {'; '.join(missing)}")
 
     async def _import(self, settings: Settings) -> Event[Any]:
         async with open_store(settings) as store:

@@ -42,7 +42,7 @@ class View:
 
     def note(self, text: str) -> None:
         """Print a line about the demo itself."""
-        self._console.print(f"[dim]        {text}[/dim]", highlight=False)
+        self._console.print(f"[dim]        {text}[/dim]", highlight=False, soft_wrap=True)
 
     def event(self, event: Event[Any], now: datetime) -> None:
         """Print an event, or move the bar."""
@@ -50,7 +50,7 @@ class View:
         if text is None:
             return
         seconds = (now - self._started).total_seconds()
-        self._console.print(f"[dim]{seconds:6.1f}s[/dim] [bold]{event.topic:<20}[/bold] {text}", highlight=False)
+        self._console.print(f"[dim]{seconds:6.1f}s[/dim] [bold]{event.topic:<20}[/bold] {text}", highlight=False, soft_wrap=True)
 
     def _describe(self, event: Event[Any]) -> str | None:
         data = event.data
