@@ -107,7 +107,7 @@ async def default_ports(settings: Settings) -> AsyncIterator[dict[str, Any]]:
 def _broker(settings: Settings) -> KafkaBroker:
     # What FastStream narrates of every record is said better by the processor: its own lines are for debugging.
     return KafkaBroker(
-        settings.kafka_bootstrap_servers, logger=logging.getLogger("faststream"), log_level=logging.DEBUG
+        settings.kafka_bootstrap_servers, logger=logging.getLogger("worker.faststream"), log_level=logging.DEBUG
     )
 
 
