@@ -37,4 +37,4 @@ def configure_logging(log_format: str, level: str) -> None:
     root.handlers = [handler]
     # The clients narrate every heartbeat and every refused connection; what matters of it we say ourselves.
     root.setLevel(max(number, logging.WARNING))
-    logging.getLogger("aiokafka.client").addFilter(lambda record: not record.getMessage().startswith("Unable connect"))
+    logging.getLogger("aiokafka").addFilter(lambda record: not record.getMessage().startswith("Unable connect"))
