@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -65,7 +66,7 @@ class Bookkeeping:
         finally:
             path.unlink(missing_ok=True)
 
-    def digest(self, path: Path, file: BinaryIO) -> str:
+    def digest(self, path: Path, file: BufferedReader) -> str:
         """Return the digest of an open file's bytes. Files may be dropped into the directory by anybody, so it is
         computed, and kept for large files as long as inode, size and both times stay the same.
         """

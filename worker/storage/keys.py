@@ -39,6 +39,19 @@ def check_listed(prefix: str) -> str:
     return prefix
 
 
+def check_range(byte_range: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return a range (first, end), end excluded, where it is one. Raises ValueError."""
+    if byte_range is not None and not 0 <= byte_range[0] <= byte_range[1]:
+        raise ValueError(f"not a range of bytes: {byte_range}")
+    return byte_range
+
+
+def check_conditions(if_none_match: bool, if_match: str | None) -> None:
+    """Raise ValueError where a put is asked for under two conditions that exclude each other."""
+    if if_none_match and if_match is not None:
+        raise ValueError("if_none_match and if_match exclude each other")
+
+
 def is_prefix(key: str) -> bool:
     """Return whether a key names all that is below it and no object."""
     return key.endswith("/")

@@ -1,0 +1,103 @@
+"""The buckets that the suite runs against: one in memory, a directory, and S3.
+
+S3 is moto, or the server that ``AWS_ENDPOINT_URL_S3`` names, with the credentials that the AWS variables hold.
+"""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any
+from uuid import uuid4
+
+import botocore.session
+import pytest
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+from handlers.ports import ObjectStore
+from tests.fakes.store import MemoryStore
+from worker.settings import Settings
+from worker.storage import open_store
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def one_at_a_time(app: WsgiApp) -> WsgiApp:
+    """Answer requests one after the other: moto looks whether an object exists and puts it, with nothing between."""
+    lock = Lock()
+
+    def locked(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        with lock:
+            return app(environ, start_response)
+
+    return locked
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3"):
+        yield endpoint
+        return
+    app = one_at_a_time(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=MotoRequestHandler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def s3_settings(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for variable, value in (
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(variable, os.environ.get(variable, value))
+    bucket = f"test-{uuid4().hex}"
+    client = botocore.session.get_session().create_client("s3", endpoint_url=s3_endpoint)
+    client.create_bucket(Bucket=bucket)
+    client.put_object(Bucket=bucket, Key="elsewhere/secret", Body=b"not below the prefix")
+    client.close()
+    return Settings(storage_url=f"s3://{bucket}/some/prefix", s3_endpoint_url=s3_endpoint)
+
+
+@pytest.fixture
+def directory_settings(tmp_path: Path) -> Settings:
+    return Settings(storage_url=(tmp_path / "桶 with a blank").as_uri())
+
+
+@pytest.fixture(params=["directory", "s3"])
+def settings(request: pytest.FixtureRequest) -> Settings:
+    """Settings of each real bucket."""
+    found = request.getfixturevalue(f"{request.param}_settings")
+    assert isinstance(found, Settings)
+    return found
+
+
+@pytest.fixture
+async def real_store(settings: Settings) -> AsyncIterator[ObjectStore]:
+    async with open_store(settings) as store:
+        yield store
+
+
+@pytest.fixture(params=["memory", "directory", "s3"])
+def bucket(request: pytest.FixtureRequest) -> Settings | MemoryStore:
+    if request.param == "memory":
+        return MemoryStore()
+    found = request.getfixturevalue(f"{request.param}_settings")
+    assert isinstance(found, Settings)
+    return found
+
+
+@pytest.fixture
+async def store(bucket: Settings | MemoryStore) -> AsyncIterator[ObjectStore]:
+    """Each bucket in turn, the one of the handlers' tests too."""
+    if isinstance(bucket, MemoryStore):
+        yield bucket
+        return
+    async with open_store(bucket) as store:
+        yield store
