@@ -40,6 +40,14 @@ def _processes_of(folder: Path) -> list[str]:
     return found
 
 
+def _trainers_of(folder: Path) -> list[int]:
+    """Return the pids of the trainers that work in this folder, without their supervisors."""
+    found = subprocess.run(
+        ["pgrep", "-f", f"-m worker.trainer {folder}"], capture_output=True, text=True, check=False
+    ).stdout
+    return [int(pid) for pid in found.split() if b"supervisor" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 def _check(facts: dict[str, Any]) -> None:
     assert facts["dataset"]["valid"] is True
     assert facts["estimate"]["complete"] is True
@@ -87,9 +95,9 @@ async def test_a_killed_trainer_goes_on_from_its_checkpoint_under_a_new_attempt(
     demo = _demo(tmp_path)
     running = asyncio.create_task(demo.run())
     await wait_until(lambda: running.done() or demo.facts.checkpoints >= 1, 200, "a checkpoint")
-    pids = [int(pid) for pid in subprocess.run(["pgrep", "-f", f"worker.trainer.*{tmp_path}"], capture_output=True, text=True, check=False).stdout.split()]
-    assert pids
-    for pid in pids:
+    trainers = _trainers_of(tmp_path)
+    assert trainers
+    for pid in trainers:
         os.kill(pid, signal.SIGKILL)
     await running
     facts = demo.facts.as_json(demo.tokens(), demo.paths())

@@ -23,7 +23,9 @@ def demo(
     model: Annotated[
         str, typer.Option(envvar="DEMO_MODEL", help=f"Base model to fine-tune: {' or '.join(MODELS)}.")
     ] = "smollm2",
-    folder: Annotated[Path, typer.Option(help="Where the demo keeps its bucket, logs and jobs.")] = Path(".worker/demo"),
+    folder: Annotated[Path, typer.Option(help="Where the demo keeps its bucket, logs and jobs.")] = Path(
+        ".worker/demo"
+    ),
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object with the facts on stdout.")] = False,
 ) -> None:
     """Fine-tune a small model through real events: embedded broker, directory bucket, local executor.

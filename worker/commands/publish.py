@@ -19,9 +19,7 @@ def publish(
     event_id: Annotated[
         str | None, typer.Option("--id", help="The event's id; by default it follows from topic, key and body.")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Publish a form that has faults, to see it refused.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Publish a form that has faults, to see it refused.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Check events against their contract, then publish them; nothing is published if one of them is faulty.

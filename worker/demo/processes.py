@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from worker import tied_process
 from worker.settings import Settings
@@ -14,7 +15,7 @@ from worker.settings import Settings
 _STOP_SECONDS = 25.0
 
 
-class ProcessFailed(RuntimeError):  # noqa: N818 - says what happened
+class ProcessFailed(RuntimeError):
     """A process of the demo ended badly; the text ends with what it printed last."""
 
 
@@ -64,7 +65,7 @@ class SupervisedWorker:
         """Return the worker's process id while it runs."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
-    async def __aenter__(self) -> "SupervisedWorker":
+    async def __aenter__(self) -> Self:
         await self._start()
         self._supervisor = asyncio.create_task(self._supervise())
         return self

@@ -44,7 +44,7 @@ MODELS = {
 }
 
 
-class DemoFailed(RuntimeError):  # noqa: N818 - says what happened
+class DemoFailed(RuntimeError):
     """The story did not end with models in the repository; the text says where it stopped."""
 
 
@@ -125,7 +125,7 @@ class Demo:
             await self._until(lambda: self.facts.ended, 1800, watcher, "the models")
         status = self.facts.status
         if status is None or status.phase.value != "Completed":
-            raise DemoFailed(f"the task ended as {status.phase.value if status else 'nothing'}: {status and status.message}")
+            raise DemoFailed(f"the task ended: {status.phase.value}, {status.message}" if status else "nothing came")
 
     def _check_fee(self) -> None:
         """A user would not submit without having seen the fee."""

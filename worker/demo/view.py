@@ -1,7 +1,7 @@
 """What a person sees of a demo: a live timeline of events, a progress bar, and at the end a table. On stderr."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -33,7 +33,7 @@ class View:
         self._training: TaskID | None = None
         self._phase = ""
 
-    def __enter__(self) -> "View":
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
@@ -50,7 +50,8 @@ class View:
         if text is None:
             return
         seconds = (now - self._started).total_seconds()
-        self._console.print(f"[dim]{seconds:6.1f}s[/dim] [bold]{event.topic:<20}[/bold] {text}", highlight=False, soft_wrap=True)
+        line = f"[dim]{seconds:6.1f}s[/dim] [bold]{event.topic:<20}[/bold] {text}"
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     def _describe(self, event: Event[Any]) -> str | None:
         data = event.data
@@ -79,13 +80,11 @@ class View:
                 self._training = self._bar.add_task("training", total=progress.total_steps, detail="")
             eta = f"  ETA {progress.eta_seconds:.0f} s" if progress.eta_seconds is not None else ""
             loss = f"loss {progress.loss:.3f}" if progress.loss is not None else ""
-            self._bar.update(
-                self._training, completed=progress.step, total=progress.total_steps, detail=f"{loss}{eta}"
-            )
+            self._bar.update(self._training, completed=progress.step, total=progress.total_steps, detail=f"{loss}{eta}")
         if said.checkpoint:
             return f"checkpoint at step {said.checkpoint.step}"
         if said.state == "running" and progress and not self._console.is_terminal:
-            return f"step {progress.step}/{progress.total_steps}  loss {progress.loss}"
+            return f"step {progress.step}/{progress.total_steps}  loss {_number(progress.loss)}"
         return said.state if said.state != "running" else None
 
     def _status(self, said: TaskStatus) -> str | None:
@@ -131,7 +130,7 @@ def _fee(data: CostEstimated) -> str:
     quote = data.quote
     if quote.amount is None:
         return f"not known yet: {'; '.join(quote.missing)}"
-    return f"{quote.amount} {quote.currency} for {quote.billed_tokens} tokens, {'complete' if quote.complete else 'open'}"
+    return f"{quote.amount} {quote.currency} for {quote.billed_tokens} tokens"
 
 
 def _number(value: float | None) -> str:
