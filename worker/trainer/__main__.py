@@ -1,0 +1,46 @@
+"""``python -m worker.trainer SPEC.json``: train one job. Settings come from WORKER_* variables."""
+
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+
+from handlers.ports import JobSpec
+from worker.settings import Settings, SettingsError
+from worker.telemetry import configure_logging
+from worker.trainer import environment
+
+USAGE = 2
+
+
+def main(arguments: list[str]) -> int:
+    """Run one job and return its exit code: 0 done or stopped, 1 failed, 2 cannot be begun, 3 superseded."""
+    if len(arguments) != 1:
+        return _refused("usage: python -m worker.trainer SPEC.json")
+    try:
+        spec = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=JobSpec)
+        settings = Settings.from_environment()
+    except (OSError, msgspec.MsgspecError, SettingsError) as error:
+        return _refused(str(error))
+    configure_logging(settings.log_format, settings.log_level)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    environment.prepare()
+    # Torch is imported only now: an order to stop is heard while it loads, and the environment is set.
+    from worker.trainer.job import run_job  # noqa: PLC0415 - the reason is above
+    from worker.trainer.kafka_sink import KafkaSink  # noqa: PLC0415 - the same
+
+    with KafkaSink(settings.kafka_bootstrap_servers) as sink:
+        return int(run_job(spec, settings, sink, stop))
+
+
+def _refused(text: str) -> int:
+    sys.stderr.write(text + "\n")
+    return USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,146 @@
+"""The training and the validation set: which samples, how often, in which order. All of it follows from the plan."""
+
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import torch
+from torch.utils.data import Sampler
+
+from contracts.dataset import CheckedFile
+from handlers.planning.plan import Plan, PlannedDataset
+from handlers.ports import ObjectStore
+from worker.tokens.chat import ChatEncoder
+from worker.tokens.counter import encode_batch
+from worker.tokens.samples import Sample, invalid_lines, read_samples
+from worker.trainer.failures import users_fault
+from worker.trainer.token_file import TokenFile, TokenView
+
+#: Samples tokenised between two looks at whether to go on.
+_BATCH = 64
+
+
+class Datasets(NamedTuple):
+    """What a job trains and validates on. ``too_long`` samples did not fit into the context and are in neither."""
+
+    training: TokenView
+    validation: TokenView
+    too_long: int
+
+
+async def build_datasets(
+    store: ObjectStore, plan: Plan, encoder: ChatEncoder, folder: Path, check: Callable[[], None]
+) -> Datasets:
+    """Read, encode and split the plan's datasets, in the order of the plan. Deterministic.
+
+    The tokens are in a file in ``folder``: memory does not grow with the dataset. ``check`` is called again and again,
+    and may raise.
+
+    Raises:
+        JobError: nothing is left to train on, or a dataset is gone.
+        ChatTemplateError, UnreadableSample, PreconditionFailed: see the reader and the encoder.
+    """
+    builder = _Builder(plan, encoder, TokenFile(folder))
+    for planned in plan.training:
+        await builder.add(store, planned, check, validation=False)
+    for planned in plan.validation:
+        await builder.add(store, planned, check, validation=True)
+    return builder.built()
+
+
+class _Builder:
+    def __init__(self, plan: Plan, encoder: ChatEncoder, file: TokenFile) -> None:
+        self._plan, self._encoder, self._file = plan, encoder, file
+        self._training: list[int] = []
+        self._validation: list[int] = []
+        self._too_long = 0
+
+    async def add(
+        self, store: ObjectStore, planned: PlannedDataset, check: Callable[[], None], *, validation: bool
+    ) -> None:
+        training: list[int] = []
+        async for batch in _batches(store, planned.files, planned.findings_key):
+            check()
+            for sample, encoded in zip(batch, encode_batch(self._encoder, batch), strict=True):
+                if len(encoded.ids) > self._plan.context_length:
+                    self._too_long += 1
+                    continue
+                side = self._validation if validation or self._held_out(sample.data) else training
+                side.append(self._file.append(encoded))
+        self._training += drawn(training, planned, self._plan.seed)
+
+    def _held_out(self, data: dict[str, Any]) -> bool:
+        percent = self._plan.validation_percent
+        return percent is not None and held_out(data, self._plan.seed, percent)
+
+    def built(self) -> Datasets:
+        if not self._training:
+            raise users_fault(
+                "nothing-to-train",
+                f"no sample is left to train on: {self._too_long} are longer than the context of "
+                f"{self._plan.context_length} tokens, {len(self._validation)} went to validation",
+            )
+        self._file.close()
+        return Datasets(self._file.view(self._training), self._file.view(self._validation), self._too_long)
+
+
+async def _batches(
+    store: ObjectStore, files: Sequence[CheckedFile], findings_key: str | None
+) -> AsyncIterator[list[Sample]]:
+    batch: list[Sample] = []
+    try:
+        async for sample in read_samples(store, files, await invalid_lines(store, findings_key)):
+            batch.append(sample)
+            if len(batch) == _BATCH:
+                yield batch
+                batch = []
+    except FileNotFoundError as error:
+        raise users_fault("dataset-gone", f"a file of the dataset is gone: {error}") from error
+    yield batch
+
+
+def held_out(data: dict[str, Any], seed: int, percent: int) -> bool:
+    """Return whether a sample is on the validation side. By content: duplicates are on one side, whatever the order."""
+    content = msgspec.json.encode(data, order="sorted")
+    number = int.from_bytes(sha256(f"{seed}/".encode() + content).digest()[:8], "big")
+    return number % 10_000 < percent * 100
+
+
+def drawn(samples: Sequence[int], planned: PlannedDataset, seed: int) -> list[int]:
+    """Return the samples as often as the plan wants them: whole passes first, then a seeded part of another.
+
+    ``sample_count`` beyond what there is repeats samples. Rounded half up. The same seed draws the same samples.
+    """
+    if not samples:
+        return []
+    wanted = planned.sample_count
+    if wanted is None:
+        wanted = max(1, int(len(samples) * planned.multiplier + 0.5))
+    passes, rest = divmod(wanted, len(samples))
+    chosen = random.Random(f"{seed}/{planned.dataset_id}").sample(range(len(samples)), rest)  # noqa: S311 - a draw, no secret
+    return [*samples] * passes + [samples[index] for index in sorted(chosen)]
+
+
+class EpochSampler(Sampler[int]):
+    """Every sample once an epoch, in an order that follows from the seed and the epoch alone."""
+
+    def __init__(self, size: int, seed: int, *, shuffle: bool) -> None:
+        self._size, self._seed, self._shuffle = size, seed, shuffle
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration has."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[int]:
+        if not self._shuffle:
+            return iter(range(self._size))
+        generator = torch.Generator().manual_seed((self._seed + self._epoch) % 2**63)
+        order: list[int] = torch.randperm(self._size, generator=generator).tolist()
+        return iter(order)

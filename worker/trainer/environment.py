@@ -1,0 +1,21 @@
+"""What must be set before torch and transformers are imported. Imports neither."""
+
+import os
+import warnings
+
+#: Nothing is fetched from anywhere: what a job needs is in the bucket.
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
+
+
+def prepare() -> None:
+    """Switch the Hub off and set what was not set: threads that wait must not burn the cores others need.
+
+    ``OMP_NUM_THREADS`` and ``OMP_WAIT_POLICY`` of the caller hold. May be called twice.
+    """
+    for name in _OFFLINE:
+        os.environ[name] = "1"
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # peft asks transformers under a name that the next major version drops; both are pinned below it.
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)

@@ -1,0 +1,42 @@
+"""The hyperparameters of a plan, typed, and the arithmetic of steps that follows from them."""
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from handlers.planning.plan import Plan
+from worker.trainer.failures import platforms_fault
+
+
+class Hyperparameters(Struct, frozen=True, kw_only=True):
+    """What may be set. ``max_steps`` 0: as many as the epochs take. ``learning_rate`` falls linearly after warm-up."""
+
+    epochs: int = 1
+    learning_rate: float = 1e-4
+    batch_size: int = 1
+    gradient_accumulation: int = 1
+    max_steps: int = 0
+    warmup_ratio: float = 0.0
+    checkpoint_steps: int = 100
+    precision: Literal["fp32", "bf16"] = "fp32"
+    lora_rank: int = 8
+    lora_alpha: int = 16
+    lora_dropout: float = 0.0
+
+    def total_steps(self, samples: int) -> int:
+        """Return the optimizer steps of a run over so many samples an epoch."""
+        batches = -(-samples // self.batch_size)
+        return self.max_steps or self.epochs * -(-batches // self.gradient_accumulation)
+
+    def save_steps(self, total_steps: int, output_count: int) -> int:
+        """Return the steps between two checkpoints: never so many that fewer than ``output_count`` come about."""
+        return max(1, min(self.checkpoint_steps, total_steps // output_count))
+
+
+def hyperparameters_of(plan: Plan) -> Hyperparameters:
+    """Return the plan's hyperparameters. Raises JobError where they are not what was registered for the model."""
+    try:
+        return msgspec.convert(plan.hyperparameters, Hyperparameters, strict=False)
+    except msgspec.ValidationError as error:
+        raise platforms_fault("plan-unusable", f"the plan's hyperparameters: {error}", retryable=False) from error

@@ -1,0 +1,106 @@
+"""One job from its spec to its last event."""
+
+import enum
+import tempfile
+import threading
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from contracts.training import Checkpoint, Failure
+from handlers.planning.plan import Plan
+from handlers.ports import JobSpec
+from worker.settings import Settings
+from worker.trainer.bucket import Bucket, open_bucket
+from worker.trainer.failures import failure_of, platforms_fault, users_fault
+from worker.trainer.fence import Fence, Standing, Superseded
+from worker.trainer.progress import ProgressSink, Reporter
+from worker.trainer.run import Interrupted, train
+
+log = structlog.get_logger()
+
+#: Seconds the last events have to get out.
+FLUSH_SECONDS = 20.0
+
+
+class Ending(enum.IntEnum):
+    """How a job ended; the process' exit code."""
+
+    #: Succeeded, or stopped as it was told to.
+    DONE = 0
+    #: Failed, and said so.
+    FAILED = 1
+    #: Another attempt counts; nothing was said.
+    SUPERSEDED = 3
+
+
+def run_job(spec: JobSpec, settings: Settings, sink: ProgressSink, stop: threading.Event) -> Ending:
+    """Train what the spec says and return how it ended. Never raises for what goes wrong in training.
+
+    Setting ``stop`` (SIGTERM does) means: save a checkpoint and end. Everything is written under the attempt's prefix.
+    """
+    with open_bucket(settings) as bucket:
+        fence = Fence(bucket.store, spec, settings.heartbeat_seconds, stop)
+        reporter = Reporter(spec, sink, lambda: datetime.now(UTC), fence.check)
+        try:
+            ending = _told(spec, bucket, fence, reporter)
+        except Superseded:
+            log.info("job.superseded", task_id=spec.task_id, attempt=spec.attempt)
+            sink.drop()
+            ending = Ending.SUPERSEDED
+        sink.close(FLUSH_SECONDS)
+        return ending
+
+
+def _told(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter) -> Ending:
+    try:
+        bucket.patiently(fence.look)
+        fence.check()
+        if fence.standing is Standing.STOP:
+            raise Interrupted(None)
+        heartbeat = bucket.loop.start(fence.keep_looking())
+        try:
+            reporter.deploying()
+            _trained(spec, bucket, fence, reporter)
+        finally:
+            heartbeat.cancel()
+    except Superseded:
+        raise
+    except Interrupted as interruption:
+        return _interrupted(fence, reporter, interruption.checkpoint)
+    except Exception as error:  # noqa: BLE001 - whatever ends a job has to be said
+        # As text: the frames' variables are models and samples.
+        log.error("job.failed", traceback=traceback.format_exc())
+        reporter.failed(failure_of(error))
+        return Ending.FAILED
+    return Ending.DONE
+
+
+def _trained(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter) -> None:
+    plan = _plan(spec, bucket)
+    with tempfile.TemporaryDirectory(prefix="trainer-") as scratch:
+        train(spec, plan, bucket, fence, reporter, Path(scratch))
+
+
+def _plan(spec: JobSpec, bucket: Bucket) -> Plan:
+    body = bucket.get(spec.plan_key)
+    if body is None:
+        raise platforms_fault("plan-missing", f"there is no plan at {spec.plan_key}")
+    try:
+        plan = msgspec.json.decode(body, type=Plan)
+    except msgspec.MsgspecError as error:
+        raise platforms_fault("plan-unusable", f"{spec.plan_key}: {error}", retryable=False) from error
+    if plan.format != "sft":
+        raise users_fault("not-available", f"this trainer reads sft datasets, not {plan.format}")
+    return plan
+
+
+def _interrupted(fence: Fence, reporter: Reporter, checkpoint: Checkpoint | None) -> Ending:
+    if fence.standing is Standing.BLIND:
+        reporter.failed(Failure("bucket-unavailable", "platform", "the task's state could not be read any more"))
+        return Ending.FAILED
+    reporter.stopped(checkpoint)
+    return Ending.DONE
