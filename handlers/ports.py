@@ -71,7 +71,10 @@ class ObjectStore(Protocol):
         ...
 
     async def copy(self, source: str, target: str) -> None:
-        """Copy inside the bucket, server-side: the bytes never pass through this process. Overwrites."""
+        """Copy inside the bucket, server-side: the bytes never pass through this process. Overwrites.
+
+        Raises FileNotFoundError where there is no source.
+        """
         ...
 
     async def delete(self, key: str) -> None:

@@ -23,7 +23,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: Seconds without a heartbeat after which a worker's partitions go to others. Kafka allows 6 and more by default.
     session_timeout_seconds: Annotated[float, Meta(gt=0)] = 10.0
     #: The bucket: ``file:///path`` (one machine, several processes) or ``s3://bucket``.
-    storage_url: str = "file://" + str(Path(".worker/bucket").absolute())
+    storage_url: str = Path(".worker/bucket").absolute().as_uri()
     #: S3 endpoint for servers other than AWS. Credentials come from the usual AWS variables or files.
     s3_endpoint_url: str | None = None
     #: Where local jobs live: their pids, logs and scratch files.
