@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
-from contracts.hyperparameters import nearest
+from contracts.spelling import clip, nearest
 from contracts.task import Fault
 
 _NAMES = {
@@ -46,12 +46,6 @@ def faults_in(value: Any, kind: Any, path: str) -> list[Fault]:
 def wrong_type(value: Any, expected: type, path: str) -> Fault:
     """Return the fault of a value of another type than expected."""
     return Fault(path, "wrong-type", f"must be {_NAMES[expected]}, but is {_NAMES.get(type(value), 'something else')}")
-
-
-def clip(text: str, length: int = 100) -> str:
-    """Return a text short enough, and encodable enough, to be shown in a message."""
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    return shown if len(shown) <= length else shown[:length] + "..."
 
 
 def _unwrap(kind: Any) -> tuple[Any, Meta]:

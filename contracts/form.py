@@ -10,9 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from contracts.envelope import Id
-from contracts.every_fault import clip, faults_in
+from contracts.every_fault import faults_in
 from contracts.form_rules import choices
 from contracts.hyperparameters import MAX_FAULTS, HyperparameterRule, Value, resolve
+from contracts.spelling import clip
 from contracts.strict_json import Document, InvalidJson, Path, StrictParser
 from contracts.task import (
     BaseModel,

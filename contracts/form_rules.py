@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from contracts.every_fault import clip
+from contracts.spelling import clip
 from contracts.task import Fault
 
 

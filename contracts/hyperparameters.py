@@ -3,11 +3,11 @@
 import math
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from msgspec import Struct
 
+from contracts.spelling import clip, nearest
 from contracts.task import Fault
 
 Value = int | float | bool | str
@@ -50,14 +50,6 @@ def resolve(
         else:
             values[name] = judged
     return values, tuple(faults)
-
-
-def nearest(name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str | None:
-    """Return the known name closest to a misspelt one, upper and lower case alike, or None where none is close."""
-    folded = {candidate.casefold(): candidate for candidate in reversed(tuple(known))}
-    # Comparing takes quadratic time; what is far longer than any name is no misspelling of one.
-    found = get_close_matches(name[:200].casefold(), folded, n=1, cutoff=0.6)
-    return folded[found[0]] if found else None
 
 
 def _unknown(name: str, rules: Mapping[str, HyperparameterRule]) -> Fault:
@@ -147,8 +139,7 @@ def _range(rule: HyperparameterRule) -> str:
 
 def _shown(given: Any) -> str:
     text = given if isinstance(given, str) else "a very long number" if _is_huge(given) else repr(given)
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= 60 else text[:60] + "..."
+    return clip(text, 60)
 
 
 def _is_huge(given: Any) -> bool:

@@ -1,9 +1,15 @@
 """The report on a dataset: about its bytes and its format alone, computed once."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
-from contracts.dataset import CheckedFile, Format
-from contracts.datasets.findings import Finding
+from contracts.dataset import CheckedFile, DatasetFile, Format
+from contracts.datasets.findings import FILE_ERRORS, Finding
+from handlers import layout
+
+#: Findings a code that a report names; the full list is stored beside it.
+CAP = 20
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -25,5 +31,33 @@ class Report(Struct, frozen=True, kw_only=True):
 
     @property
     def valid(self) -> bool:
-        """Return whether every sample is valid; no form's tolerance is applied."""
-        return self.unreadable is None and self.samples > 0 and self.samples == self.valid_samples
+        """Return whether every file and every sample is valid; no form's tolerance is applied."""
+        if self.unreadable is not None or not FILE_ERRORS.isdisjoint(self.totals):
+            return False
+        return self.samples > 0 and self.samples == self.valid_samples
+
+
+def content_digest(files: Sequence[DatasetFile], format: str) -> str:
+    """Return what a report is about: the SHA-256 (hex) of the files (URI, ETag, size) in order, and the format.
+
+    The same for the same pinned files wherever it is computed; other bytes are another digest.
+    """
+    return layout.digest("dataset", tuple(files), format)
+
+
+class Capped:
+    """Keeps the first findings of each code, as many as a report names."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[Finding]] = {}
+
+    def add(self, finding: Finding) -> None:
+        """Keep a finding, unless there are enough of its code."""
+        kept = self._kept.setdefault(finding.code, [])
+        if len(kept) < CAP:
+            kept.append(finding)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what was kept, by file and line."""
+        every = [finding for kept in self._kept.values() for finding in kept]
+        return tuple(sorted(every, key=lambda finding: (finding.file, finding.line)))

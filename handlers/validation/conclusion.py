@@ -1,0 +1,108 @@
+"""From the scans of its files to the report on a dataset."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from contracts.dataset import CheckedFile, Format
+from contracts.datasets.findings import CODES, Finding
+from handlers.validation.report import Capped, Report
+from handlers.validation.scan import FileResult
+
+#: Fewer samples are hardly enough to learn from.
+FEW_SAMPLES = 10
+
+
+class ScannedFile(Struct, frozen=True, kw_only=True):
+    """One file: what it was pinned to, what its scan counted, and the first findings of each code."""
+
+    checked: CheckedFile
+    result: FileResult
+    findings: tuple[Finding, ...]
+
+
+class Conclusion(Struct, frozen=True, kw_only=True):
+    """The report, and what became of the files' own findings in the full list.
+
+    The findings of the files in ``replaced`` do not count: such a file is another format than the dataset. ``added``
+    are the findings that no file shows alone.
+    """
+
+    report: Report
+    replaced: frozenset[int]
+    added: tuple[Finding, ...]
+
+
+def conclude(digest: str, declared: Format | Literal["auto"], scanned: Sequence[ScannedFile]) -> Conclusion:
+    """Return the report on a dataset's files, in their order. Pure: the same scans give the same report."""
+    settled = _format(declared, scanned)
+    strangers = [file.result.format not in {None, settled} for file in scanned]
+    files = [
+        _stranger(file, index, settled) if strange else file
+        for index, (file, strange) in enumerate(zip(scanned, strangers, strict=True))
+    ]
+    samples = sum(file.result.samples for file in files)
+    added = [finding for file, strange in zip(files, strangers, strict=True) if strange for finding in file.findings]
+    across = [*_copies(files), *_few(samples)]
+    totals: Counter[str] = Counter(finding.code for finding in across)
+    roles: Counter[str] = Counter()
+    capped = Capped()
+    for file in files:
+        totals.update(file.result.totals)
+        roles.update(file.result.roles)
+        for finding in file.findings:
+            capped.add(finding)
+    for finding in across:
+        capped.add(finding)
+    report = Report(
+        digest=digest,
+        format=settled,
+        files=tuple(file.checked for file in files),
+        samples=samples,
+        valid_samples=sum(file.result.valid_samples for file in files),
+        totals=dict(sorted(totals.items())),
+        findings=capped.findings(),
+        roles=dict(sorted(roles.items())),
+    )
+    replaced = frozenset(index for index, strange in enumerate(strangers) if strange)
+    return Conclusion(report=report, replaced=replaced, added=(*added, *across))
+
+
+def _format(declared: Format | Literal["auto"], scanned: Sequence[ScannedFile]) -> Format | None:
+    if declared != "auto":
+        return declared
+    return next((file.result.format for file in scanned if file.result.format is not None), None)
+
+
+def _stranger(file: ScannedFile, index: int, format: Format | None) -> ScannedFile:
+    """Return a file of another format than the dataset's, as the one finding it is."""
+    message = f"the file is {file.result.format}, but the files before it are {format}"
+    finding = _finding("wrong-format", message, index, "import files of one format together")
+    result = replace(file.result, valid_samples=0, roles={}, totals={"wrong-format": 1})
+    return ScannedFile(checked=file.checked, result=result, findings=(finding,))
+
+
+def _copies(files: Sequence[ScannedFile]) -> list[Finding]:
+    first: dict[str, int] = {}
+    found = []
+    for index, file in enumerate(files):
+        earlier = first.setdefault(file.checked.sha256, index)
+        if earlier != index and file.result.samples:
+            message = f"the whole file is the same as file {earlier + 1}"
+            found.append(_finding("duplicate-sample", message, index, "remove one, unless it shall weigh more"))
+    return found
+
+
+def _few(samples: int) -> list[Finding]:
+    if not 0 < samples < FEW_SAMPLES:
+        return []
+    message = f"{samples} sample{'s' * (samples != 1)} in the whole dataset"
+    return [_finding("too-few-samples", message, 0, f"train on at least {FEW_SAMPLES}, better hundreds")]
+
+
+def _finding(code: str, message: str, file: int, hint: str) -> Finding:
+    severity = CODES[code].severity
+    return Finding(line=1, pointer="", code=code, severity=severity, message=message, hint=hint, file=file)

@@ -1,0 +1,96 @@
+"""One line to objects: everything that can be wrong before any format's rules apply."""
+
+from typing import Any, NamedTuple
+
+from contracts.strict_json import Document, InvalidJson, StrictParser
+from handlers.validation.problems import Problem, name_of_type
+
+#: Objects of one line that are looked at.
+_MOST_OBJECTS = 100
+
+#: What files that are no text begin with.
+_MAGIC = {
+    b"\xff\xfe": "UTF-16: save the file as UTF-8",
+    b"\xfe\xff": "UTF-16: save the file as UTF-8",
+    b"\x1f\x8b": "gzip: unpack the file",
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet: write JSONL",
+    b"PAR1": "Parquet: write JSONL",
+}
+
+_ODDITIES = {
+    "duplicate-key": "give each name once: of several values only the last would count",
+    "invalid-json": "write what every JSON parser reads alike",
+}
+
+
+class Reading(NamedTuple):
+    """The objects of a line that can be judged, and what is wrong with the line besides."""
+
+    objects: tuple[dict[str, Any], ...]
+    problems: tuple[Problem, ...]
+
+
+def read_line(body: bytes, parser: StrictParser) -> Reading:
+    """Read one line that is not blank. Never raises. A line has one object; of several, each is returned."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        magic = next((hint for start, hint in _MAGIC.items() if body.startswith(start)), "")
+        hint = f"this looks like {magic}" if magic else "save the file as UTF-8"
+        return _refused("invalid-utf8", f"byte {error.start + 1} of the line is not UTF-8", hint)
+    try:
+        first = parser.parse_first(text)
+        if first.end == len(text):
+            return _one(first)
+        return _several(first, text, parser)
+    except InvalidJson as error:
+        message = f"{error} at character {error.position + 1}"
+        return _refused("invalid-json", message, _hint(text, error.position))
+
+
+def _one(document: Document) -> Reading:
+    problems = tuple(
+        Problem(oddity.path, oddity.code, oddity.message, _ODDITIES[oddity.code]) for oddity in document.oddities
+    )
+    if document.invalid:
+        return Reading((), problems)
+    if not isinstance(document.value, dict):
+        hint = "write one object a line" + ", without brackets around them" * isinstance(document.value, list)
+        message = f"the line is {name_of_type(document.value)}, not an object"
+        return Reading((), (*problems, Problem((), "not-an-object", message, hint)))
+    return Reading((document.value,), problems)
+
+
+def _several(first: Document, text: str, parser: StrictParser) -> Reading:
+    documents, position = [first], first.end
+    while position < len(text) and len(documents) <= _MOST_OBJECTS:
+        # A comma between them: someone took the brackets off an array.
+        start = position + 1 if text[position] == "," else position
+        try:
+            documents.append(parser.parse_first(text, start))
+        except InvalidJson:
+            raise InvalidJson("there is more after the value", position) from None
+        position = documents[-1].end
+    readings = [_one(document) for document in documents]
+    if not all(isinstance(document.value, dict) for document in documents):
+        raise InvalidJson("there is more after the value", first.end)
+    count = len(documents) if len(documents) <= _MOST_OBJECTS else f"more than {_MOST_OBJECTS}"
+    problem = Problem((), "several-objects-on-line", f"{count} objects on one line", "write one object a line")
+    return Reading(
+        tuple(each for reading in readings for each in reading.objects),
+        (problem, *(each for reading in readings for each in reading.problems)),
+    )
+
+
+def _refused(code: str, message: str, hint: str) -> Reading:
+    return Reading((), (Problem((), code, message, hint),))
+
+
+def _hint(text: str, position: int) -> str:
+    if text.rstrip().endswith(",") and position >= len(text.rstrip()) - 1:
+        return "remove the comma at the end of the line"
+    if position >= len(text.rstrip()):
+        return "the line ends inside a value: write each object on one line"
+    if text[position] == "'":
+        return "JSON has double quotes"
+    return "write one JSON object a line"

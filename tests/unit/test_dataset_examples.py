@@ -1,0 +1,66 @@
+"""Each example file pins what its name says: ``<code>.jsonl`` or ``<code>--<variant>.jsonl``."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from contracts.dataset import Format
+from contracts.datasets import sft
+from contracts.datasets.findings import Finding, codes_of
+from handlers.validation.rules import RULES
+from handlers.validation.scan import FileResult, scan_stream
+
+EXAMPLES = Path(__file__).parents[2] / "contracts" / "examples" / "datasets"
+
+#: Codes without an example file, each with the reason.
+WITHOUT_EXAMPLE = {"line-too-long": "a file of 16 MiB does not belong in a repository"}
+
+
+def files(kind: str) -> list[object]:
+    found = sorted(EXAMPLES.glob(f"*/{kind}/*.jsonl"))
+    return [pytest.param(path, id=f"{path.parts[-3]}/{path.stem}") for path in found]
+
+
+def scan(path: Path) -> tuple[FileResult, list[Finding]]:
+    findings: list[Finding] = []
+    declared: Format = msgspec.convert(path.parts[-3], Format)
+    result = scan_stream([path.read_bytes()], declared, findings.append)
+    return result, findings
+
+
+def code_of(path: Path) -> str:
+    return path.stem.split("--")[0]
+
+
+@pytest.mark.parametrize("path", files("invalid"))
+def test_an_invalid_example_has_its_fault_and_no_other(path: Path) -> None:
+    _, findings = scan(path)
+    assert {finding.code for finding in findings} == {code_of(path)}
+    assert all(finding.message and finding.hint for finding in findings)
+
+
+@pytest.mark.parametrize("path", files("valid"))
+def test_a_valid_example_has_no_fault(path: Path) -> None:
+    result, findings = scan(path)
+    assert findings == []
+    assert result.samples == result.valid_samples > 0
+
+
+@pytest.mark.parametrize("path", files("valid"))
+def test_a_valid_example_is_what_the_contract_decodes(path: Path) -> None:
+    assert path.parts[-3] == "sft"
+    for line in path.read_bytes().splitlines():
+        msgspec.json.decode(line, type=sft.Sample)
+
+
+@pytest.mark.parametrize("format", RULES)
+def test_every_code_has_an_example_and_a_valid_twin(format: str) -> None:
+    expected = codes_of(format) - set(WITHOUT_EXAMPLE)
+    assert {code_of(path) for path in (EXAMPLES / format / "invalid").glob("*.jsonl")} == expected
+    assert expected <= {code_of(path) for path in (EXAMPLES / format / "valid").glob("*.jsonl")}
+
+
+def test_no_example_is_in_a_folder_nobody_reads() -> None:
+    every = {path for path in EXAMPLES.rglob("*") if path.is_file() and path.name != ".gitattributes"}
+    assert every == {path for name in RULES for path in (EXAMPLES / name).glob("*valid/*.jsonl")}

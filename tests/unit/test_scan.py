@@ -1,0 +1,315 @@
+"""Bytes to lines to findings: what does not depend on the rules of a format."""
+
+import json
+import tracemalloc
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any, Literal
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.dataset import Format
+from contracts.datasets.findings import Finding, codes_of
+from handlers.validation.copies import EarlierLines
+from handlers.validation.lines import LineSplitter
+from handlers.validation.scan import MAX_FINDINGS_A_LINE, FileResult, Scan, scan_stream
+
+
+def line(number: int = 1, **fields: Any) -> bytes:
+    messages = [{"role": "user", "content": f"{number}?"}, {"role": "assistant", "content": f"{number}!"}]
+    return json.dumps({"messages": messages, **fields}).encode()
+
+
+GOOD = line()
+PREFERENCE = b'{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"text":"b","score":1}]}]}'
+RANKING = b'{"query": "q", "docs": [{"text": "a", "label": 1}]}'
+PRETRAIN = b'{"text": "t"}'
+
+
+def scan(
+    body: bytes, format: Format | Literal["auto"] = "sft", *, size: int = 1 << 16, max_line_bytes: int = 1 << 20
+) -> tuple[FileResult, list[Finding]]:
+    findings: list[Finding] = []
+    scanning = Scan(format, findings.append, max_line_bytes=max_line_bytes)
+    for start in range(0, len(body), size):
+        scanning.feed(body[start : start + size])
+    return scanning.finish(), findings
+
+
+def found(body: bytes, format: Format | Literal["auto"] = "sft", **options: int) -> list[tuple[int, str]]:
+    return [(finding.line, finding.code) for finding in scan(body, format, **options)[1]]
+
+
+def test_a_file_is_counted() -> None:
+    body = line(1) + b"\n" + line(2) + b"\n\n" + b"{}\n"
+    result, findings = scan(body)
+    assert result == FileResult(
+        format="sft",
+        size_bytes=len(body),
+        sha256=sha256(body).hexdigest(),
+        samples=3,
+        valid_samples=2,
+        roles={"assistant": 2, "user": 2},
+        totals={"blank-line": 1, "missing-field": 1},
+    )
+    assert [(finding.line, finding.code, finding.severity) for finding in findings] == [
+        (3, "blank-line", "note"),
+        (4, "missing-field", "error"),
+    ]
+
+
+def test_findings_name_the_file_and_the_place() -> None:
+    findings: list[Finding] = []
+    body = b'{"messages": [], "a/b~c": 1}'
+    scan_stream([body], "sft", findings.append, file=3)
+    assert [(finding.file, finding.code, finding.pointer) for finding in findings] == [
+        (3, "unknown-field", "/a~1b~0c"),
+        (3, "empty-messages", "/messages"),
+    ]
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b" \n", b"\r"])
+def test_the_end_of_the_file_begins_no_line(end: bytes) -> None:
+    result, findings = scan(GOOD + end)
+    assert result.samples == result.valid_samples == 1
+    assert {finding.code for finding in findings} <= {"crlf-line-endings"}
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b" \r\n\t\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
+def test_a_file_without_samples_is_empty(body: bytes) -> None:
+    result, findings = scan(body)
+    assert result.samples == 0
+    assert [finding.code for finding in findings if finding.severity == "error"] == ["empty-file"]
+
+
+def test_a_byte_order_mark_is_skipped_at_the_start_and_nowhere_else() -> None:
+    assert found(b"\xef\xbb\xbf" + line(1) + b"\n\xef\xbb\xbf" + line(2)) == [
+        (1, "byte-order-mark"),
+        (2, "invalid-json"),
+    ]
+
+
+def test_windows_line_endings_are_noted_once() -> None:
+    assert found(b"\r\n".join([line(1), line(2), b"", line(3)])) == [(1, "crlf-line-endings"), (3, "blank-line")]
+
+
+def test_old_mac_line_endings_are_several_objects() -> None:
+    assert found(line(1) + b"\r" + line(2)) == [(1, "several-objects-on-line")]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"messages": "\xff"}', "invalid-utf8"),
+        (b"\xff\xfe{\x00}\x00", "invalid-utf8"),
+        (b'{"messages": "\xed\xa0\x80"}', "invalid-utf8"),
+        (b"{", "invalid-json"),
+        (b"{}}", "invalid-json"),
+        (b"{} []", "invalid-json"),
+        (b'{"a": 1e999}', "invalid-json"),
+        (b"\x00", "invalid-json"),
+        (b"[" * 5000, "invalid-json"),
+        (b'{"a":' * 500 + b"1" + b"}" * 500, "invalid-json"),
+        (b"1" * 5000, "invalid-json"),
+        (b"[]", "not-an-object"),
+        (b"null", "not-an-object"),
+        (b'"text"', "not-an-object"),
+    ],
+)
+def test_a_line_that_cannot_be_judged_is_one_finding(body: bytes, code: str) -> None:
+    assert found(line(1) + b"\n" + body + b"\n" + line(2)) == [(2, code)]
+
+
+@pytest.mark.parametrize("between", [b"", b" ", b",", b" , ", b"\t"])
+def test_several_objects_on_a_line_are_all_judged(between: bytes) -> None:
+    faulty = b'{"messages": []}'
+    _, findings = scan(between.join([GOOD, faulty, GOOD]))
+    assert [(finding.code, finding.pointer) for finding in findings] == [
+        ("several-objects-on-line", ""),
+        ("empty-messages", "/messages"),
+    ]
+    assert findings[0].message.startswith("3 objects")
+    assert findings[1].message.startswith("object 2 of the line: ")
+
+
+def test_so_many_objects_on_a_line_that_not_all_are_judged() -> None:
+    result, findings = scan(GOOD * 1000)
+    assert [finding.code for finding in findings] == ["several-objects-on-line"]
+    assert (result.samples, result.valid_samples) == (1, 0)
+
+
+def test_a_repeated_name_is_an_error_and_the_rest_is_judged() -> None:
+    assert found(b'{"messages": [], "messages": [{"role": "user"}]}')[:1] == [(1, "duplicate-key")]
+
+
+def test_repeated_samples_are_warned_of_with_the_line_they_repeat() -> None:
+    result, findings = scan(b"\n".join([line(1), line(2), line(1) + b" ", line(1)]))
+    assert [(finding.line, finding.message) for finding in findings] == [
+        (3, "the same as line 1"),
+        (4, "the same as line 1"),
+    ]
+    assert result.valid_samples == 4
+
+
+def test_a_line_may_have_a_thousand_findings_and_an_error_among_more_is_never_lost() -> None:
+    unknown = {f"x{number}": 1 for number in range(5000)}
+    result, findings = scan(line(1, **unknown) + b"\n" + json.dumps({**unknown, "messages": []}).encode())
+    assert len([finding for finding in findings if finding.line == 1]) == MAX_FINDINGS_A_LINE
+    assert [finding.code for finding in findings if finding.severity == "error"] == ["empty-messages"]
+    assert result.valid_samples == 1
+
+
+def test_endless_names_make_no_endless_findings() -> None:
+    _, findings = scan(json.dumps({"x" * 500_000: 1, "messages": [{"y" * 500_000: 1}]}).encode())
+    assert all(len(msgspec.json.encode(finding)) < 2000 for finding in findings)
+    assert ("unknown-field", "/messages/0") in [(finding.code, finding.pointer) for finding in findings]
+
+
+# --- lines that are too long ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 1000])
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
+def test_the_bound_on_a_line_is_exact_and_scanning_goes_on_behind_it(size: int, ending: bytes) -> None:
+    fits = GOOD.ljust(200)
+    longer = line(2).ljust(201)
+    body = ending.join([longer, fits, longer * 5, line(3)])
+    codes = [each for each in found(body, size=size, max_line_bytes=200) if each[1] != "crlf-line-endings"]
+    assert codes == [(1, "line-too-long"), (3, "line-too-long")]
+
+
+def test_memory_does_not_grow_with_a_line_or_a_file() -> None:
+    def endless() -> Iterator[bytes]:
+        for number in range(200):
+            yield line(number) + b"\n"
+        for _ in range(200):
+            yield b"x" * (1 << 18)  # One line of 50 MiB.
+        yield b"\n" + line(1)
+
+    findings: list[Finding] = []
+    scanning = Scan("sft", findings.append, max_line_bytes=1 << 20)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for chunk in endless():
+        scanning.feed(chunk)
+    scanning.finish()
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert [finding.code for finding in findings] == ["line-too-long", "duplicate-sample"]
+    assert peak < 5 << 20
+
+
+# --- formats ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "format"), [(GOOD, "sft"), (PREFERENCE, "preference"), (RANKING, "ranking"), (PRETRAIN, "pretrain")]
+)
+def test_each_format_is_told_from_its_first_objects(body: bytes, format: Format) -> None:
+    result, _ = scan(b"\nnot json\n" + body, "auto")
+    assert result.format == format
+
+
+@pytest.mark.parametrize(
+    "body", [PREFERENCE, RANKING, PRETRAIN, b'{"conversations": []}', b'{"prompt": "", "completion": ""}']
+)
+def test_another_format_is_named_once_and_its_lines_are_not_judged(body: bytes) -> None:
+    result, findings = scan(b"\n".join([body] * 50), "sft")
+    assert [(finding.line, finding.code) for finding in findings] == [(1, "wrong-format")]
+    assert (result.samples, result.valid_samples, result.totals) == (50, 0, {"wrong-format": 1})
+
+
+def test_one_stray_line_makes_no_wrong_format() -> None:
+    codes = found(b"\n".join([RANKING, *map(line, range(5))]))
+    assert {number for number, _ in codes} == {1}
+    assert "wrong-format" not in {code for _, code in codes}
+
+
+def test_objects_that_look_like_nothing_are_judged_where_a_format_was_declared() -> None:
+    assert found(b"{}\n{}") == [(1, "missing-field"), (2, "missing-field")]
+
+
+def test_objects_that_look_like_nothing_have_no_format_of_their_own() -> None:
+    result, findings = scan(b'{"colour": 1}\n{}', "auto")
+    assert result.format is None
+    assert [(finding.line, finding.code) for finding in findings] == [(1, "wrong-format")]
+    assert "'colour'" in findings[0].message
+
+
+def test_lines_without_an_object_have_their_own_findings_and_no_format() -> None:
+    result, findings = scan(b"x\n[]\n\xff", "auto")
+    assert result.format is None
+    assert [finding.code for finding in findings] == ["invalid-json", "not-an-object", "invalid-utf8"]
+
+
+@pytest.mark.parametrize("format", ["preference", "ranking", "pretrain"])
+def test_formats_that_cannot_be_validated_yet_say_so_once(format: Format) -> None:
+    body = {"preference": PREFERENCE, "ranking": RANKING, "pretrain": PRETRAIN}[format]
+    _, findings = scan(b"\n".join([body] * 3), format)
+    assert [(finding.line, finding.code) for finding in findings] == [(1, "wrong-format")]
+    assert "cannot be validated yet" in findings[0].message
+
+
+def test_findings_come_in_the_order_of_lines() -> None:
+    body = b"\n".join([b"x", b"", line(1), b"", b"x", line(2, extra=1), *map(line, range(3, 30)), b"", b"x"])
+    numbers = [number for number, _ in found(body, "auto")]
+    assert numbers == sorted(numbers)
+
+
+# --- whatever arrives -------------------------------------------------------------------------------------------
+
+PIECES = st.sampled_from(
+    [GOOD, line(2), PREFERENCE, PRETRAIN, b"{}", b"[", b"{", b"}", b"\n", b"\r\n", b"\r", b"", b" ", b",", b'"', b"\\",
+     b"\\ud800", b"\xff", b"\xef\xbb\xbf", b"\xf0\x9f\x98\x80", b"NaN", b"null", b'{"messages": [', b"]}", b"x" * 300]
+)  # fmt: skip
+BODIES = st.lists(PIECES | st.binary(max_size=8), max_size=30).map(b"".join)
+
+
+@settings(max_examples=300)
+@given(BODIES, st.sampled_from(["sft", "auto"]), st.integers(1, 400))
+def test_any_bytes_are_scanned_and_the_chunks_do_not_matter(
+    body: bytes, format: Literal["sft", "auto"], size: int
+) -> None:
+    result, findings = scan(body, format, size=size, max_line_bytes=250)
+    assert (result, findings) == scan(body, format, max_line_bytes=250)
+    assert {finding.code for finding in findings} <= codes_of("sft")
+    lines = body.split(b"\n")
+    assert all(1 <= finding.line <= len(lines) for finding in findings)
+    assert result.valid_samples <= result.samples <= len(lines)
+    assert sum(result.totals.values()) == len(findings)
+    wrong = {finding.line for finding in findings if finding.severity == "error"}
+    if not {"wrong-format", "empty-file"} & set(result.totals):
+        assert result.samples - result.valid_samples == len(wrong)
+    msgspec.json.encode(findings)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=200), st.integers(0, 600), st.integers(0, 3))
+def test_a_sample_with_bytes_torn_out_or_put_in_is_scanned(junk: bytes, at: int, cut: int) -> None:
+    body = b"\n".join(map(line, range(12)))
+    result, _ = scan(body[:at] + junk + body[at + cut :], "auto")
+    assert result.samples >= 1
+
+
+@given(BODIES, st.integers(1, 50))
+def test_lines_are_what_splitting_gives(body: bytes, size: int) -> None:
+    splitter = LineSplitter(1 << 20)
+    lines = [each for start in range(0, len(body), size) for each in splitter.feed(body[start : start + size])]
+    lines += splitter.finish()
+    expected = body.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if expected[-1] == b"":
+        expected.pop()
+    endings = [b"\r" if each.crlf else b"" for each in lines]
+    assert [(each.body or b"") + ending for each, ending in zip(lines, endings, strict=True)] == expected
+    assert [each.number for each in lines] == list(range(1, len(lines) + 1))
+
+
+def test_copies_are_found_in_a_table_that_is_half_full_and_never_invented_in_a_full_one() -> None:
+    table = EarlierLines(slots=1 << 12)
+    assert [table.see(str(number).encode(), number) for number in range(2048)] == [None] * 2048
+    assert [table.see(str(number).encode(), 9999) for number in range(2048)] == list(range(2048))
+    full = EarlierLines(slots=1 << 6)
+    assert [full.see(str(number).encode(), number) for number in range(5000)] == [None] * 5000
