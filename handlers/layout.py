@@ -4,6 +4,7 @@
 
     receipts/<stage>/<version>/<business key>.json   what a stage decided, and the events it said
     datasets/<dataset_id>/current.json               the newest import and its verdict
+    datasets/<dataset_id>/imports/<digest>.json      when an import that does not say so was first seen
     datasets/<dataset_id>/<digest>/report.json       the report on these bytes; findings.ndjson beside it
     tokens/<content digest>/<tokenizer digest>.json  token counts
     tasks/<task_id>/form.json                        the form that won
@@ -12,6 +13,7 @@
     tasks/<task_id>/plan.json                        what is trained, with which data
     tasks/<task_id>/attempts/<n>/                    spec, checkpoints and outputs; only attempt n writes here
     waiting/<dataset_id>/<task_id>                   this task waits for this dataset
+    woken/<dataset_id>/<event>.json                  the tasks that waited when this event of a verdict came
     active/<task_id>                                 the reconciler looks after this task
     leases/<name>.json                               who sweeps
     models/<model_id>/                               the model repository; manifest.json is written last
@@ -43,6 +45,11 @@ def dataset_current(dataset_id: str) -> str:
     return f"datasets/{segment(dataset_id)}/current.json"
 
 
+def dataset_import(dataset_id: str, stated_digest: str) -> str:
+    """Return the key of the time of an import that does not state one; the digest is of what it does state."""
+    return f"datasets/{segment(dataset_id)}/imports/{stated_digest}.json"
+
+
 def dataset_report(dataset_id: str, content_digest: str) -> str:
     """Return the key of the report on these bytes."""
     return f"datasets/{segment(dataset_id)}/{content_digest}/report.json"
@@ -71,6 +78,11 @@ def attempt(task_id: str, number: int) -> str:
 def waiting(dataset_id: str, task_id: str = "") -> str:
     """Return the marker that a task waits for a dataset; without a task, the prefix of all that do."""
     return f"waiting/{segment(dataset_id)}/{segment(task_id)}"
+
+
+def woken(dataset_id: str, event_id: str) -> str:
+    """Return the key of the tasks that an event of a dataset's verdict found waiting."""
+    return f"woken/{segment(dataset_id)}/{digest(event_id)}.json"
 
 
 def active(task_id: str = "") -> str:

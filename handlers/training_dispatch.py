@@ -5,15 +5,16 @@ reports; a report is stored before its event looks for markers. The bucket is st
 at least one sees the other; where both do, the receipt lets one win.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.form import form_digest
+from msgspec import Struct
 from msgspec.structs import replace
 
 from contracts.dataset import DatasetRejected, DatasetValidated
 from contracts.envelope import Event
+from contracts.form import form_digest
 from contracts.task import Fault, Phase, TaskForm, TaskSubmission
 from contracts.training import TrainingDispatched
 from handlers import attempts, compare_and_set, datasets, layout, submissions, task_state
@@ -51,6 +52,12 @@ async def dispatch_training(
     return await dispatch.on_verdict(event, event.data.dataset_id)
 
 
+class _Woken(Struct, frozen=True):
+    """The tasks that waited for a dataset when the event of its verdict came."""
+
+    task_ids: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class _Dispatch:
     """The steps of one dispatch, over their ports."""
@@ -70,6 +77,7 @@ class _Dispatch:
         judged = submissions.judge(bytes(submission.form), self.catalog)
         state = await self._enter(submission, judged)
         if recorded := await self.receipts.recorded(STAGE, submission.task_id):
+            await self._unmark(submission.task_id, wanted_datasets(judged.form) if judged.form else ())
             return Outcome(name=recorded.name, events=recorded.events + task_state.said(state, event, STAGE))
         if judged.form is None or state.phase.terminal:
             return Outcome(name="refused" if judged.faults else "ended", events=task_state.said(state, event, STAGE))
@@ -81,22 +89,41 @@ class _Dispatch:
 
     async def on_verdict(self, event: Event[Any], dataset_id: str) -> Outcome:
         said: list[Event[Any]] = []
-        prefix = layout.waiting(dataset_id)
-        async for marker in self.store.list(prefix):
-            submission = await submissions.load(self.store, layout.name_of(marker.key.removeprefix(prefix)))
-            judged = submissions.judge(bytes(submission.form), self.catalog) if submission else None
-            if submission and judged and judged.form:
-                outcome = await self._decide(event, judged, judged.form)
-                said += outcome.events
+        for task_id in await self._woken_by(event, dataset_id):
+            submission = await submissions.load(self.store, task_id)
+            if submission is None:
+                continue
+            judged = submissions.judge(bytes(submission.form), self.catalog)
+            if judged.form is not None:
+                said += (await self._decide(event, judged, judged.form)).events
+            else:
+                # Its model was withdrawn while it waited: it must not wait for good.
+                said += task_state.said(await self._enter(submission, judged), event, STAGE)
+                await self.store.delete(layout.waiting(dataset_id, task_id))
         return Outcome(name="woke-tasks" if said else "nobody-waits", events=tuple(said))
 
+    async def _woken_by(self, event: Event[Any], dataset_id: str) -> tuple[str, ...]:
+        """Return the tasks that wait for the dataset, and those that did when this event came before.
+
+        A marker goes when its task is decided. A crash after that and before the publishing must find the task again.
+        """
+        prefix = layout.waiting(dataset_id)
+        waiting = {layout.name_of(marker.key.removeprefix(prefix)) async for marker in self.store.list(prefix)}
+
+        def added(held: _Woken | None) -> _Woken | None:
+            every = waiting.union(held.task_ids if held else ())
+            return _Woken(tuple(sorted(every))) if every and (held is None or every > set(held.task_ids)) else None
+
+        held = await compare_and_set.update(self.store, layout.woken(dataset_id, event.id), _Woken, added)
+        return held.task_ids if held else ()
+
     async def _enter(self, submission: Submission, judged: Judged) -> TaskState:
-        """Return the task's state, creating it at the first delivery."""
+        """Return the task's state: new at the first delivery, ended where it waits with a form that has faults now."""
 
         def entered(state: TaskState | None) -> TaskState | None:
-            if state is not None:
+            if state is not None and (judged.form is not None or state.phase is not Phase.PREPROCESSING):
                 return None
-            new = TaskState(task_id=submission.task_id, retry_limit=self.retry_limit)
+            new = state or TaskState(task_id=submission.task_id, retry_limit=self.retry_limit)
             if judged.form is None:
                 message = f"the form has {len(judged.faults)} fault{'s' * (len(judged.faults) != 1)}: " + "; ".join(
                     f"{fault.field}: {fault.message}" for fault in judged.faults
@@ -112,8 +139,8 @@ class _Dispatch:
 
     async def _conflict(self, event: Event[Any], held: Submission) -> Outcome:
         """Answer a second, different form: nothing changes, and the answer is the same at every delivery."""
-        state = await task_state.read(self.store, held.task_id)
-        state = state or TaskState(task_id=held.task_id, changed_at=held.submitted_at)
+        current = await task_state.read(self.store, held.task_id)
+        state = current or TaskState(task_id=held.task_id, changed_at=held.submitted_at)
         message = (
             f"task {held.task_id} was submitted with another form before, which stands; "
             "submit this form under a new task_id"
@@ -125,7 +152,10 @@ class _Dispatch:
             return Decision(name="conflict", follow_ons=(replace(task_state.status(answer), event_id=None),))
 
         key = f"{held.task_id}/conflict/{form_digest(event.body)}"
-        return await self.receipts.once(STAGE, key, event, work)
+        outcome = await self.receipts.once(STAGE, key, event, work)
+        # The topic is compacted: what stands last in it must be where the task is.
+        now = task_state.said(current, event, STAGE) if current else ()
+        return Outcome(name=outcome.name, events=outcome.events + now)
 
     async def _decide(self, event: Event[Any], judged: Judged, form: TaskForm) -> Outcome:
         known = await datasets.load_all(self.store, wanted_datasets(form))
@@ -139,14 +169,22 @@ class _Dispatch:
             return await self._start(form, judged, ready)
 
         outcome = await self.receipts.once(STAGE, form.task_id, event, work)
-        for dataset_id in known:
-            await self.store.delete(layout.waiting(dataset_id, form.task_id))
+        await self._unmark(form.task_id, known)
         state = await task_state.read(self.store, form.task_id)
         assert state is not None
         return Outcome(name=outcome.name, events=outcome.events + task_state.said(state, event, STAGE))
 
+    async def _unmark(self, task_id: str, dataset_ids: Iterable[str]) -> None:
+        for dataset_id in dataset_ids:
+            await self.store.delete(layout.waiting(dataset_id, task_id))
+
     async def _start(self, form: TaskForm, judged: Judged, ready: Mapping[str, KnownDataset]) -> Decision:
         assert judged.model is not None
+        state = await task_state.read(self.store, form.task_id)
+        assert state is not None
+        if state.attempt == 0 and state.phase.terminal:
+            # Ended before it was decided, or decided by one that crashed: not all of its datasets need be there.
+            return Decision(name=_undispatched(state))
         refused, quote = await refusal(form, judged, ready, self.catalog, self.tokens)
         plan = build_plan(form, ready, judged.model, judged.hyperparameters) if refused is None else None
         if plan is not None:
@@ -165,7 +203,7 @@ class _Dispatch:
         if state.phase in attempts.WITH_JOB and state.attempt == 1:
             await attempts.submit(state, store=self.store, executor=self.executor)
         if state.attempt == 0:
-            return Decision(name="refused")
+            return Decision(name=_undispatched(state))
         said = TrainingDispatched(
             task_id=form.task_id,
             project=form.project,
@@ -176,6 +214,10 @@ class _Dispatch:
             quote_id=quote.quote_id if quote else None,
         )
         return Decision(name="dispatched", follow_ons=(FollowOn("training.dispatched", form.task_id, said),))
+
+
+def _undispatched(state: TaskState) -> str:
+    return "refused" if state.phase is Phase.FAILED else "ended"
 
 
 def wanted_datasets(form: TaskForm) -> list[str]:

@@ -1,0 +1,253 @@
+"""What a trainer says, folded: (attempt, seq) decides, never the order or the number of arrivals."""
+
+import asyncio
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from contracts.task import Phase, Progress
+from contracts.training import Checkpoint, Failure, Output, TrainingProgress
+from handlers import attempts, task_state
+from handlers.ports import JobStatus
+from handlers.reconciliation import Action, decide
+from handlers.task_state import TaskState
+from handlers.training_progress import fold
+from tests.fakes.events import event
+from tests.fakes.world import World, bodies, ids, statuses
+
+QUEUED = TaskState(task_id="t-1", phase=Phase.QUEUED, attempt=1)
+OUTPUT = Output(step=9, uri="memory://bucket/tasks/t-1/attempts/1/outputs/step-9", kind="adapter", files=())
+Said = Literal["deploying", "running", "succeeded", "failed", "stopped"]
+
+
+def _says(seq: int, state: Said = "running", attempt: int = 1, **fields: Any) -> TrainingProgress:
+    return TrainingProgress(task_id="t-1", attempt=attempt, seq=seq, state=state, **fields)
+
+
+def _folded(*said: TrainingProgress, state: TaskState = QUEUED) -> TaskState:
+    for each in said:
+        state = fold(state, each)
+    return state
+
+
+def _failure(*, retryable: bool) -> Failure:
+    return Failure("out-of-memory", "platform", "the GPU is too small", retryable)
+
+
+async def _in(phase: Phase, **fields: Any) -> World:
+    world = World()
+    state = replace(QUEUED, phase=phase, **fields)
+    await task_state.change(world.store, world.clock, "t-1", lambda _: state)
+    return world
+
+
+# --- one event ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "said", "after"),
+    [
+        (Phase.QUEUED, _says(0, "deploying"), Phase.DEPLOYING),
+        (Phase.QUEUED, _says(0, "running"), Phase.RUNNING),
+        (Phase.QUEUED, _says(0, "succeeded"), Phase.COMPLETING),
+        (Phase.DEPLOYING, _says(0, "running"), Phase.RUNNING),
+        (Phase.RUNNING, _says(0, "deploying"), Phase.RUNNING),
+        (Phase.RUNNING, _says(0, "succeeded"), Phase.COMPLETING),
+        (Phase.RUNNING, _says(0, "failed", failure=_failure(retryable=False)), Phase.FAILED),
+        (Phase.RUNNING, _says(0, "failed", failure=_failure(retryable=True)), Phase.RUNNING),
+        (Phase.RUNNING, _says(0, "failed"), Phase.RUNNING),
+        (Phase.RUNNING, _says(0, "stopped"), Phase.RUNNING),
+        (Phase.TERMINATING, _says(0, "running"), Phase.TERMINATING),
+        (Phase.TERMINATING, _says(0, "stopped"), Phase.TERMINATED),
+        (Phase.TERMINATING, _says(0, "failed", failure=_failure(retryable=False)), Phase.TERMINATED),
+        (Phase.TERMINATING, _says(0, "succeeded", outputs=(OUTPUT,)), Phase.TERMINATED),
+    ],
+)
+def test_what_follows_from_what_is_said(before: Phase, said: TrainingProgress, after: Phase) -> None:
+    state = fold(replace(QUEUED, phase=before), said)
+    assert state.phase is after
+    assert after is before or after in task_state.TRANSITIONS[before]
+    assert state.seq == said.seq
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase.terminal] + [Phase.COMPLETING, Phase.PAUSED])
+@pytest.mark.parametrize("said", ["deploying", "running", "succeeded", "failed", "stopped"])
+def test_what_has_ended_or_waits_listens_to_no_trainer(phase: Phase, said: Said) -> None:
+    state = replace(QUEUED, phase=phase, seq=3)
+    assert fold(state, _says(9, said, outputs=(OUTPUT,), failure=_failure(retryable=False))) == state
+
+
+def test_success_promotes_its_attempt_with_its_outputs() -> None:
+    state = fold(replace(QUEUED, attempt=2), _says(4, "succeeded", attempt=2, outputs=(OUTPUT,)))
+    assert (state.promoted, state.outputs) == (2, (OUTPUT,))
+
+
+def test_a_success_that_comes_after_the_stop_is_not_promoted() -> None:
+    state = fold(replace(QUEUED, phase=Phase.TERMINATING, desired="stop"), _says(4, "succeeded", outputs=(OUTPUT,)))
+    assert (state.phase, state.promoted, state.outputs) == (Phase.TERMINATED, None, ())
+
+
+@pytest.mark.parametrize("attempt", [1, 3])
+@pytest.mark.parametrize("said", ["running", "succeeded", "failed"])
+def test_only_the_current_attempt_counts(attempt: int, said: Said) -> None:
+    state = replace(QUEUED, phase=Phase.RUNNING, attempt=2, seq=0)
+    late = _says(99, said, attempt=attempt, outputs=(OUTPUT,), failure=_failure(retryable=False))
+    assert fold(state, late) == state
+
+
+def test_a_new_attempt_begins_its_own_count_and_keeps_the_checkpoint() -> None:
+    checkpoint = Checkpoint(step=5, uri="memory://bucket/tasks/t-1/attempts/1/checkpoints/5")
+    state = _folded(_says(7, checkpoint=checkpoint))
+    second = attempts.begun(state, reason="job-lost", infrastructure_fault=True)
+    assert (second.attempt, second.seq, second.checkpoint, second.retry_count) == (2, -1, checkpoint, 1)
+    assert fold(second, _says(0, "running", attempt=2)).phase is Phase.RUNNING
+
+
+def test_why_it_failed_is_said_with_whose_fault_it_is() -> None:
+    state = fold(QUEUED, _says(0, "failed", failure=Failure("bad-data", "user", "no sample fits", retryable=False)))
+    assert (state.reason, state.party, state.message) == ("bad-data", "user", "no sample fits")
+
+
+# --- order and number ----------------------------------------------------------------------------------------
+
+
+@st.composite
+def _told(draw: st.DrawFn) -> tuple[list[TrainingProgress], list[TrainingProgress]]:
+    """Draw what an attempt says that ends for good, and the same as it may arrive: in any order, any number of times.
+
+    Its last event is the only one that ends it, as trainers promise, and arrives.
+    """
+    events = [_says(0, "deploying")]
+    for seq in range(1, draw(st.integers(1, 6))):
+        progress = Progress(step=seq, total_steps=9, loss=1 / seq)
+        checkpoint = Checkpoint(step=seq, uri=f"memory://c/{seq}") if draw(st.booleans()) else None
+        events.append(_says(seq, "running", progress=progress, checkpoint=checkpoint))
+    last = len(events)
+    ending = draw(st.sampled_from(["succeeded", "failed"]))
+    outputs = (OUTPUT,) if ending == "succeeded" else ()
+    failure = _failure(retryable=False) if ending == "failed" else None
+    events.append(_says(last, ending, outputs=outputs, failure=failure))  # type: ignore[arg-type]  # a sampled literal
+    lost_or_repeated = draw(st.lists(st.sampled_from(events), max_size=12))
+    arriving = draw(st.permutations([*lost_or_repeated, events[-1]]))
+    return events, list(arriving)
+
+
+@given(_told())
+def test_any_order_and_any_repetition_of_an_attempt_ends_in_the_same_phase(
+    told: tuple[list[TrainingProgress], list[TrainingProgress]],
+) -> None:
+    events, arriving = told
+    expected, found = _folded(*events), _folded(*arriving)
+    for field in ("phase", "promoted", "outputs", "reason", "party", "message", "seq", "attempt"):
+        assert getattr(found, field) == getattr(expected, field), field
+
+
+@given(_told(), st.sampled_from([Phase.TERMINATING]))
+def test_the_same_holds_while_it_is_being_stopped(
+    told: tuple[list[TrainingProgress], list[TrainingProgress]], phase: Phase
+) -> None:
+    stopping = replace(QUEUED, phase=phase, desired="stop")
+    for arriving in told:
+        state = _folded(*arriving, state=stopping)
+        assert (state.phase, state.promoted) == (Phase.TERMINATED, None)
+
+
+@given(_told(), st.integers(0, 12))
+def test_folding_in_runs_is_folding_one_by_one(
+    told: tuple[list[TrainingProgress], list[TrainingProgress]], cut: int
+) -> None:
+    _, arriving = told
+    assert _folded(*arriving[cut:], state=_folded(*arriving[:cut])) == _folded(*arriving)
+    assert _folded(*arriving, *arriving) == _folded(*arriving), "a replay of it all changes nothing"
+
+
+def test_where_the_order_does_decide() -> None:
+    """The promise is about the end, not about what is learnt on the way. Each of these is harmless, and says why."""
+    # A checkpoint that arrives after something newer is not taken: a retry then starts from an older one.
+    late = _says(1, checkpoint=Checkpoint(step=1, uri="memory://c/1"))
+    assert _folded(late, _says(2)).checkpoint
+    assert _folded(_says(2), late).checkpoint is None
+    # A failure another attempt could cure leaves the phase as it was: the reconciler does the same in all of them.
+    failed = _says(3, "failed", failure=_failure(retryable=True))
+    for order in ([_says(0, "deploying"), _says(1), failed], [failed, _says(1)], [_says(0, "deploying"), failed]):
+        state = _folded(*order)
+        assert state.phase in attempts.WITH_JOB
+        assert decide(state, JobStatus(state="ended", exit_code=1), 100, 10) is Action.RETRY
+    # An attempt that ends itself twice is believed the first time: a trainer says one last word.
+    twice = (_says(4, "failed", failure=_failure(retryable=False)), _says(5, "succeeded", outputs=(OUTPUT,)))
+    assert _folded(*twice).phase is Phase.FAILED
+    assert _folded(*reversed(twice)).phase is Phase.COMPLETING
+
+
+# --- the handler ---------------------------------------------------------------------------------------------
+
+
+async def test_a_run_is_one_write_and_one_status() -> None:
+    world = await _in(Phase.QUEUED)
+    puts = len(world.store.puts)
+    events = [event("training.progress", _says(seq, progress=Progress(step=seq, total_steps=9))) for seq in range(50)]
+    outcome = await world.deliver("training-progress", *events)
+    assert len(world.store.puts) == puts + 1
+    (status,) = statuses(outcome.events)
+    assert status.progress == Progress(step=49, total_steps=9)
+    assert (await world.state("t-1")).seq == 49
+
+
+@pytest.mark.parametrize("again", [0, 1, 2])
+async def test_what_is_old_changes_nothing_and_says_the_same_event_again(again: int) -> None:
+    world = await _in(Phase.QUEUED)
+    first = [await world.progress("running", seq) for seq in range(3)][-1]
+    stored = dict(world.store.objects)
+    outcome = await world.progress("running", again)
+    assert world.store.objects == stored
+    assert ids(outcome.events) == ids(first.events)
+    assert bodies(outcome.events) == bodies(first.events)
+
+
+async def test_a_task_nobody_knows_is_no_error() -> None:
+    world = World()
+    assert (await world.progress("running")).events == ()
+    assert world.store.objects == {}
+
+
+async def test_a_stop_that_crosses_the_success_wins_or_loses_whole() -> None:
+    outcomes = set()
+    for turns in range(12):
+        world = await _in(Phase.RUNNING)
+        stop = asyncio.create_task(world.run(_stop(), skip=["model-export"]))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await world.progress("succeeded", outputs=[OUTPUT])
+        await stop
+        state = await world.state("t-1")
+        outcomes.add(state.phase)
+        if state.phase is Phase.COMPLETING:
+            assert (state.promoted, state.desired, state.reason) == (1, "run", "too-late-to-stop")
+        else:
+            assert (state.phase, state.promoted) == (Phase.TERMINATED, None)
+    assert outcomes == {Phase.COMPLETING, Phase.TERMINATED}
+
+
+def _stop() -> Any:
+    return event("task.command", {"command_id": "c", "task_id": "t-1", "command": "stop"})
+
+
+@settings(deadline=None, max_examples=25)
+@given(_told())
+def test_workers_that_share_a_task_after_a_rebalance_lose_nothing(
+    told: tuple[list[TrainingProgress], list[TrainingProgress]],
+) -> None:
+    events, arriving = told
+
+    async def story() -> TaskState:
+        world = await _in(Phase.QUEUED)
+        await asyncio.gather(
+            *(world.deliver("training-progress", event("training.progress", said)) for said in arriving)
+        )
+        return await world.state("t-1")
+
+    state, expected = asyncio.run(story()), _folded(*events)
+    assert (state.phase, state.promoted, state.outputs) == (expected.phase, expected.promoted, expected.outputs)
