@@ -3,11 +3,11 @@
 from datetime import datetime
 
 import msgspec
-from contracts.form import FormReading, form_digest, read_form
-from contracts.hyperparameters import resolve
 from msgspec import Struct
 
 from contracts.envelope import Event
+from contracts.form import FormReading, form_digest, read_form
+from contracts.hyperparameters import resolve
 from contracts.task import Fault, TaskForm, TaskSubmission
 from handlers import compare_and_set, layout
 from handlers.planning.build import FORMATS
@@ -71,8 +71,9 @@ def judge(body: bytes, catalog: Catalog) -> Judged:
     faults += _training_type_faults(draft.training_type, model, catalog)
     rules = model.training_types.get(draft.training_type or "", {}) if model else None
     hyperparameters: dict[str, int | float | bool | str] = {}
-    if rules is not None and draft.hyperparameters is not None:
-        hyperparameters, wrong = resolve(draft.hyperparameters, rules)
+    if rules is not None:
+        # A form that names none has every default.
+        hyperparameters, wrong = resolve(draft.hyperparameters or {}, rules)
         faults += wrong
     if draft.preset_mix is not None:
         message = "no preset dataset is configured for this training type; switch the preset mix off"
