@@ -1,10 +1,9 @@
 """dataset.validated --(import time + delay)--> cost.estimated."""
 
-from contracts.form import Draft, read_draft
-from contracts.hyperparameters import resolve
-
 from contracts.dataset import DatasetValidated
 from contracts.envelope import Event
+from contracts.form import Draft, read_draft
+from contracts.hyperparameters import resolve
 from contracts.quote import CostEstimated, Quote
 from contracts.task import TrainingDataset
 from handlers import datasets, drafts, layout

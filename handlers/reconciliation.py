@@ -8,7 +8,6 @@ from handlers.ports import JobStatus
 from handlers.task_state import TaskState
 from handlers.training_progress import INTERRUPTED
 
-
 #: How many times longer a job's last word is waited for where the engine says that it ended well.
 _LAG_FACTOR = 30
 
