@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
-from contracts.form import read_draft
 from msgspec import Struct
 from msgspec.structs import replace
 
 from contracts.dataset import DatasetFile, DatasetImported, DatasetRejected, DatasetValidated
 from contracts.envelope import Event
-from handlers import datasets, drafts, layout
+from contracts.form import read_draft
+from handlers import compare_and_set, datasets, drafts, layout
 from handlers.datasets import KnownDataset
 from handlers.errors import OutsideBucket
 from handlers.outcome import Decision, FollowOn, Outcome
@@ -18,6 +18,12 @@ from handlers.ports import DatasetScanner, ObjectStore, Receipts
 from handlers.validation.report import Report
 
 STAGE = "dataset-validation"
+
+
+class _Arrival(Struct, frozen=True):
+    """When an import that does not say when it happened was first seen."""
+
+    imported_at: datetime
 
 
 class _Found(Struct, frozen=True):
@@ -36,9 +42,11 @@ async def validate_dataset(
     once for the bytes, whatever draft an import carries.
     """
     imported = event.data
-    found = await _pin(store, imported.files)
+    found = await _pinned(store, event)
     digest = layout.digest("dataset", found.files, imported.format)
-    imported_at = imported.imported_at or event.time
+    # What was stated is part of the key; a time that was not stated is not, or a re-published event would be new.
+    stated = layout.digest(digest, imported.draft, imported.imported_at, imported.project)
+    imported_at = await _imported_at(store, event, stated)
     draft = read_draft(imported.draft) if imported.draft else None
     if draft and draft.task_id:
         await drafts.mark(store, drafts.Mark(task_id=draft.task_id, imported_at=imported_at, digest=digest))
@@ -52,9 +60,26 @@ async def validate_dataset(
             name=topic.removeprefix("dataset."), follow_ons=(FollowOn(topic, imported.dataset_id, verdict),)
         )
 
-    # What was stated is part of the key; a time that was not stated is not, or a re-published event would be new.
-    stated = layout.digest(digest, imported.draft, imported.imported_at, imported.project)
     return await receipts.once(STAGE, f"{imported.dataset_id}/{stated}", event, work)
+
+
+async def _imported_at(store: ObjectStore, event: Event[DatasetImported], stated: str) -> datetime:
+    """Return when the files were imported. Where that is not stated, it is when the import was first seen.
+
+    A later time of the same event would mark the task's newest import as one that no verdict is from, and no estimate
+    would ever be made.
+    """
+    if event.data.imported_at is not None:
+        return event.data.imported_at
+    key = layout.dataset_import(event.data.dataset_id, stated)
+    return (await compare_and_set.first(store, key, _Arrival(event.time))).imported_at
+
+
+async def _pinned(store: ObjectStore, event: Event[DatasetImported]) -> _Found:
+    """Return the files of an import as its event first found them: a replay is about the bytes of then, not of now."""
+    key = layout.dataset_pins(event.data.dataset_id, event.id)
+    held = await compare_and_set.read(store, key, _Found)
+    return held or await compare_and_set.first(store, key, await _pin(store, event.data.files))
 
 
 async def _pin(store: ObjectStore, files: Sequence[DatasetFile]) -> _Found:
@@ -70,7 +95,7 @@ async def _pin(store: ObjectStore, files: Sequence[DatasetFile]) -> _Found:
         else:
             if info is None:
                 problems.append(f"{file.uri}: no such file; upload it again, then import the dataset again")
-            elif file.etag not in (None, info.etag):
+            elif file.etag is not None and file.etag.strip('"') != info.etag:  # S3 says it in quotes
                 problems.append(f"{file.uri}: changed since it was imported; import the dataset again")
         size = info.size_bytes if info else file.size_bytes
         pinned.append(replace(file, etag=info.etag if info else None, size_bytes=size))

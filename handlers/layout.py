@@ -4,6 +4,7 @@
 
     receipts/<stage>/<version>/<business key>.json   what a stage decided, and the events it said
     datasets/<dataset_id>/current.json               the newest import and its verdict
+    datasets/<dataset_id>/pins/<event>.json          the ETags that the event of an import found first
     datasets/<dataset_id>/imports/<digest>.json      when an import that does not say so was first seen
     datasets/<dataset_id>/<digest>/report.json       the report on these bytes; findings.ndjson beside it
     tokens/<content digest>/<tokenizer digest>.json  token counts
@@ -43,6 +44,11 @@ def receipt(stage: str, version: str, business_key: str) -> str:
 def dataset_current(dataset_id: str) -> str:
     """Return the key of a dataset's newest import."""
     return f"datasets/{segment(dataset_id)}/current.json"
+
+
+def dataset_pins(dataset_id: str, event_id: str) -> str:
+    """Return the key of the files of an import as its event first found them."""
+    return f"datasets/{segment(dataset_id)}/pins/{digest(event_id)}.json"
 
 
 def dataset_import(dataset_id: str, stated_digest: str) -> str:
