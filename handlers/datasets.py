@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 
 from msgspec import Struct
 
 from contracts.dataset import CheckedFile, Format
+from contracts.datasets.findings import FILE_ERRORS
 from contracts.task import Tolerance
 from handlers import compare_and_set, layout
 from handlers.ports import ObjectStore
@@ -48,12 +50,16 @@ async def remember(store: ObjectStore, known: KnownDataset) -> None:
 
 
 def acceptable(known: KnownDataset, tolerance: Tolerance) -> bool:
-    """Return whether a task with this tolerance may train on the dataset. No tolerance: one invalid sample rejects."""
-    if known.unreadable is not None or known.valid_samples == 0:
+    """Return whether a task with this tolerance may train on the dataset. No tolerance: one invalid sample rejects.
+
+    A file that is wrong as a whole is not tolerated: no number of samples says how wrong it is.
+    """
+    if known.unreadable is not None or known.valid_samples == 0 or not FILE_ERRORS.isdisjoint(known.totals):
         return False
     invalid = known.samples - known.valid_samples
     if tolerance.max_invalid_records is not None:
         return invalid <= tolerance.max_invalid_records
     if tolerance.max_invalid_ratio is not None:
-        return invalid <= tolerance.max_invalid_ratio * known.samples
+        # In decimal: 29 of 100 are not above 0.29, though 0.29 * 100 is below 29.
+        return invalid <= Decimal(str(tolerance.max_invalid_ratio)) * known.samples
     return invalid == 0
