@@ -64,8 +64,9 @@ async def _quote(
     catalog: Catalog,
     tokens: TokenCounter,
 ) -> Quote:
-    rules = model.training_types.get(draft.training_type or "", {}) if model else {}
-    hyperparameters, faults = resolve(draft.hyperparameters or {}, rules)
+    # Without a model and a training type nothing can be said of a hyperparameter, and both are missing anyway.
+    rules = model.training_types.get(draft.training_type) if model and draft.training_type else None
+    hyperparameters, faults = resolve(draft.hyperparameters or {}, rules) if rules is not None else ({}, ())
     open_questions = [f"{fault.field}: {fault.message}" for fault in faults]
     open_questions += unsettled(draft)
     return await make_quote(

@@ -69,7 +69,7 @@ def judge(body: bytes, catalog: Catalog) -> Judged:
         message = "training on from an exported model is not available yet; name a foundation model"
         faults.append(Fault("base_model.custom_model_id", "not-available", message))
     faults += _training_type_faults(draft.training_type, model, catalog)
-    rules = model.training_types.get(draft.training_type or "", {}) if model else None
+    rules = model.training_types.get(draft.training_type) if model and draft.training_type else None
     hyperparameters: dict[str, int | float | bool | str] = {}
     if rules is not None:
         # A form that names none has every default.

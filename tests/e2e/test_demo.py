@@ -43,7 +43,7 @@ def _processes_of(folder: Path) -> list[str]:
 def _trainers_of(folder: Path) -> list[int]:
     """Return the pids of the trainers that work in this folder, without their supervisors."""
     found = subprocess.run(
-        ["pgrep", "-f", f"-m worker.trainer {folder}"], capture_output=True, text=True, check=False
+        ["pgrep", "-f", f"worker.trainer {folder}"], capture_output=True, text=True, check=False
     ).stdout
     return [int(pid) for pid in found.split() if b"supervisor" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
@@ -85,7 +85,7 @@ async def test_a_worker_killed_in_the_middle_and_every_event_twice_is_one_traini
     facts = demo.facts.as_json(demo.tokens(), demo.paths())
     _check(facts)
     assert facts["training"]["attempt"] == 1
-    jobs = list((tmp_path / "jobs").iterdir())
+    jobs = list((tmp_path / "jobs").glob("demo-*"))
     assert len(jobs) == 1
     assert sum(event["topic"] == "training.dispatched" for event in facts["events"]) == 1
     assert _processes_of(tmp_path) == []

@@ -39,7 +39,7 @@ class Model(NamedTuple):
 
 
 MODELS = {
-    "smollm2": Model("SmolLM2-135M-Instruct", {"epochs": 8, "learning_rate": 0.001, "batch_size": 2}),
+    "smollm2": Model("SmolLM2-135M-Instruct", {"epochs": 10, "learning_rate": 0.001, "batch_size": 2}),
     "tiny": Model("tiny", {"epochs": 20, "learning_rate": 0.005, "batch_size": 4}),
 }
 

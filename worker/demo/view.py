@@ -97,6 +97,8 @@ class View:
     def table(self, facts: Facts, tokens: int | None, paths: dict[str, str]) -> None:
         """Print what was made."""
         table = Table(title="what was made", show_header=False, title_justify="left")
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
         for name, value in summary(facts, tokens, paths):
             table.add_row(name, value)
         self._console.print(table)
