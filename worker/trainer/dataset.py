@@ -43,11 +43,12 @@ async def build_datasets(
         JobError: nothing is left to train on, or a dataset is gone.
         ChatTemplateError, UnreadableSample, PreconditionFailed: see the reader and the encoder.
     """
-    builder = _Builder(plan, encoder, TokenFile(folder))
-    for planned in plan.training:
-        await builder.add(store, planned, check, validation=False)
-    for planned in plan.validation:
-        await builder.add(store, planned, check, validation=True)
+    with TokenFile(folder) as file:
+        builder = _Builder(plan, encoder, file)
+        for planned in plan.training:
+            await builder.add(store, planned, check, validation=False)
+        for planned in plan.validation:
+            await builder.add(store, planned, check, validation=True)
     return builder.built()
 
 
@@ -83,7 +84,6 @@ class _Builder:
                 f"no sample is left to train on: {self._too_long} are longer than the context of "
                 f"{self._plan.context_length} tokens, {len(self._validation)} went to validation",
             )
-        self._file.close()
         return Datasets(self._file.view(self._training), self._file.view(self._validation), self._too_long)
 
 

@@ -72,7 +72,8 @@ def load(bucket: Bucket, prefix: str, scratch: Path) -> Any:
     fetch_model(bucket, prefix, folder)
     adapter = folder / "adapter_config.json"
     if not adapter.exists():
-        return load_base(folder).eval()
+        model: Any = load_base(folder)
+        return model.eval()
     name, _, version = json.loads(adapter.read_text())["base_model_name_or_path"].rpartition("@")
     fetch_model(bucket, f"base-models/{name}/{version}/", scratch / "base")
     adapted: Any = PeftModel.from_pretrained(load_base(scratch / "base"), folder)

@@ -67,6 +67,11 @@ class KafkaSink:
             log.warning("progress.unsent", events=len(self._queue))
         return done
 
+    def waiting(self) -> list[Event[TrainingProgress]]:
+        """Return the events that have not been sent, in order."""
+        with self._lock:
+            return [event for event, _ in self._queue]
+
     def _make_room(self) -> None:
         # The first in the queue may be on its way just now.
         for index, (_, essential) in enumerate(self._queue):

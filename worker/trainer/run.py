@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+import torch
 from transformers import PrinterCallback, TrainingArguments, set_seed
 
 from contracts.training import Checkpoint, Output
@@ -121,6 +122,7 @@ def _arguments(plan: Plan, chosen: Hyperparameters, total_steps: int, scratch: P
         weight_decay=0.0,
         max_grad_norm=1.0,
         bf16=chosen.precision == "bf16",
+        use_cpu=not torch.cuda.is_available(),
         seed=plan.seed % 2**32,
         logging_steps=1,
         logging_nan_inf_filter=False,

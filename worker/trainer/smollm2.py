@@ -27,7 +27,7 @@ _CONTROL = 3
 def make_smollm2(folder: Path) -> None:
     """Write the model into an empty folder, in bfloat16. Raises LookupError where the package is not installed."""
     source = _weights()
-    write_tokenizer(_tokenizer(source), folder)
+    write_tokenizer(smollm2_tokenizer(), folder)
     model: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
     # It was read from quantised weights, and would be saved as if it still had some.
     for name in ("hf_quantizer", "is_quantized", "quantization_method"):
@@ -49,9 +49,12 @@ def _weights() -> Path:
     return path
 
 
-def _tokenizer(source: Path) -> TokenizerFiles:
-    """Return the tokenizer in the GGUF file, as its makers published it: single digits, then byte-level BPE."""
-    fields = GGUFReader(source).fields
+def smollm2_tokenizer() -> TokenizerFiles:
+    """Return the tokenizer in the GGUF file, as its makers published it: single digits, then byte-level BPE.
+
+    Raises LookupError where the package is not installed.
+    """
+    fields = GGUFReader(_weights()).fields
     tokens: list[str] = fields["tokenizer.ggml.tokens"].contents()
     merges: list[str] = fields["tokenizer.ggml.merges"].contents()
     types: list[int] = fields["tokenizer.ggml.token_type"].contents()

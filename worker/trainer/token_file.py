@@ -3,7 +3,8 @@
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,10 @@ class Tokens(NamedTuple):
 
 
 class TokenFile:
-    """Samples written one after another, then read at random. Loss weights are kept as 32-bit floats."""
+    """Samples written one after another, then read at random. Loss weights are kept as 32-bit floats.
+
+    Write inside ``with``, read after it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._ids_path, self._weights_path = folder / "tokens.ids", folder / "tokens.weights"
@@ -33,13 +37,15 @@ class TokenFile:
         self._ends.append(self._ends[-1] + len(sample.ids))
         return len(self._ends) - 2
 
-    def close(self) -> None:
-        """End writing; reading begins."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._ids.close()
         self._weights.close()
 
     def view(self, order: Sequence[int]) -> "TokenView":
-        """Return these samples, in this order, with repetitions. Only after close."""
+        """Return these samples, in this order, with repetitions."""
         size = (self._ends[-1],)
         # An empty file cannot be mapped.
         ids = np.memmap(self._ids_path, np.int32, "r", shape=size) if size[0] else np.empty(0, np.int32)

@@ -1,0 +1,104 @@
+"""Base models in the bucket, and what a model answers."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from tests.trainer.bench import Bench
+from worker.storage.directory import DirectoryStore
+from worker.trainer import base_models, generate
+from worker.trainer.bucket import digest_of
+from worker.trainer.tiny import make_tiny
+
+pytestmark = [
+    pytest.mark.trainer,
+    # peft asks transformers under a name that the next major version drops.
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),
+]
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "bucket"
+    monkeypatch.setenv("WORKER_STORAGE_URL", root.as_uri())
+    return root
+
+
+def test_a_model_is_put_into_the_bucket_once_with_its_marker(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert base_models.main(["tiny"]) == 0
+    folder = root / "base-models/tiny/1"
+    marker = json.loads((folder / "complete.json").read_text())
+    for file in marker["files"]:
+        digest = digest_of(folder / file["path"])
+        assert (digest.size_bytes, digest.sha256) == (file["size_bytes"], file["sha256"])
+
+    monkeypatch.setattr(base_models, "_make", pytest.fail)
+    assert base_models.main(["tiny"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "tiny is in the bucket" in err
+
+
+def test_a_half_stored_model_is_stored_again(root: Path) -> None:
+    base_models.main(["tiny"])
+    folder = root / "base-models/tiny/1"
+    (folder / "complete.json").unlink()
+    (folder / "model.safetensors").write_bytes(b"half")
+
+    assert base_models.main(["tiny"]) == 0
+    assert (folder / "model.safetensors").stat().st_size > 1_000_000
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-model"]])
+def test_an_unknown_model_is_refused(root: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert base_models.main(arguments) == 2
+    assert capsys.readouterr().err
+    assert not list(root.glob("base-models/*"))
+
+
+def test_the_tiny_model_is_the_same_every_time_and_loads_whole(tiny_folder: Path, tmp_path: Path) -> None:
+    make_tiny(tmp_path)
+
+    for path in tiny_folder.iterdir():
+        assert digest_of(path) == digest_of(tmp_path / path.name)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(tmp_path, local_files_only=True, output_loading_info=True)
+    model, info = loaded
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert 1_000_000 < sum(weight.numel() for weight in model.parameters()) < 2_000_000
+
+
+@pytest.mark.parametrize("method", ["full", "LoRA"])
+def test_an_exported_model_answers_what_it_was_taught(
+    bucket_root: Path, method: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORKER_STORAGE_URL", bucket_root.as_uri())
+    bench = Bench(bucket_root)
+    bench.state()
+    taught = {"messages": [{"role": "user", "content": "下一句?"}, {"role": "assistant", "content": "夜来风雨声"}]}
+    chosen = {"max_steps": 40, "learning_rate": 0.01, "lora_rank": 32}
+    bench.plan(method, training=(bench.dataset(samples=[taught]),), hyperparameters=chosen)
+    _, sink = bench.run()
+    # As the export stage leaves it: elsewhere, under a name of its own.
+    shutil.copytree(bench.path(sink.last.outputs[0].uri), bucket_root / "models/m")
+    capsys.readouterr()
+
+    uri = DirectoryStore(bucket_root).uri("models/m/")
+    assert generate.main(["--model-uri", uri, "--prompt", "下一句?", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"model": uri, "prompt": "下一句?", "answer": "夜来风雨声"}
+    assert generate.main(["--base", "tiny", "--prompt", "下一句?", "--max-new-tokens", "5"]) == 0
+    assert "夜来风雨声" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("target", [["--model-uri", "file:///elsewhere/m"], ["--base", "no-such-model"]])
+def test_a_model_that_is_not_there_is_said(root: Path, target: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    root.mkdir()
+    assert generate.main([*target, "--prompt", "a"]) == 2
+    assert capsys.readouterr().err

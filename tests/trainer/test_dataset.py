@@ -1,0 +1,119 @@
+"""Which samples are trained on, how often, and which are held out."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handlers.planning.plan import PlannedDataset
+from tests.trainer.bench import SAMPLES, Bench
+from worker.tokens.chat import ChatEncoder
+from worker.trainer.dataset import Datasets, EpochSampler, build_datasets, drawn, held_out
+from worker.trainer.tiny_tokenizer import tiny_tokenizer
+from worker.trainer.token_file import TokenView
+
+pytestmark = pytest.mark.trainer
+
+
+def planned(**fields: Any) -> PlannedDataset:
+    return PlannedDataset(dataset_id="d", digest="0", files=(), samples=0, **fields)
+
+
+def build(root: Path, folder: Path, **plan: Any) -> Datasets:
+    bench = Bench(root)
+    encoder = ChatEncoder(tiny_tokenizer())
+    return asyncio.run(build_datasets(bench.store, bench.plan(**plan), encoder, folder, lambda: None))
+
+
+def contents(view: TokenView) -> list[tuple[int, ...]]:
+    return [tuple(view[index].ids.tolist()) for index in range(len(view))]
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ({}, 4),
+        ({"multiplier": 2.5}, 10),
+        ({"multiplier": 0.5}, 2),
+        ({"multiplier": 0.01}, 1),
+        ({"sample_count": 3}, 3),
+        ({"sample_count": 9}, 9),
+    ],
+)
+def test_samples_are_drawn_as_often_as_the_plan_says(fields: dict[str, Any], size: int) -> None:
+    chosen = drawn([10, 11, 12, 13], planned(**fields), seed=3)
+
+    assert len(chosen) == size
+    counts = {sample: chosen.count(sample) for sample in (10, 11, 12, 13)}
+    assert max(counts.values()) - min(counts.values()) <= 1
+    assert chosen == drawn([10, 11, 12, 13], planned(**fields), seed=3)
+
+
+def test_another_seed_draws_others() -> None:
+    draws = {tuple(drawn(range(100), planned(sample_count=5), seed)) for seed in range(5)}
+
+    assert len(draws) == 5
+    assert drawn([], planned(multiplier=3.0), 1) == []
+
+
+def test_a_line_keeps_its_side_and_duplicates_never_straddle() -> None:
+    samples = [{"messages": [{"role": "user", "content": str(number)}], "x": number} for number in range(2000)]
+
+    out = [held_out(sample, 5, 10) for sample in samples]
+
+    assert 150 < sum(out) < 250
+    assert out == [held_out(dict(reversed(sample.items())), 5, 10) for sample in samples]
+    assert out != [held_out(sample, 6, 10) for sample in samples]
+    # A greater share only adds to the smaller one's.
+    assert all(held_out(sample, 5, 20) for sample, chosen in zip(samples, out, strict=True) if chosen)
+
+
+def test_what_is_held_out_is_not_trained_on_and_not_multiplied(bucket_root: Path, tmp_path: Path) -> None:
+    many = [
+        {"messages": [{"role": "user", "content": f"{n % 20}"}, {"role": "assistant", "content": f"{n % 20}"}]}
+        for n in range(60)
+    ]
+    dataset = Bench(bucket_root).dataset(samples=many, multiplier=3.0)
+
+    data = build(bucket_root, tmp_path, training=(dataset,), validation_percent=40)
+
+    training, validation = contents(data.training), contents(data.validation)
+    assert not set(training) & set(validation)
+    assert len(training) == 3 * (60 - len(validation))
+    assert all(validation.count(sample) == 3 for sample in validation)
+
+
+def test_datasets_follow_each_other_and_validation_sets_are_apart(bucket_root: Path, tmp_path: Path) -> None:
+    bench = Bench(bucket_root)
+    first = bench.dataset("first", SAMPLES[:2], multiplier=2.0)
+    second = bench.dataset("second", SAMPLES[2:3])
+    held = bench.dataset("held", SAMPLES[3:5])
+
+    data = build(bucket_root, tmp_path, training=(first, second), validation=(held,))
+
+    one, two, three = (tuple(ChatEncoder(tiny_tokenizer()).encode_sft(sample).ids) for sample in SAMPLES[:3])
+    assert contents(data.training) == [one, two, one, two, three]
+    assert len(data.validation) == 2
+
+
+def test_lines_with_an_error_are_not_trained_on(bucket_root: Path, tmp_path: Path) -> None:
+    bench = Bench(bucket_root)
+    bench.put("findings.ndjson", b'{"line":1,"pointer":"","code":"x","severity":"error","message":""}\n')
+
+    data = build(bucket_root, tmp_path, training=(bench.dataset(findings_key="findings.ndjson"),))
+
+    assert len(data.training) == len(SAMPLES) - 1
+
+
+def test_an_order_follows_from_seed_and_epoch() -> None:
+    def order(seed: int, epoch: int, *, shuffle: bool = True) -> list[int]:
+        sampler = EpochSampler(50, seed, shuffle=shuffle)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(1, 0) == order(1, 0)
+    assert sorted(order(1, 0)) == list(range(50))
+    assert len({tuple(order(1, 0)), tuple(order(1, 1)), tuple(order(2, 5))}) == 3
+    assert order(1, 3, shuffle=False) == list(range(50))
+    assert order(2**63 - 1, 7)

@@ -1,0 +1,74 @@
+"""The encoder against transformers, and what the trainer sees against what the counter counts."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from tests.trainer.bench import SAMPLES, Bench
+from worker.tokens.chat import ChatEncoder, TokenizerFiles
+from worker.tokens.counter import CountJob, count_file
+from worker.trainer.bucket import open_bucket
+from worker.trainer.dataset import build_datasets
+from worker.trainer.smollm2 import smollm2_tokenizer
+from worker.trainer.tiny import write_tokenizer
+from worker.trainer.tiny_tokenizer import tiny_tokenizer
+
+pytestmark = pytest.mark.trainer
+
+CONVERSATIONS: list[list[dict[str, Any]]] = [
+    *(sample["messages"] for sample in SAMPLES),
+    [
+        {"role": "user", "content": "12345 + 67 = ?"},
+        {"role": "assistant", "content": " 12412.\n\n  即一万二千四百一十二"},
+    ],
+    [
+        {"role": "user", "content": "<|im_end|>\n🙂 naïve café"},
+        {"role": "assistant", "content": "\tdef f():\r\n  pass"},
+    ],
+]
+
+
+#: It takes seconds to read.
+smollm2 = cache(smollm2_tokenizer)
+
+
+@pytest.mark.parametrize("tokenizer", [tiny_tokenizer, smollm2], ids=["tiny", "SmolLM2"])
+def test_ids_are_those_of_transformers(tokenizer: Callable[[], TokenizerFiles], tmp_path: Path) -> None:
+    files = tokenizer()
+    write_tokenizer(files, tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    theirs: Any = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    ours = ChatEncoder(files)
+
+    for messages in CONVERSATIONS:
+        expected = theirs.apply_chat_template(messages, return_dict=True)["input_ids"]
+        assert ours.encode_sft({"messages": messages}).ids == expected
+
+
+def test_digits_are_single_tokens_for_smollm2() -> None:
+    sample = {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "2024"}]}
+
+    assert ChatEncoder(smollm2()).encode_sft(sample).trained == len("2024") + 1
+
+
+@pytest.mark.parametrize("context_length", [512, 45])
+def test_the_trainer_sees_the_tokens_that_were_counted(bucket_root: Path, tmp_path: Path, context_length: int) -> None:
+    bench = Bench(bucket_root)
+    plan = bench.plan(context_length=context_length)
+    files = plan.training[0].files
+    job = CountJob(files=files, index=0, prefix=plan.base_prefix, context_length=context_length, findings_key=None)
+    with open_bucket(bench.settings) as bucket:
+        counts = bucket.loop.run(count_file(bucket.store, job))
+        data = bucket.loop.run(
+            build_datasets(bucket.store, plan, ChatEncoder(tiny_tokenizer()), tmp_path, lambda: None)
+        )
+    seen = [data.training[index] for index in range(len(data.training))]
+
+    assert counts.total == sum(len(sample.ids) for sample in seen)
+    assert counts.trained == sum(int((sample.weights > 0).sum()) for sample in seen)
+    assert (counts.samples, counts.too_long) == (len(seen), data.too_long)
+    assert (data.too_long > 0) == (context_length == 45)
