@@ -8,8 +8,9 @@ from msgspec.structs import replace
 from contracts.envelope import Event
 from contracts.model import Manifest, ModelExported
 from contracts.task import Phase, TaskStatus
-from contracts.training import FileDigest, Output
-from handlers import compare_and_set, layout, task_state
+from contracts.training import Failure, FileDigest, Output
+from handlers import attempts, compare_and_set, layout, task_state
+from handlers.errors import OutsideBucket
 from handlers.model_card import model_card
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.planning.plan import Plan
@@ -17,6 +18,10 @@ from handlers.ports import Clock, ObjectStore, Receipts
 from handlers.task_state import TaskState
 
 STAGE = "model-export"
+
+#: Ours, whatever a trainer left under these names.
+CARD = "README.md"
+MANIFEST = "manifest.json"
 
 #: Never exported, whatever a trainer left: a pickle runs code when it is loaded.
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
@@ -34,25 +39,44 @@ async def export_models(event: Event[TaskStatus], *, store: ObjectStore, receipt
     """
     state = await task_state.read(store, event.data.task_id)
     # The event says where to look; the state says what holds. An event of years ago starts nothing.
-    if event.data.phase is not Phase.COMPLETING or state is None or state.promoted is None or state.deleted:
+    if event.data.phase is not Phase.COMPLETING or state is None or state.promoted is None:
         return Outcome(name="nothing-to-export")
-    plan = await compare_and_set.read(store, layout.task(state.task_id, "plan"), Plan)
-    assert plan is not None, "a promoted task was dispatched, so it has a plan"
-    said: list[Event[Any]] = []
-    for output in state.outputs:
-        outcome = await _export(event, state, output, plan, store, receipts)
-        said += outcome.events
+    if state.phase is not Phase.COMPLETING:
+        recorded = [await receipts.recorded(STAGE, _key(state, output)) for output in state.outputs]
+        again = [said for outcome in recorded if outcome for said in outcome.events]
+        return Outcome(name="already-ended", events=(*again, *task_state.said(state, event, STAGE)))
+    said, fault = await _export_all(event, state, store, receipts)
 
-    def completed(now: TaskState | None) -> TaskState | None:
+    def ended(now: TaskState | None) -> TaskState | None:
         if now is None or now.phase is not Phase.COMPLETING:
             return None
+        if fault is not None:
+            return attempts.ended(now, Failure("export-refused", "platform", fault, retryable=False))
         message = f"{len(now.outputs)} model{'s' * (len(now.outputs) != 1)} in the repository"
         return replace(now, phase=Phase.COMPLETED, reason="completed", party=None, message=message)
 
-    state = await task_state.change(store, clock, state.task_id, completed)
+    state = await task_state.change(store, clock, state.task_id, ended)
     assert state is not None
-    said += task_state.said(state, event, STAGE)
-    return Outcome(name="exported", events=tuple(said))
+    name = "exported" if fault is None else "export-refused"
+    return Outcome(name=name, events=(*said, *task_state.said(state, event, STAGE)))
+
+
+async def _export_all(
+    event: Event[Any], state: TaskState, store: ObjectStore, receipts: Receipts
+) -> tuple[list[Event[Any]], str | None]:
+    """Export every kept output; return what is said of them, and why that is not all."""
+    plan = await compare_and_set.read(store, layout.task(state.task_id, "plan"), Plan)
+    assert plan is not None, "a promoted task was dispatched, so it has a plan"
+    said: list[Event[Any]] = []
+    try:
+        for output in state.outputs:
+            _checked_source(state, output, store)
+        for output in state.outputs:
+            said += (await _export(event, state, output, plan, store, receipts)).events
+    except (ForeignOutput, OutsideBucket, FileNotFoundError) as error:
+        # Trying again would not help, and a dead letter would leave the task in Completing for good.
+        return said, str(error)
+    return said, None
 
 
 async def _export(
@@ -62,12 +86,12 @@ async def _export(
         source = _checked_source(state, output, store)
         name = model_id(state.task_id, state.promoted or 0, output.step)
         prefix = layout.model(name)
-        for file in output.files:
+        for file in _exported(output):
             await store.copy(source + file.path, prefix + file.path)
         card = model_card(name, plan, output).encode()
-        await store.put(prefix + "README.md", card)
+        await store.put(prefix + CARD, card)
         manifest = _manifest(name, state, output, plan, card)
-        await compare_and_set.first(store, prefix + "manifest.json", manifest)
+        await compare_and_set.first(store, prefix + MANIFEST, manifest)
         said = ModelExported(
             model_id=name,
             task_id=state.task_id,
@@ -76,7 +100,7 @@ async def _export(
             step=output.step,
             kind=output.kind,
             uri=store.uri(prefix),
-            manifest_uri=store.uri(prefix + "manifest.json"),
+            manifest_uri=store.uri(prefix + MANIFEST),
             size_bytes=sum(file.size_bytes for file in manifest.files),
             base_model=f"{plan.base_model}@{plan.base_version}",
             loss=output.loss,
@@ -84,7 +108,11 @@ async def _export(
         )
         return Decision(name="exported", follow_ons=(FollowOn("model.exported", state.task_id, said),))
 
-    return await receipts.once(STAGE, f"{state.task_id}/{state.promoted}/{output.step}", event, work)
+    return await receipts.once(STAGE, _key(state, output), event, work)
+
+
+def _key(state: TaskState, output: Output) -> str:
+    return f"{state.task_id}/{state.promoted}/{output.step}"
 
 
 def model_id(task_id: str, attempt: int, step: int) -> str:
@@ -98,9 +126,15 @@ def _checked_source(state: TaskState, output: Output, store: ObjectStore) -> str
     if not prefix.startswith(layout.attempt(state.task_id, state.promoted or 0)):
         raise ForeignOutput(f"{output.uri} is not under the prefix of attempt {state.promoted}")
     for file in output.files:
-        if file.path.endswith(_PICKLES) or ".." in file.path.split("/") or file.path.startswith("/"):
-            raise ForeignOutput(f"{output.uri}: {file.path} may not be exported")
+        odd = any(part in ("", ".", "..") for part in file.path.split("/"))
+        if odd or file.path == MANIFEST or file.path.lower().endswith(_PICKLES):
+            raise ForeignOutput(f"{output.uri}: {file.path!r} may not be exported")
     return prefix
+
+
+def _exported(output: Output) -> list[FileDigest]:
+    """Return the files that are copied: all but a model card of the trainer's, in whose place ours goes."""
+    return [file for file in output.files if file.path != CARD]
 
 
 def _manifest(name: str, state: TaskState, output: Output, plan: Plan, card: bytes) -> Manifest:
@@ -111,7 +145,7 @@ def _manifest(name: str, state: TaskState, output: Output, plan: Plan, card: byt
         attempt=state.promoted or 0,
         step=output.step,
         kind=output.kind,
-        files=(*output.files, FileDigest("README.md", len(card), layout.sha256_hex(card))),
+        files=(*_exported(output), FileDigest(CARD, len(card), layout.sha256_hex(card))),
         metrics={metric: value for metric, value in metrics.items() if value is not None},
         lineage=msgspec.to_builtins(plan),
     )

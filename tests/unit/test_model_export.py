@@ -1,0 +1,239 @@
+"""Export: all of it or none, once, and nothing a trainer should not have left."""
+
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+
+from contracts.envelope import Event
+from contracts.model import Manifest, ModelExported
+from contracts.task import Phase
+from contracts.training import FileDigest
+from handlers import layout
+from handlers.model_export import model_id
+from tests.fakes.faults import Faults, faulty_world, survives
+from tests.fakes.steps import interleave, preempted, steps_of
+from tests.fakes.world import World, bodies, command_event, ids, received, statuses
+
+
+async def _trained(world: World, *steps: int, **changes: Any) -> Event[Any]:
+    """Bring a task to Completing with an output a step; return the status that says so."""
+    await world.dispatched()
+    outputs = [await world.leave_output(step=step) | changes for step in steps or (10,)]
+    (status,) = (await world.progress("succeeded", 5, outputs=outputs)).events
+    return received(status)
+
+
+async def _export(world: World, status: Event[Any]) -> list[Event[Any]]:
+    return list((await world.deliver("model-export", status)).events)
+
+
+def _models(said: list[Event[Any]]) -> list[ModelExported]:
+    return [received(each).data for each in said if each.topic == "model.exported"]
+
+
+def _manifest(world: World, model: ModelExported) -> Manifest:
+    body = world.store.objects[world.store.key(model.manifest_uri)]
+    return msgspec.json.decode(body, type=Manifest)
+
+
+async def test_a_kept_output_becomes_a_model_and_the_task_completes() -> None:
+    world = World()
+    said = await _export(world, await _trained(world))
+    (model,) = _models(said)
+    assert (model.task_id, model.attempt, model.step, model.kind, model.loss) == ("t-1", 1, 10, "adapter", 0.5)
+    assert model.base_model == "tiny@1"
+    prefix = layout.model(model.model_id)
+    names = ["README.md", "adapter_config.json", "adapter_model.safetensors", "manifest.json"]
+    assert [key.removeprefix(prefix) for key in world.keys(prefix)] == names
+    (status,) = statuses(said)
+    assert (status.phase, status.message) == (Phase.COMPLETED, "1 model in the repository")
+
+
+async def test_the_manifest_describes_every_file_and_what_the_model_was_made_of() -> None:
+    world = World()
+    (model,) = _models(await _export(world, await _trained(world)))
+    manifest = _manifest(world, model)
+    prefix = layout.model(model.model_id)
+    files = {key.removeprefix(prefix): world.store.objects[key] for key in world.keys(prefix)}
+    del files["manifest.json"]
+    described = {file.path: (file.size_bytes, file.sha256) for file in manifest.files}
+    assert described == {name: (len(body), layout.sha256_hex(body)) for name, body in files.items()}
+    assert model.size_bytes == sum(map(len, files.values()))
+    assert manifest.lineage["training"][0]["files"][0]["sha256"] == "ab" * 32
+    assert manifest.lineage["hyperparameters"] == {"epochs": 2}
+    assert (manifest.attempt, manifest.step, manifest.metrics) == (1, 10, {"loss": 0.5})
+
+
+async def test_every_kept_output_is_exported_under_a_name_of_its_own() -> None:
+    world = World()
+    said = await _export(world, await _trained(world, 10, 20, 30))
+    assert [model.step for model in _models(said)] == [10, 20, 30]
+    assert len({model.model_id for model in _models(said)}) == 3
+    assert len(set(ids(said))) == len(said)
+    assert statuses(said)[-1].message == "3 models in the repository"
+
+
+async def test_the_manifest_is_written_last() -> None:
+    world = World()
+    status = await _trained(world, 10, 20)
+    world.store.puts.clear()
+    for model in _models(await _export(world, status)):
+        prefix = layout.model(model.model_id)
+        written = [key for key in world.store.puts if key.startswith(prefix)]
+        assert written[-1] == prefix + "manifest.json"
+        assert written.count(prefix + "manifest.json") == 1
+
+
+async def test_weights_never_pass_through_the_worker() -> None:
+    world = World()
+    status = await _trained(world)
+    read: list[str] = []
+    get = world.store.get
+
+    async def watched(key: str, **options: Any) -> Any:
+        read.append(key)
+        return await get(key, **options)
+
+    world.store.get = watched  # type: ignore[method-assign]  # a bucket that says what is read of it
+    await _export(world, status)
+    assert not [key for key in read if "safetensors" in key]
+
+
+# --- again ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_duplicate_copies_nothing_and_says_the_same_models() -> None:
+    world = World()
+    status = await _trained(world, 10, 20)
+    first = await _export(world, status)
+    world.store.puts.clear()
+    again = await _export(world, status)
+    assert world.store.puts == []
+    assert (ids(again), bodies(again)) == (ids(first), bodies(first))
+
+
+async def test_once_deleted_the_models_are_still_said_and_nothing_is_copied_anew() -> None:
+    world = World()
+    status = await _trained(world)
+    first = await _export(world, status)
+    await world.run(command_event("delete"))
+    assert world.keys("tasks/t-1/attempts/") == []
+    again = await _export(world, status)
+    assert ids(again)[:-1] == ids(first)[:-1]
+    assert statuses(again)[-1].reason == "deleted"
+
+
+async def test_only_a_completing_task_is_exported_whatever_an_event_claims() -> None:
+    world = World()
+    await world.dispatched()
+    (running,) = (await world.progress("running", 1)).events
+    assert await _export(world, received(running)) == []
+    claimed = received(running)
+    claimed = msgspec.structs.replace(claimed, data=msgspec.structs.replace(claimed.data, phase=Phase.COMPLETING))
+    assert await _export(world, claimed) == []
+    assert world.keys("models/") == []
+
+
+async def test_two_workers_that_export_at_once_make_one_model() -> None:
+    async def begin() -> tuple[World, Event[Any]]:
+        world = World()
+        return world, await _trained(world)
+
+    world, status = await begin()
+    for order in preempted(steps_of(_export(world, status))):
+        world, status = await begin()
+        said = interleave(_export(world, status), _export(world, status), order=order)
+        assert bodies(said[0]) == bodies(said[1])
+        assert len(world.keys("receipts/model-export/")) == 1
+        assert (await world.state("t-1")).phase is Phase.COMPLETED
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_killed_at_any_call_the_export_is_finished_by_the_redelivery(*, after: bool) -> None:
+    async def begin() -> tuple[World, Faults, Event[Any]]:
+        world, faults = faulty_world()
+        return world, faults, await _trained(world, 10, 20)
+
+    world, faults, status = await begin()
+    already = len(faults.calls)
+    baseline = await _export(world, status)
+    complete = {key: world.store.objects[key] for key in world.keys("models/")}
+    for at in range(len(faults.calls) - already):
+        world, faults, status = await begin()
+        outcome = await survives(faults, at, after=after, deliver=partial(world.deliver, "model-export", status))
+        assert (ids(outcome.events)[:2], bodies(outcome.events)[:2]) == (ids(baseline)[:2], bodies(baseline)[:2])
+        assert {key: world.store.objects[key] for key in world.keys("models/")} == complete
+        assert (await world.state("t-1")).phase is Phase.COMPLETED
+
+
+# --- what is not exported ------------------------------------------------------------------------------------
+
+
+def _file(path: str) -> dict[str, Any]:
+    return {"path": path, "size_bytes": 7, "sha256": "cd" * 32}
+
+
+FOREIGN: dict[str, dict[str, Any]] = {
+    "another task": {"uri": "memory://bucket/tasks/t-2/attempts/1/outputs/step-10"},
+    "another attempt": {"uri": "memory://bucket/tasks/t-1/attempts/2/outputs/step-10"},
+    "a longer attempt": {"uri": "memory://bucket/tasks/t-1/attempts/10/outputs/step-10"},
+    "the repository": {"uri": "memory://bucket/models/somebody-else"},
+    "another bucket": {"uri": "s3://somebody-else/tasks/t-1/attempts/1/outputs"},
+    "out of the prefix": {"uri": "memory://bucket/tasks/t-1/attempts/1/../../t-2/attempts/1"},
+    "a pickle": {"files": [_file("adapter_config.json"), _file("training_args.bin")]},
+    "a pickle in capitals": {"files": [_file("checkpoint/MODEL.PT")]},
+    "a path upwards": {"files": [_file("../../state.json")]},
+    "an absolute path": {"files": [_file("/etc/passwd")]},
+    "an empty path": {"files": [_file("")]},
+    "a manifest": {"files": [_file("manifest.json")]},
+    "a file that is not there": {"files": [_file("model-00002-of-00002.safetensors")]},
+}
+
+
+@pytest.mark.parametrize("changes", FOREIGN.values(), ids=FOREIGN)
+async def test_what_may_not_be_exported_fails_the_task_and_leaves_no_model(changes: dict[str, Any]) -> None:
+    world = World()
+    said = await _export(world, await _trained(world, 10, **changes))
+    (status,) = statuses(said)
+    assert (status.phase, status.reason, status.party) == (Phase.FAILED, "export-refused", "platform")
+    assert status.message
+    assert _models(said) == []
+    assert not [key for key in world.keys("models/") if key.endswith("manifest.json")]
+
+
+async def test_one_output_that_may_not_be_exported_holds_up_all_before_any_is_copied() -> None:
+    world = World()
+    await world.dispatched()
+    outputs = [await world.leave_output(step=10), await world.leave_output(step=20) | FOREIGN["a pickle"]]
+    (status,) = (await world.progress("succeeded", 5, outputs=outputs)).events
+    await _export(world, received(status))
+    assert world.keys("models/") == []
+
+
+async def test_a_model_card_of_the_trainer_s_gives_way_to_ours() -> None:
+    world = World()
+    status = await _trained(world)
+    key = layout.attempt("t-1", 1) + "outputs/step-10/README.md"
+    world.store.objects[key] = b"base_model: /root/somewhere"
+    state = await world.state("t-1")
+    output = msgspec.structs.replace(state.outputs[0], files=(*state.outputs[0].files, _digest("README.md")))
+    body = msgspec.structs.replace(state, outputs=(output,))
+    world.store.objects[layout.task("t-1", "state")] = msgspec.json.encode(body)
+    (model,) = _models(await _export(world, status))
+    card = world.store.objects[layout.model(model.model_id) + "README.md"].decode()
+    assert "/root" not in card
+    assert [file.path for file in _manifest(world, model).files].count("README.md") == 1
+
+
+def _digest(path: str) -> FileDigest:
+    return FileDigest(path, 1, "ef" * 32)
+
+
+@pytest.mark.parametrize("task_id", ["..", "x" * 128, ".hidden", "a.b"])
+async def test_a_model_s_name_is_an_id_whatever_its_task_is_called(task_id: str) -> None:
+    names = {model_id(task_id, attempt, step) for attempt in (1, 2) for step in (1, 2)}
+    assert len(names) == 4
+    assert all(len(name) <= 128 and "/" not in name for name in names)
+    assert model_id(task_id + "y", 1, 1) not in names
