@@ -6,7 +6,6 @@ import structlog
 from msgspec.structs import replace
 
 from contracts.envelope import Event
-from contracts.task import Phase
 from contracts.training import Failure, TrainingDispatched
 from handlers import attempts, layout, task_state
 from handlers.errors import Transient
@@ -94,7 +93,7 @@ class Reconciler:
 
     async def _act(self, action: Action, state: TaskState, job: JobStatus) -> None:
         if action is Action.SUBMIT:
-            await attempts.submit(state, store=self._store, executor=self._executor)
+            await self._hand_over(state)
         elif action is Action.CANCEL:
             await self._executor.cancel(state.task_id, state.attempt, self._cancel_grace_seconds)
         elif action is Action.RELEASE:
@@ -121,11 +120,17 @@ class Reconciler:
         after = await task_state.change(self._store, self._clock, seen.task_id, decided)
         if after is None or after.revision != seen.revision + 1:
             return
-        said = [task_state.status(after)]
-        if after.phase is Phase.QUEUED:
-            await attempts.submit(after, store=self._store, executor=self._executor)
-            said.append(self._dispatched(after))
-        await self._say(after, said)
+        if action is not Action.RETRY:
+            await self._say(after, [task_state.status(after)])
+        elif after.attempt == seen.attempt + 1:
+            await self._hand_over(after)
+
+    async def _hand_over(self, state: TaskState) -> None:
+        """Say the attempt and submit it. In this order: a crash between is found as an attempt without a job."""
+        # The first attempt is said by the dispatch stage, whose event is delivered until it is.
+        if state.attempt > 1:
+            await self._say(state, [task_state.status(state), self._dispatched(state)])
+        await attempts.submit(state, store=self._store, executor=self._executor)
 
     def _dispatched(self, state: TaskState) -> FollowOn:
         body = TrainingDispatched(
