@@ -17,8 +17,9 @@ from worker.trainer.tiny_tokenizer import CONTEXT_LENGTH, END, START, VOCABULARY
 
 _SEED = 20240726
 _HIDDEN, _INNER, _LAYERS, _HEADS, _KEY_VALUE_HEADS = 160, 480, 4, 4, 2
-#: Standard deviation of the weights: Llama's own.
-_SPREAD = 0.02
+#: Standard deviation of the weights: Llama's own; wider for the embeddings, which are also the head: an adapter cannot
+#: change them, and from narrow ones it could not learn to be sure of anything.
+_SPREAD, _EMBEDDING_SPREAD = 0.02, 0.06
 
 
 def make_tiny(folder: Path) -> None:
@@ -60,12 +61,15 @@ _CONFIG: dict[str, Any] = {
 def _weights() -> dict[str, npt.NDArray[np.float32]]:
     generator = np.random.Generator(np.random.PCG64(_SEED))
 
-    def matrix(*shape: int) -> npt.NDArray[np.float32]:
-        return (generator.standard_normal(shape) * _SPREAD).astype(np.float32)
+    def matrix(*shape: int, spread: float = _SPREAD) -> npt.NDArray[np.float32]:
+        return (generator.standard_normal(shape) * spread).astype(np.float32)
 
     ones = np.ones(_HIDDEN, np.float32)
     narrow = _HIDDEN // _HEADS * _KEY_VALUE_HEADS
-    weights = {"model.embed_tokens.weight": matrix(VOCABULARY, _HIDDEN), "model.norm.weight": ones}
+    weights = {
+        "model.embed_tokens.weight": matrix(VOCABULARY, _HIDDEN, spread=_EMBEDDING_SPREAD),
+        "model.norm.weight": ones,
+    }
     for number in range(_LAYERS):
         layer = f"model.layers.{number}."
         weights |= {
