@@ -11,6 +11,8 @@ from handlers.ports import JobSpec
 from worker.settings import Settings, SettingsError
 from worker.telemetry import configure_logging
 from worker.trainer import environment
+from worker.trainer.job import run_job
+from worker.trainer.kafka_sink import KafkaSink
 
 USAGE = 2
 
@@ -29,10 +31,6 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     environment.prepare()
-    # Torch is imported only now: an order to stop is heard while it loads, and the environment is set.
-    from worker.trainer.job import run_job  # noqa: PLC0415 - the reason is above
-    from worker.trainer.kafka_sink import KafkaSink  # noqa: PLC0415 - the same
-
     with KafkaSink(settings.kafka_bootstrap_servers) as sink:
         return int(run_job(spec, settings, sink, stop))
 

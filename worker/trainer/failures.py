@@ -1,13 +1,11 @@
 """Why a job failed, and whose matter that is."""
 
-import torch
-
 from contracts.training import Failure
 from handlers.errors import PreconditionFailed, Unavailable
 from worker.tokens.samples import UnreadableSample
 from worker.tokens.template import ChatTemplateError
 
-#: What torch and its allocators say where there is not enough memory and no exception of its own for it.
+#: What torch and its allocators say, in a RuntimeError, where there is not enough memory. Torch is not imported for it.
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 #: Characters of an exception's text that travel in an event.
@@ -48,7 +46,7 @@ def failure_of(error: BaseException) -> Failure:
             )
         case Unavailable():
             return Failure("bucket-unavailable", "platform", f"the bucket does not answer: {text}")
-        case MemoryError() | torch.OutOfMemoryError():
+        case MemoryError():
             return _out_of_memory(text)
         case RuntimeError() if any(words in text.lower() for words in _MEMORY_WORDS):
             return _out_of_memory(text)

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from contracts.training import Checkpoint
 from handlers import layout
 from handlers.errors import Unavailable
 from handlers.ports import JobSpec, ObjectStore
@@ -34,6 +35,14 @@ class Standing(enum.Enum):
 
 class Superseded(Exception):
     """Another attempt counts now."""
+
+
+class Interrupted(Exception):
+    """Training ended because it was told to; ``checkpoint`` is where it can go on, if anywhere."""
+
+    def __init__(self, checkpoint: Checkpoint | None) -> None:
+        super().__init__("interrupted")
+        self.checkpoint = checkpoint
 
 
 class _State(Struct):

@@ -11,6 +11,7 @@ from worker.settings import Settings, SettingsError
 from worker.trainer import environment
 from worker.trainer.base_models import VERSION
 from worker.trainer.bucket import Bucket, open_bucket
+from worker.trainer.failures import JobError
 
 #: Tokens of an answer, at most, where nothing else is said.
 _LENGTH = 64
@@ -20,9 +21,6 @@ def main(arguments: list[str]) -> int:
     """Print one answer and return the exit code: 0 answered, 2 the model could not be loaded."""
     given = _parser().parse_args(arguments)
     environment.prepare()
-    # Torch is imported only after the environment is set.
-    from worker.trainer.failures import JobError  # noqa: PLC0415 - the reason is above
-
     try:
         with (
             open_bucket(Settings.from_environment()) as bucket,

@@ -16,9 +16,8 @@ from handlers.ports import JobSpec
 from worker.settings import Settings
 from worker.trainer.bucket import Bucket, open_bucket
 from worker.trainer.failures import failure_of, platforms_fault, users_fault
-from worker.trainer.fence import Fence, Standing, Superseded
+from worker.trainer.fence import Fence, Interrupted, Standing, Superseded
 from worker.trainer.progress import ProgressSink, Reporter
-from worker.trainer.run import Interrupted, train
 
 log = structlog.get_logger()
 
@@ -81,6 +80,9 @@ def _told(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter) -> En
 
 def _trained(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter) -> None:
     plan = _plan(spec, bucket)
+    # Torch takes ten seconds to import: the job has said by now that it has begun, and an order to end is heard.
+    from worker.trainer.run import train  # noqa: PLC0415 - the reason is above
+
     with tempfile.TemporaryDirectory(prefix="trainer-") as scratch:
         train(spec, plan, bucket, fence, reporter, Path(scratch))
 

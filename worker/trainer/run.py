@@ -7,7 +7,7 @@ import structlog
 import torch
 from transformers import PrinterCallback, TrainingArguments, set_seed
 
-from contracts.training import Checkpoint, Output
+from contracts.training import Output
 from handlers.planning.plan import Plan
 from handlers.ports import JobSpec
 from worker.tokens.chat import CONFIG_FILE, TEMPLATE_FILE, TOKENIZER_FILE, ChatEncoder, TokenizerFiles
@@ -16,7 +16,7 @@ from worker.trainer.bucket import Bucket
 from worker.trainer.callback import Chronicle
 from worker.trainer.checkpoints import Complete
 from worker.trainer.dataset import Datasets, EpochSampler, build_datasets
-from worker.trainer.fence import Fence, Standing
+from worker.trainer.fence import Fence, Interrupted, Standing
 from worker.trainer.hyperparameters import Hyperparameters, hyperparameters_of
 from worker.trainer.models import fetch_model, load_base, pad_id_of, with_adapter
 from worker.trainer.progress import Reporter
@@ -24,14 +24,6 @@ from worker.trainer.validation import Validation
 from worker.trainer.weighted import WeightedCollator, WeightedTrainer
 
 log = structlog.get_logger()
-
-
-class Interrupted(Exception):
-    """Training ended because it was told to; ``checkpoint`` is where it can go on, if anywhere."""
-
-    def __init__(self, checkpoint: Checkpoint | None) -> None:
-        super().__init__("interrupted")
-        self.checkpoint = checkpoint
 
 
 def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Reporter, scratch: Path) -> None:
