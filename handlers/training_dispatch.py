@@ -151,7 +151,8 @@ class _Dispatch:
             answer = replace(state, reason="conflict", party="user", message=message, faults=(fault,))
             return Decision(name="conflict", follow_ons=(replace(task_state.status(answer), event_id=None),))
 
-        key = f"{held.task_id}/conflict/{form_digest(event.body)}"
+        # Not below the task's id: of two objects in a directory, none can be below the other ("t.json" is an id too).
+        key = f"conflict/{held.task_id}/{form_digest(event.body)}"
         outcome = await self.receipts.once(STAGE, key, event, work)
         # The topic is compacted: what stands last in it must be where the task is.
         now = task_state.said(current, event, STAGE) if current else ()

@@ -124,6 +124,17 @@ async def test_what_a_compacted_topic_keeps_after_a_replayed_conflict_is_where_t
     assert statuses(replayed.events)[-1].phase is Phase.RUNNING
 
 
+@pytest.mark.parametrize("pair", [("t", "t.json"), ("t.json", "t"), ("conflict", "conflict.json"), ("..", ".")])
+async def test_no_object_of_one_task_is_below_one_of_another_s(pair: tuple[str, str]) -> None:
+    world = World()
+    await _imported(world, "d-1")
+    for task_id in pair:
+        await world.run(form_event(task_id, "d-1"), form_event(task_id, "d-1", name="another"))
+        await world.run(command_event("stop", task_id), command_event("delete", task_id))
+    keys = sorted(world.store.objects)
+    assert [key for key in keys if any(other.startswith(key + "/") for other in keys)] == []
+
+
 async def test_the_same_form_in_another_order_of_names_is_no_conflict() -> None:
     world = World()
     await world.dispatched()
