@@ -1,7 +1,6 @@
 """Dispatch: a task is decided once, refused with everything that is wrong, and trained once."""
 
 from itertools import permutations
-from typing import Any
 
 import msgspec
 import pytest
@@ -10,32 +9,9 @@ from msgspec.structs import replace
 from contracts.task import Phase
 from handlers import layout
 from handlers.planning.plan import Plan
+from tests.fakes.dispatch import imported, refusal
 from tests.fakes.events import event
 from tests.fakes.world import World, bodies, command_event, form, form_event, ids, received, statuses
-
-EMPTY_OBJECT = b"{}\n"
-
-
-async def _imported(world: World, *dataset_ids: str) -> list[Any]:
-    """Import and validate datasets; return their verdicts."""
-    verdicts = []
-    for dataset_id in dataset_ids:
-        imported = await world.import_dataset(dataset_id, EMPTY_OBJECT)
-        outcome = await world.deliver("dataset-validation", imported)
-        verdicts += [received(said) for said in outcome.events]
-    return verdicts
-
-
-async def _refusal(world: World, submitted: Any) -> Any:
-    said = await world.run(submitted)
-    assert world.executor.submits == []
-    assert {each.topic for each in said} == {"task.status"}
-    status = statuses(said)[-1]
-    assert status.phase is Phase.FAILED
-    assert status.terminal
-    assert not status.resumable
-    return status
-
 
 # --- the join ------------------------------------------------------------------------------------------------
 
@@ -46,7 +22,7 @@ async def test_in_any_order_the_last_to_come_dispatches(order: tuple[str, ...]) 
     said = []
     for name in order:
         assert world.executor.submits == []
-        (current,) = [form_event("t-1", "d-1", "d-2")] if name == "form" else await _imported(world, name)
+        (current,) = [form_event("t-1", "d-1", "d-2")] if name == "form" else await imported(world, name)
         said = list((await world.deliver("training-dispatch", current)).events)
     assert [each.topic for each in said] == ["training.dispatched", "task.status"]
     assert [spec.attempt for spec in world.executor.submits] == [1]
@@ -59,17 +35,17 @@ async def test_one_dataset_wakes_every_task_that_waits_for_it_and_no_other() -> 
     await world.run(form_event("t-1", "d-1"), form_event("t-2", "d-1"), form_event("t-3", "d-1", "d-2"))
     await world.run(form_event("t-4", "d-2"))
     assert world.executor.submits == []
-    await world.run(*await _imported(world, "d-1"), skip=["cost-estimation"])
+    await world.run(*await imported(world, "d-1"), skip=["cost-estimation"])
     assert sorted(spec.task_id for spec in world.executor.submits) == ["t-1", "t-2"]
     assert world.keys("waiting/") == ["waiting/d-1/t-3", "waiting/d-2/t-3", "waiting/d-2/t-4"]
-    await world.run(*await _imported(world, "d-2"), skip=["cost-estimation"])
+    await world.run(*await imported(world, "d-2"), skip=["cost-estimation"])
     assert sorted(spec.task_id for spec in world.executor.submits) == ["t-1", "t-2", "t-3", "t-4"]
     assert world.keys("waiting/") == []
 
 
 async def test_duplicates_of_everything_train_once_and_say_the_same_events() -> None:
     world = World()
-    (verdict,) = await _imported(world, "d-1")
+    (verdict,) = await imported(world, "d-1")
     submitted = form_event()
     first = await world.deliver("training-dispatch", submitted)
     for again in (submitted, verdict, submitted, verdict, verdict):
@@ -127,7 +103,7 @@ async def test_what_a_compacted_topic_keeps_after_a_replayed_conflict_is_where_t
 @pytest.mark.parametrize("pair", [("t", "t.json"), ("t.json", "t"), ("conflict", "conflict.json"), ("..", ".")])
 async def test_no_object_of_one_task_is_below_one_of_another_s(pair: tuple[str, str]) -> None:
     world = World()
-    await _imported(world, "d-1")
+    await imported(world, "d-1")
     for task_id in pair:
         await world.run(form_event(task_id, "d-1"), form_event(task_id, "d-1", name="another"))
         await world.run(command_event("stop", task_id), command_event("delete", task_id))
@@ -142,7 +118,7 @@ async def test_the_same_form_in_another_order_of_names_is_no_conflict() -> None:
     assert outcome.name == "dispatched"
 
 
-async def test_every_fault_of_a_form_is_in_one_refusal() -> None:
+async def test_every_fault_of_a_form_is_in_onerefusal() -> None:
     world = World()
     submitted = form_event(
         name="no spaces allowed",
@@ -152,7 +128,7 @@ async def test_every_fault_of_a_form_is_in_one_refusal() -> None:
         base_model={"foundation": {"name": "tiny", "version": "7"}},
         validation={"percent": 80},
     )
-    status = await _refusal(world, submitted)
+    status = await refusal(world, submitted)
     fields = {fault.field for fault in status.faults}
     expected = {"name", "output_count", "tolerance.max_invalid_ratio", "base_model.foundation", "validation.percent"}
     assert expected <= fields
@@ -162,7 +138,7 @@ async def test_every_fault_of_a_form_is_in_one_refusal() -> None:
 
 
 async def test_an_unknown_hyperparameter_is_refused_with_the_nearest_known_one() -> None:
-    status = await _refusal(World(), form_event(hyperparameters={"epoch": 3, "epochs": 99}))
+    status = await refusal(World(), form_event(hyperparameters={"epoch": 3, "epochs": 99}))
     assert [fault.field for fault in status.faults] == ["hyperparameters.epoch", "hyperparameters.epochs"]
     assert "'epochs'" in status.faults[0].message
 
@@ -172,7 +148,7 @@ async def test_a_refusal_is_for_good_and_is_said_again_under_the_same_id() -> No
     submitted = form_event(base_model={"foundation": {"name": "later", "version": "1"}})
     first = await world.run(submitted)
     world.catalog.entries.append(replace(world.catalog.entries[0], name="later"))
-    await _imported(world, "d-1")
+    await imported(world, "d-1")
     again = await world.run(submitted)
     assert ids(again) == ids(first)
     assert world.executor.submits == []
@@ -181,14 +157,14 @@ async def test_a_refusal_is_for_good_and_is_said_again_under_the_same_id() -> No
 async def test_a_type_that_is_not_published_is_refused() -> None:
     world = World()
     world.catalog.unpublished.add("FinetuneLoRA")
-    assert [fault.code for fault in (await _refusal(world, form_event())).faults] == ["not-published"]
+    assert [fault.code for fault in (await refusal(world, form_event())).faults] == ["not-published"]
 
 
 async def test_a_task_whose_model_is_withdrawn_while_it_waits_is_refused_and_not_left_waiting() -> None:
     world = World()
     await world.run(form_event())
     world.catalog.entries.clear()
-    (verdict,) = await _imported(world, "d-1")
+    (verdict,) = await imported(world, "d-1")
     said = await world.deliver("training-dispatch", verdict)
     (status,) = statuses(said.events)
     assert (status.phase, status.reason) == (Phase.FAILED, "invalid-form")
@@ -201,115 +177,3 @@ async def test_a_form_without_hyperparameters_is_planned_with_every_default() ->
     await world.dispatched()
     plan = msgspec.json.decode(world.store.objects[layout.task("t-1", "plan")], type=Plan)
     assert plan.hyperparameters == {"epochs": 2}
-
-
-# --- the data and the fee ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("tolerance", "invalid", "samples", "trains"),
-    [
-        (None, 0, 100, True),
-        (None, 1, 100, False),
-        ({"max_invalid_records": 1}, 1, 100, True),
-        ({"max_invalid_records": 1}, 2, 100, False),
-        ({"max_invalid_records": 100}, 100, 100, False),
-        ({"max_invalid_ratio": 0.29}, 29, 100, True),
-        ({"max_invalid_ratio": 0.29}, 30, 100, False),
-        ({"max_invalid_ratio": 0.0}, 0, 100, True),
-        ({"max_invalid_ratio": 1.0}, 99, 100, True),
-        ({"max_invalid_ratio": 1.0}, 100, 100, False),
-        ({"max_invalid_records": 0}, 0, 0, False),
-    ],
-)
-async def test_the_verdict_is_the_report_judged_by_the_form_s_tolerance(
-    tolerance: dict[str, float] | None, invalid: int, samples: int, *, trains: bool
-) -> None:
-    world = World()
-    world.scanner.invalid, world.scanner.samples = invalid, samples
-    await _imported(world, "d-1")
-    said = await world.run(form_event(tolerance=tolerance))
-    assert len(world.executor.submits) == trains
-    if not trains:
-        status = statuses(said)[-1]
-        assert (status.phase, status.reason, status.party) == (Phase.FAILED, "dataset-rejected", "user")
-        assert f"{invalid} of {samples}" in status.message
-
-
-async def test_a_file_that_is_wrong_as_a_whole_is_never_tolerated() -> None:
-    world = World()
-    world.scanner.totals = {"empty-file": 1}
-    await _imported(world, "d-1")
-    status = await _refusal(world, form_event(tolerance={"max_invalid_ratio": 1.0}))
-    assert status.reason == "dataset-rejected"
-
-
-async def test_another_format_than_the_type_trains_on_is_refused() -> None:
-    world = World()
-    world.scanner.format = "preference"
-    await _imported(world, "d-1")
-    status = await _refusal(world, form_event())
-    assert "preference" in status.message
-    assert "sft" in status.message
-
-
-async def test_all_bad_datasets_are_named_at_once() -> None:
-    world = World()
-    world.scanner.invalid = 1
-    await _imported(world, "d-1", "d-2")
-    await world.deliver("dataset-validation", await world.import_dataset("d-3", None))
-    status = await _refusal(world, form_event("t-1", "d-1", "d-2", "d-3"))
-    assert all(name in status.message for name in ("d-1", "d-2", "d-3"))
-
-
-@pytest.mark.parametrize(
-    ("limit", "reason"),
-    [
-        # 3 samples x 10 tokens x 2 epochs x 0.03 / 1000
-        ({"amount": "0.0018", "currency": "CNY"}, None),
-        ({"amount": "0.001799", "currency": "CNY"}, "max-cost-exceeded"),
-        ({"amount": "0", "currency": "CNY"}, "max-cost-exceeded"),
-        ({"amount": "1000", "currency": "EUR"}, "max-cost-currency"),
-    ],
-)
-async def test_a_task_above_its_limit_is_not_dispatched(limit: dict[str, str], reason: str | None) -> None:
-    world = World()
-    await _imported(world, "d-1")
-    if reason is None:
-        await world.run(form_event(max_cost=limit))
-        assert len(world.executor.submits) == 1
-    else:
-        assert (await _refusal(world, form_event(max_cost=limit))).reason == reason
-
-
-async def test_where_the_fee_is_not_known_a_limit_refuses_and_no_limit_does_not() -> None:
-    world = World()
-    world.catalog.prices.clear()
-    await _imported(world, "d-1")
-    status = await _refusal(world, form_event(max_cost={"amount": "1000", "currency": "CNY"}))
-    assert (status.reason, status.party) == ("cost-unknown", "platform")
-    await world.run(form_event("t-2", "d-1"))
-    assert [spec.task_id for spec in world.executor.submits] == ["t-2"]
-
-
-# --- tasks that ended before -----------------------------------------------------------------------------------
-
-
-async def test_a_stop_that_overtakes_its_task_holds() -> None:
-    world = World()
-    await _imported(world, "d-1")
-    await world.run(command_event("stop"))
-    said = await world.run(form_event())
-    assert world.executor.submits == []
-    assert statuses(said)[-1].phase is Phase.TERMINATED
-
-
-async def test_the_verdict_on_a_dataset_of_a_task_stopped_while_it_waited_for_another_is_no_error() -> None:
-    world = World()
-    await world.run(form_event("t-1", "d-1", "d-2"), form_event("t-2", "d-1"))
-    await world.run(command_event("stop", "t-1"))
-    (verdict,) = await _imported(world, "d-1")
-    await world.deliver("training-dispatch", verdict)
-    assert [spec.task_id for spec in world.executor.submits] == ["t-2"]
-    assert (await world.state("t-1")).phase is Phase.TERMINATED
-    assert world.keys("waiting/") == []

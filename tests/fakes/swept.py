@@ -1,0 +1,61 @@
+"""A world with a reconciler."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from contracts.task import Phase
+from contracts.training import TrainingDispatched
+from handlers.task_state import TaskState
+from tests.fakes.delivery import FakePublisher
+from tests.fakes.world import World, received
+from worker.reconciler import Reconciler
+
+PATIENCE = 10.0
+
+
+def task_in(phase: Phase, **fields: Any) -> TaskState:
+    return replace(TaskState(task_id="t-1", phase=phase, attempt=1, seq=3), **fields)
+
+
+class Swept:
+    """A world with a reconciler, and what it publishes."""
+
+    def __init__(self, world: World | None = None) -> None:
+        self.world = world or World()
+        self.publisher = FakePublisher()
+        self.reconciler = self.another()
+
+    def another(self) -> Reconciler:
+        return Reconciler(
+            self.world.store,
+            self.world.executor,
+            self.publisher,
+            self.world.clock,
+            every_seconds=0.01,
+            patience_seconds=PATIENCE,
+            lease_seconds=1.0,
+            cancel_grace_seconds=30.0,
+        )
+
+    async def sweep(self, *, after: float = 0) -> list[Any]:
+        """Sweep once after this long, and return what was said."""
+        await self.world.clock.advance(after)
+        before = len(self.publisher.events)
+        await self.reconciler.sweep()
+        return self.publisher.events[before:]
+
+    async def state(self) -> TaskState:
+        return await self.world.state("t-1")
+
+    def dispatched(self) -> list[TrainingDispatched]:
+        said = [each for each in self.publisher.events if each.topic == "training.dispatched"]
+        return [received(each).data for each in said]
+
+
+async def running(world: World | None = None, **said: Any) -> Swept:
+    swept = Swept(world)
+    await swept.world.dispatched()
+    await swept.world.progress("running", 1, **said)
+    await swept.sweep()
+    return swept

@@ -1,0 +1,124 @@
+"""Sweeps that cross each other, a success or a stop, and sweeps that are killed: no attempt too many, none unsaid."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from contracts.task import Phase
+from handlers import layout
+from tests.fakes.faults import Crash, faulty_world
+from tests.fakes.swept import PATIENCE, Swept, running
+from tests.fakes.world import command_event, ids
+from tests.wait import wait_until
+from worker.reconciler import Reconciler
+
+
+async def test_two_that_sweep_at_once_begin_one_attempt_and_say_it_under_one_id() -> None:
+    swept = await running()
+    other = swept.another()
+    await other.sweep()
+    swept.world.executor.lose("t-1", 1)
+    await swept.world.clock.advance(PATIENCE)
+    await asyncio.gather(swept.reconciler.sweep(), other.sweep())
+    assert (await swept.state()).attempt == 2
+    assert [spec.attempt for spec in swept.world.submitted] == [1, 2]
+    assert len(set(ids(swept.publisher.events))) == 2
+
+
+async def test_a_success_that_arrives_while_the_job_is_given_up_wins_or_is_fenced_whole() -> None:
+    ends = set()
+    for turns in range(20):
+        swept = await running()
+        swept.world.executor.end("t-1", 1, 1)
+        await swept.world.clock.advance(PATIENCE)
+        sweeping = asyncio.create_task(swept.reconciler.sweep())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await swept.world.progress("succeeded", 2, outputs=[{"step": 9, "uri": "x", "kind": "full", "files": []}])
+        await sweeping
+        state = await swept.state()
+        ends.add((state.phase, state.attempt, state.promoted))
+    assert ends == {(Phase.COMPLETING, 1, 1), (Phase.QUEUED, 2, None)}
+
+
+async def test_a_stop_that_crosses_a_retry_leaves_no_job_behind() -> None:
+    for turns in range(30):
+        swept = await running()
+        swept.world.executor.end("t-1", 1, 1)
+        await swept.world.clock.advance(PATIENCE)
+        sweeping = asyncio.create_task(swept.reconciler.sweep())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await swept.world.run(command_event("stop"), skip=["model-export"])
+        await sweeping
+        for _ in range(3):
+            await swept.sweep(after=PATIENCE)
+        state = await swept.state()
+        assert (state.phase, state.desired) == (Phase.TERMINATED, "stop")
+        for attempt in (1, 2):
+            assert (await swept.world.executor.status("t-1", attempt)).state != "running"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_killed_at_any_call_of_a_retry_the_next_reconciler_finishes_it_and_every_attempt_is_said(
+    *, after: bool
+) -> None:
+    async def begin() -> tuple[Swept, Any]:
+        world, faults = faulty_world()
+        swept = await running(world, checkpoint={"step": 5, "uri": world.store.uri("tasks/t-1/attempts/1/c")})
+        world.executor.end("t-1", 1, 1)
+        await world.clock.advance(PATIENCE)
+        return swept, faults
+
+    swept, faults = await begin()
+    already = len(faults.calls)
+    baseline = set(ids(await swept.sweep()))
+    for at in range(len(faults.calls) - already):
+        swept, faults = await begin()
+        faults.crash_at, faults.after = len(faults.calls) + at, after
+        # The sweep logs what one task raises; here it stands for the whole process.
+        try:
+            await swept.reconciler.sweep()
+        except Crash:
+            assert "list" in faults.calls[-1]
+        faults.crash_at = None
+        swept.reconciler = swept.another()
+        await swept.sweep()
+        await swept.sweep(after=PATIENCE)
+        assert [spec.attempt for spec in swept.world.submitted] == [1, 2]
+        assert (await swept.state()).attempt == 2
+        assert swept.world.submitted[-1].resume_from == "tasks/t-1/attempts/1/c"
+        assert set(ids(swept.publisher.events)) == baseline, faults.calls[already + at]
+        assert {said.attempt for said in swept.dispatched()} == {2}
+
+
+# --- the loop ------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _sweeping(*reconcilers: Reconciler) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(reconciler.run()) for reconciler in reconcilers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_one_of_many_sweeps_and_survives_the_bucket_s_silence() -> None:
+    swept = Swept()
+    await swept.world.dispatched()
+    swept.world.executor.lose("t-1", 1)
+    swept.world.executor.submits.clear()
+    swept.world.store.available = False
+    async with _sweeping(swept.reconciler, swept.another(), swept.another()):
+        await asyncio.sleep(0)
+        swept.world.store.available = True
+        await wait_until(lambda: swept.world.executor.submits, what="a sweep")
+    assert [spec.attempt for spec in swept.world.submitted] == [1]
+    lease = swept.world.store.objects[layout.lease("reconciler")]
+    assert b'"holder":""' in lease, "let go at the end, for the next one"
