@@ -3,9 +3,9 @@
 from msgspec.structs import replace
 
 from contracts.envelope import Event
-from contracts.task import Phase, TaskCommand
+from contracts.task import Party, Phase, TaskCommand
 from handlers import attempts, layout, task_state
-from handlers.outcome import Decision, Outcome
+from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.ports import Clock, Executor, ObjectStore, Receipts
 from handlers.task_state import TaskState
 from handlers.training_progress import terminated
@@ -38,36 +38,32 @@ async def obey_command(
             await executor.cancel(state.task_id, state.attempt, cancel_grace_seconds)
         if state and state.deleted:
             await _delete_files(store, state)
-        return Decision(name=command.command)
+        refusal = _refusal(command, state) if state else None
+        return Decision(name="refused" if refusal else command.command, follow_ons=(refusal,) if refusal else ())
 
     outcome = await receipts.once(STAGE, command.command_id, event, work)
     state = await task_state.read(store, command.task_id)
     if state is None:
         return outcome
-    return Outcome(name=outcome.name, events=task_state.said(state, event, STAGE))
+    # The topic is compacted: what stands last in it must be where the task is.
+    return Outcome(name=outcome.name, events=outcome.events + task_state.said(state, event, STAGE))
 
 
 def _decide(command: TaskCommand, state: TaskState | None) -> TaskState | None:
     if command.command == "stop":
         return _stopped(command, state)
-    if command.command == "delete":
-        return _deleted(state)
-    if state is None:
-        return None
-    return replace(
-        state, reason="command-not-available", party="platform", message=f"{command.command} is not available yet"
-    )
+    if command.command == "delete" and state is not None and state.phase.terminal and not state.deleted:
+        message = "deleted: checkpoints and outputs are gone, exported models stay in the repository"
+        return replace(state, desired="delete", deleted=True, reason="deleted", party="user", message=message)
+    return None
 
 
 def _stopped(command: TaskCommand, state: TaskState | None) -> TaskState | None:
     if state is None:
         # Overtook task.created, which will find it.
         return terminated(TaskState(task_id=command.task_id, project=command.project, desired="stop"))
-    if state.phase.terminal or state.phase is Phase.TERMINATING:
+    if state.phase.terminal or state.phase in (Phase.TERMINATING, Phase.COMPLETING):
         return None
-    if state.phase is Phase.COMPLETING:
-        message = "training has ended and its models are being exported; stop comes too late"
-        return replace(state, reason="too-late-to-stop", party="user", message=message)
     state = replace(state, desired="stop")
     if state.phase in attempts.WITH_JOB:
         message = "stopping: the trainer saves a checkpoint and ends"
@@ -75,14 +71,23 @@ def _stopped(command: TaskCommand, state: TaskState | None) -> TaskState | None:
     return terminated(state)
 
 
-def _deleted(state: TaskState | None) -> TaskState | None:
-    if state is None or state.deleted:
-        return None
-    if not state.phase.terminal:
+def _refusal(command: TaskCommand, state: TaskState) -> FollowOn | None:
+    """Return the answer to a command that cannot be obeyed. It says the task as it is, with the reason for the refusal.
+
+    The task's own reason stays in its state: why it failed must not be forgotten because somebody asked for a pause.
+    """
+    if command.command == "stop" and state.phase is Phase.COMPLETING:
+        reason, message = "too-late-to-stop", "training has ended and its models are being exported"
+    elif command.command == "delete" and not state.phase.terminal:
         message = f"a task can be deleted once it has ended; it is {state.phase.value}. Stop it first"
-        return replace(state, reason="delete-not-allowed", party="user", message=message)
-    message = "deleted: checkpoints and outputs are gone, exported models stay in the repository"
-    return replace(state, desired="delete", deleted=True, reason="deleted", party="user", message=message)
+        reason = "delete-not-allowed"
+    elif command.command in ("pause", "resume", "export"):
+        reason, message = "command-not-available", f"{command.command} is not available yet"
+    else:
+        return None
+    party: Party = "platform" if reason == "command-not-available" else "user"
+    answer = task_state.status(replace(state, reason=reason, party=party, message=message))
+    return replace(answer, event_id=None, time=None)
 
 
 async def _delete_files(store: ObjectStore, state: TaskState) -> None:

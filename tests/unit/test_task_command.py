@@ -26,7 +26,7 @@ async def _in(phase: Phase, world: World | None = None, **fields: Any) -> World:
 
 async def _obey(world: World, command: str, command_id: str | None = None) -> Any:
     outcome = await world.deliver("task-command", command_event(command, command_id=command_id))
-    return statuses(outcome.events)[-1] if outcome.events else None
+    return statuses(outcome.events)[0] if outcome.events else None
 
 
 # --- stop ----------------------------------------------------------------------------------------------------
@@ -162,6 +162,16 @@ async def test_what_is_not_available_yet_is_answered_and_moves_nothing(command: 
     assert (status.phase, status.reason, status.party) == (Phase.RUNNING, "command-not-available", "platform")
     assert command in status.message
     assert world.executor.cancels == []
+
+
+@pytest.mark.parametrize("command", ["pause", "delete"])
+async def test_a_refused_command_is_answered_and_the_task_keeps_its_own_reason(command: str) -> None:
+    world = await _in(Phase.RUNNING)
+    outcome = await world.deliver("task-command", command_event(command))
+    answer, current = statuses(outcome.events)
+    assert answer.reason != "as-it-was"
+    assert (current.reason, current.message) == ("as-it-was", "as it was")
+    assert (await world.state("t-1")).revision == current.revision == 1
 
 
 async def test_a_replayed_stop_does_not_stop_what_came_after_it() -> None:

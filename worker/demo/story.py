@@ -39,8 +39,8 @@ class Model(NamedTuple):
 
 
 MODELS = {
-    "smollm2": Model("SmolLM2-135M-Instruct", {"epochs": 10, "learning_rate": 0.001, "batch_size": 2}),
-    "tiny": Model("tiny", {"epochs": 20, "learning_rate": 0.005, "batch_size": 4}),
+    "smollm2": Model("SmolLM2-135M-Instruct", {"epochs": 15}),
+    "tiny": Model("tiny", {"epochs": 20}),
 }
 
 
