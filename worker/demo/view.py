@@ -81,6 +81,8 @@ class View:
             eta = f"  ETA {progress.eta_seconds:.0f} s" if progress.eta_seconds is not None else ""
             loss = f"loss {progress.loss:.3f}" if progress.loss is not None else ""
             self._bar.update(self._training, completed=progress.step, total=progress.total_steps, detail=f"{loss}{eta}")
+        if said.state in ("succeeded", "failed", "stopped") and self._training is not None:
+            self._bar.update(self._training, visible=False)
         if said.checkpoint:
             return f"checkpoint at step {said.checkpoint.step}"
         if said.state == "running" and progress and not self._console.is_terminal:
