@@ -225,7 +225,7 @@ async def test_a_stop_that_crosses_the_success_wins_or_loses_whole() -> None:
         state = await world.state("t-1")
         outcomes.add(state.phase)
         if state.phase is Phase.COMPLETING:
-            assert (state.promoted, state.desired, state.reason) == (1, "run", "too-late-to-stop")
+            assert (state.promoted, state.desired, state.reason) == (1, "run", "trained")
         else:
             assert (state.phase, state.promoted) == (Phase.TERMINATED, None)
     assert outcomes == {Phase.COMPLETING, Phase.TERMINATED}
