@@ -11,6 +11,7 @@ from contracts.dataset import CheckedFile, Format
 from contracts.datasets.findings import CODES, Finding
 from handlers.validation.report import Capped, Report
 from handlers.validation.scan import FileResult
+from handlers.validation.statistics import total
 
 #: Fewer samples are hardly enough to learn from.
 FEW_SAMPLES = 10
@@ -48,11 +49,9 @@ def conclude(digest: str, declared: Format | Literal["auto"], scanned: Sequence[
     added = [finding for file, strange in zip(files, strangers, strict=True) if strange for finding in file.findings]
     across = [*_copies(files), *_few(samples)]
     totals: Counter[str] = Counter(finding.code for finding in across)
-    roles: Counter[str] = Counter()
     capped = Capped()
     for file in files:
         totals.update(file.result.totals)
-        roles.update(file.result.roles)
         for finding in file.findings:
             capped.add(finding)
     for finding in across:
@@ -65,7 +64,10 @@ def conclude(digest: str, declared: Format | Literal["auto"], scanned: Sequence[
         valid_samples=sum(file.result.valid_samples for file in files),
         totals=dict(sorted(totals.items())),
         findings=capped.findings(),
-        roles=dict(sorted(roles.items())),
+        roles=total(file.result.roles for file in files),
+        labels=total(file.result.labels for file in files),
+        candidates=total(file.result.candidates for file in files),
+        spellings=total(file.result.spellings for file in files),
     )
     replaced = frozenset(index for index, strange in enumerate(strangers) if strange)
     return Conclusion(report=report, replaced=replaced, added=(*added, *across))
@@ -81,7 +83,15 @@ def _stranger(file: ScannedFile, index: int, format: Format | None) -> ScannedFi
     """Return a file of another format than the dataset's, as the one finding it is."""
     message = f"the file is {file.result.format}, but the files before it are {format}"
     finding = _finding("wrong-format", message, index, "import files of one format together")
-    result = replace(file.result, valid_samples=0, roles={}, totals={"wrong-format": 1})
+    result = replace(
+        file.result,
+        valid_samples=0,
+        roles={},
+        labels={},
+        candidates={},
+        spellings={},
+        totals={"wrong-format": 1},
+    )
     return ScannedFile(checked=file.checked, result=result, findings=(finding,))
 
 

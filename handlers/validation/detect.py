@@ -6,14 +6,21 @@ from typing import Any, get_args
 
 from contracts.dataset import Format
 from contracts.spelling import clip
+from handlers.validation.rules_preference import has_candidates
 
 #: Formats of other tools, by the fields that give them away. They are named, not read.
 _FOREIGN = {
     "the ShareGPT format": {"conversations"},
     "the Alpaca format": {"instruction", "output"},
     "the prompt/completion format": {"prompt", "completion"},
+    "the chosen/rejected format": {"chosen", "rejected"},
+    "the query/positive/negative format": {"query", "pos", "neg"},
 }
 _FORMATS: tuple[str, ...] = get_args(Format)
+
+#: What messages look like that are too faulty to tell which of these they were meant for.
+_CONVERSATION = "a conversation"
+_CONVERSATIONS = ("sft", "preference")
 
 SHAPES = {
     "sft": '{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}',
@@ -28,12 +35,11 @@ def looks_like(value: Any) -> str | None:
     if not isinstance(value, dict):
         return None
     if isinstance(messages := value.get("messages"), list):
-        return "preference" if any(map(_has_candidates, messages)) else "sft"
+        return _conversation(messages)
     if "docs" in value and "messages" not in value:
         return "ranking"
-    if set(value) == {"text"}:
-        return "pretrain"
-    return next((name for name, fields in _FOREIGN.items() if fields <= set(value)), None)
+    foreign = next((name for name, fields in _FOREIGN.items() if fields <= set(value)), None)
+    return foreign or ("pretrain" if "text" in value and "messages" not in value else None)
 
 
 def detected(seen: Sequence[str | None]) -> Format | None:
@@ -41,12 +47,15 @@ def detected(seen: Sequence[str | None]) -> Format | None:
     ours = Counter(kind for kind in seen if kind in _FORMATS)
     most = max(ours.values(), default=0)
     first = next((kind for kind, count in ours.items() if count == most), None)
+    if first is None and _CONVERSATION in seen:
+        return "sft"
     return next((known for known in get_args(Format) if known == first), None)
 
 
 def disagreement(declared: Format, seen: Sequence[str | None]) -> str | None:
     """Return what the first objects are where none of them is what was declared, or None."""
-    named = [kind for kind in seen if kind is not None]
+    may_be = {None, _CONVERSATION} if declared in _CONVERSATIONS else {None}
+    named = [kind for kind in seen if kind not in may_be]
     if not named or declared in named:
         return None
     return Counter(named).most_common(1)[0][0]
@@ -57,13 +66,9 @@ def fields_of(value: Any) -> str:
     return ", ".join(repr(clip(name, 40)) for name in list(value)[:5]) if isinstance(value, dict) and value else "none"
 
 
-def _has_candidates(message: Any) -> bool:
-    if not isinstance(message, dict):
-        return False
-    if "chosen" in message or "rejected" in message:
-        return True
-    content = message.get("content")
-    # Parts of a multimodal message have a text, too, but also a type.
-    return isinstance(content, list) and any(
-        isinstance(part, dict) and "text" in part and "type" not in part for part in content
-    )
+def _conversation(messages: list[Any]) -> str:
+    """Return which format messages are in: with candidates, with an answer at the end, or not to be told."""
+    if any(map(has_candidates, messages)):
+        return "preference"
+    last = messages[-1] if messages and isinstance(messages[-1], dict) else {}
+    return "sft" if last.get("role") == "assistant" and isinstance(last.get("content"), str) else _CONVERSATION

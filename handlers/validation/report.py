@@ -15,8 +15,10 @@ CAP = 20
 class Report(Struct, frozen=True, kw_only=True):
     """What a scan found.
 
-    ``totals`` counts findings a code, exactly; ``findings`` is capped a code. ``unreadable`` says why the files could
-    not be read as a whole (missing, changed under us), and is then the reason of the rejection.
+    ``totals`` counts findings a code, exactly; ``findings`` is capped a code. In valid samples, ``roles`` counts
+    messages, ``labels`` documents, ``candidates`` samples by how many they have, ``spellings`` samples by which of
+    several spellings they are in. ``unreadable`` says why the files could not be read as a whole (missing, changed
+    under us), and is then the reason of the rejection.
     """
 
     digest: str
@@ -27,6 +29,9 @@ class Report(Struct, frozen=True, kw_only=True):
     totals: dict[str, int]
     findings: tuple[Finding, ...]
     roles: dict[str, int] = {}
+    labels: dict[str, int] = {}
+    candidates: dict[str, int] = {}
+    spellings: dict[str, int] = {}
     unreadable: str | None = None
 
     @property

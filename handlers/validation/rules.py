@@ -1,17 +1,31 @@
-"""The formats whose samples can be judged. A format is added here, and nowhere else."""
+"""The rules of every format. A format is added here, and nowhere else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from contracts.dataset import Format
 from handlers.validation.problems import Problem
-from handlers.validation.rules_sft import check_sft, count_roles
+from handlers.validation.rules_preference import check_preference, count_preference
+from handlers.validation.rules_pretrain import check_pretrain
+from handlers.validation.rules_ranking import check_ranking, count_ranking
+from handlers.validation.rules_sft import check_sft, count_sft
+from handlers.validation.statistics import Counted
+
+
+def _nothing(_: dict[str, Any]) -> Iterable[Counted]:
+    return ()
 
 
 class Rules(NamedTuple):
-    """``check`` yields every problem of one object; ``roles`` the role of each message of a valid one."""
+    """``check`` yields every problem of one object; ``tally`` what is counted of a valid one."""
 
     check: Callable[[dict[str, Any]], Iterator[Problem]]
-    roles: Callable[[dict[str, Any]], Iterator[str]]
+    tally: Callable[[dict[str, Any]], Iterable[Counted]] = _nothing
 
 
-RULES: dict[str, Rules] = {"sft": Rules(check_sft, count_roles)}
+RULES: dict[Format, Rules] = {
+    "sft": Rules(check_sft, count_sft),
+    "preference": Rules(check_preference, count_preference),
+    "ranking": Rules(check_ranking, count_ranking),
+    "pretrain": Rules(check_pretrain),
+}

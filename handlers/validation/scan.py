@@ -20,6 +20,7 @@ from handlers.validation.line_reading import Reading, read_line
 from handlers.validation.lines import MAX_LINE_BYTES, Line, LineSplitter
 from handlers.validation.problems import Problem
 from handlers.validation.rules import RULES, Rules
+from handlers.validation.statistics import Tally
 
 #: Findings of one line: a line of 16 MiB could have millions.
 MAX_FINDINGS_A_LINE = 1000
@@ -38,8 +39,9 @@ _BLANK = b" \t\r\n"
 class FileResult(Struct, frozen=True, kw_only=True):
     """What a scan counted. ``format`` is None where it was to be found out and nothing could be recognised.
 
-    ``samples`` are the lines that are not blank; ``valid_samples`` those without an error. ``roles`` counts the
-    messages of valid samples; ``totals`` the findings a code, exactly.
+    ``samples`` are the lines that are not blank; ``valid_samples`` those without an error. ``totals`` counts the
+    findings a code, exactly. In valid samples, ``roles`` counts messages, ``labels`` documents, ``candidates`` samples
+    by how many they have, ``spellings`` samples by which of several spellings they are in.
     """
 
     format: Format | None
@@ -49,6 +51,9 @@ class FileResult(Struct, frozen=True, kw_only=True):
     valid_samples: int
     roles: dict[str, int]
     totals: dict[str, int]
+    labels: dict[str, int] = {}
+    candidates: dict[str, int] = {}
+    spellings: dict[str, int] = {}
 
 
 def scan_stream(
@@ -80,7 +85,7 @@ class Scan:
         self._max_line_bytes = max_line_bytes
         self._lines, self._parser, self._earlier = LineSplitter(max_line_bytes), StrictParser(), EarlierLines()
         self._hash, self._size, self._samples, self._valid = sha256(), 0, 0, 0
-        self._roles: Counter[str] = Counter()
+        self._tally = Tally()
         self._totals: Counter[str] = Counter()
         self._decided = False
         self._rules: Rules | None = None  # Decided and None: the lines are counted, not judged.
@@ -111,8 +116,11 @@ class Scan:
             sha256=self._hash.hexdigest(),
             samples=self._samples,
             valid_samples=self._valid,
-            roles=dict(sorted(self._roles.items())),
+            roles=self._tally.of("roles"),
             totals=dict(sorted(self._totals.items())),
+            labels=self._tally.of("labels"),
+            candidates=self._tally.of("candidates"),
+            spellings=self._tally.of("spellings"),
         )
 
     def _next(self, line: Line) -> None:
@@ -159,9 +167,6 @@ class Scan:
         if looks:
             message = f"the file is read as {self._format}, but looks like {looks}"
             return Problem((), "wrong-format", message, f"{self._format} is {detect.SHAPES[self._format]}")
-        if self._format not in RULES:
-            message = f"the file is {self._format}, which cannot be validated yet"
-            return Problem((), "wrong-format", message, f"what can be validated: {', '.join(RULES)}")
         return None
 
     def _take(self, line: Line) -> None:
@@ -187,7 +192,7 @@ class Scan:
             elif wrong:
                 break
         if not wrong and self._rules and line.body is not None:
-            self._roles.update(self._rules.roles(reading.objects[0]))
+            self._tally.add(self._rules.tally(reading.objects[0]))
             earlier = self._earlier.see(line.body.strip(_BLANK), line.number)
             if earlier is not None:
                 message = f"the same as line {earlier}"

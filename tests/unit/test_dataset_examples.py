@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from contracts.dataset import Format
-from contracts.datasets import sft
+from contracts.datasets import preference, pretrain, ranking, sft
 from contracts.datasets.findings import Finding, codes_of
 from handlers.validation.rules import RULES
 from handlers.validation.scan import FileResult, scan_stream
@@ -15,6 +15,9 @@ EXAMPLES = Path(__file__).parents[2] / "contracts" / "examples" / "datasets"
 
 #: Codes without an example file, each with the reason.
 WITHOUT_EXAMPLE = {"line-too-long": "a file of 16 MiB does not belong in a repository"}
+
+
+SAMPLES = {"sft": sft.Sample, "preference": preference.Sample, "ranking": ranking.Sample, "pretrain": pretrain.Sample}
 
 
 def files(kind: str) -> list[object]:
@@ -38,6 +41,8 @@ def test_an_invalid_example_has_its_fault_and_no_other(path: Path) -> None:
     _, findings = scan(path)
     assert {finding.code for finding in findings} == {code_of(path)}
     assert all(finding.message and finding.hint for finding in findings)
+    if code_of(path) == "wrong-format":
+        assert [finding.line for finding in findings] == [1]
 
 
 @pytest.mark.parametrize("path", files("valid"))
@@ -49,9 +54,15 @@ def test_a_valid_example_has_no_fault(path: Path) -> None:
 
 @pytest.mark.parametrize("path", files("valid"))
 def test_a_valid_example_is_what_the_contract_decodes(path: Path) -> None:
-    assert path.parts[-3] == "sft"
     for line in path.read_bytes().splitlines():
-        msgspec.json.decode(line, type=sft.Sample)
+        msgspec.json.decode(line, type=SAMPLES[path.parts[-3]])
+
+
+@pytest.mark.parametrize("path", files("valid"))
+def test_the_format_of_a_valid_example_is_told(path: Path) -> None:
+    findings: list[Finding] = []
+    result = scan_stream([path.read_bytes()], "auto", findings.append)
+    assert (result.format, findings) == (path.parts[-3], [])
 
 
 @pytest.mark.parametrize("format", RULES)

@@ -4,7 +4,7 @@ import json
 import tracemalloc
 from collections.abc import Iterator
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import pytest
@@ -24,7 +24,11 @@ def line(number: int = 1, **fields: Any) -> bytes:
 
 
 GOOD = line()
-PREFERENCE = b'{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"text":"b","score":1}]}]}'
+PREFERENCE = (
+    b'{"messages":[{"role":"user","content":"a"},'
+    b'{"role":"assistant","content":[{"text":"b","score":1},{"text":"c","score":0}]}]}'
+)
+PAIR = b'{"messages":[{"role":"user","content":"a"},{"role":"assistant","chosen":"b","rejected":"c"}]}'
 RANKING = b'{"query": "q", "docs": [{"text": "a", "label": 1}]}'
 PRETRAIN = b'{"text": "t"}'
 
@@ -245,12 +249,64 @@ def test_lines_without_an_object_have_their_own_findings_and_no_format() -> None
     assert [finding.code for finding in findings] == ["invalid-json", "not-an-object", "invalid-utf8"]
 
 
-@pytest.mark.parametrize("format", ["preference", "ranking", "pretrain"])
-def test_formats_that_cannot_be_validated_yet_say_so_once(format: Format) -> None:
-    body = {"preference": PREFERENCE, "ranking": RANKING, "pretrain": PRETRAIN}[format]
-    _, findings = scan(b"\n".join([body] * 3), format)
-    assert [(finding.line, finding.code) for finding in findings] == [(1, "wrong-format")]
-    assert "cannot be validated yet" in findings[0].message
+@pytest.mark.parametrize("declared", get_args(Format))
+@pytest.mark.parametrize(
+    ("body", "format"),
+    [(GOOD, "sft"), (PREFERENCE, "preference"), (PAIR, "preference"), (RANKING, "ranking"), (PRETRAIN, "pretrain")],
+)
+def test_every_format_is_read_as_itself_and_as_no_other(body: bytes, format: Format, declared: Format) -> None:
+    result, findings = scan(b"\n".join([body] * 3), declared)
+    if declared == format:
+        assert {finding.code for finding in findings} == {"duplicate-sample"}
+        assert result.valid_samples == 3
+    else:
+        assert [(finding.line, finding.code) for finding in findings] == [(1, "wrong-format")]
+        assert f"looks like {format}" in findings[0].message
+
+
+BROKEN = b'{"messages": []}\n{"messages": [{"role": "user", "content": "a"}]}'
+
+
+@pytest.mark.parametrize("format", ["sft", "preference"])
+def test_conversations_too_faulty_to_be_told_are_judged_as_what_was_declared(format: Format) -> None:
+    assert found(BROKEN, format) == [(1, "empty-messages"), (2, "no-assistant-message")]
+    assert found(BROKEN, "ranking") == [(1, "wrong-format")]
+
+
+def test_conversations_too_faulty_to_be_told_do_not_decide() -> None:
+    assert scan(BROKEN, "auto")[0].format == "sft"
+    assert scan(BROKEN + b"\n" + PREFERENCE, "auto")[0].format == "preference"
+    assert found(BROKEN + b"\n" + GOOD, "preference") == [(1, "wrong-format")]
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b'{"instruction": "a", "output": "b", "text": "c"}', "Alpaca"),
+        (b'{"prompt": "a", "chosen": "b", "rejected": "c"}', "chosen/rejected"),
+        (b'{"query": "a", "pos": ["b"], "neg": ["c"]}', "query/positive/negative"),
+    ],
+)
+def test_formats_of_other_tools_are_named(body: bytes, name: str) -> None:
+    (finding,) = scan(body, "pretrain")[1]
+    assert finding.code == "wrong-format"
+    assert name in finding.message
+
+
+def test_a_text_with_more_about_it_is_still_a_text() -> None:
+    result, findings = scan(b'{"text": "a", "url": "b"}', "auto")
+    assert (result.format, result.valid_samples) == ("pretrain", 1)
+    assert [finding.code for finding in findings] == ["unknown-field"]
+
+
+def test_what_valid_samples_have_is_counted() -> None:
+    preferences = scan(b"\n".join([PREFERENCE, PAIR, b"{}"]), "preference")[0]
+    assert preferences.roles == {"assistant": 2, "user": 2}
+    assert preferences.candidates == {"2": 2}
+    assert preferences.spellings == {"chosen/rejected": 1, "text/score": 1}
+    documents = scan(RANKING + b'\n{"query": "q", "docs": [{"text": "a", "label": 0}]}', "ranking")[0]
+    assert documents.labels == {"positive": 1}
+    assert documents.roles == documents.candidates == scan(PRETRAIN, "pretrain")[0].labels == {}
 
 
 def test_findings_come_in_the_order_of_lines() -> None:
@@ -262,20 +318,21 @@ def test_findings_come_in_the_order_of_lines() -> None:
 # --- whatever arrives -------------------------------------------------------------------------------------------
 
 PIECES = st.sampled_from(
-    [GOOD, line(2), PREFERENCE, PRETRAIN, b"{}", b"[", b"{", b"}", b"\n", b"\r\n", b"\r", b"", b" ", b",", b'"', b"\\",
-     b"\\ud800", b"\xff", b"\xef\xbb\xbf", b"\xf0\x9f\x98\x80", b"NaN", b"null", b'{"messages": [', b"]}", b"x" * 300]
+    [GOOD, line(2), PREFERENCE, PAIR, RANKING, PRETRAIN, b"{}", b"[", b"{", b"}", b"\n", b"\r\n", b"\r", b"", b" ",
+     b",", b'"', b"\\", b"\\ud800", b"\xff", b"\xef\xbb\xbf", b"\xf0\x9f\x98\x80", b"NaN", b"null",
+     b'{"messages": [', b"]}", b"x" * 300]
 )  # fmt: skip
 BODIES = st.lists(PIECES | st.binary(max_size=8), max_size=30).map(b"".join)
 
 
 @settings(max_examples=300)
-@given(BODIES, st.sampled_from(["sft", "auto"]), st.integers(1, 400))
+@given(BODIES, st.sampled_from([*get_args(Format), "auto"]), st.integers(1, 400))
 def test_any_bytes_are_scanned_and_the_chunks_do_not_matter(
-    body: bytes, format: Literal["sft", "auto"], size: int
+    body: bytes, format: Format | Literal["auto"], size: int
 ) -> None:
     result, findings = scan(body, format, size=size, max_line_bytes=250)
     assert (result, findings) == scan(body, format, max_line_bytes=250)
-    assert {finding.code for finding in findings} <= codes_of("sft")
+    assert {finding.code for finding in findings} <= codes_of(result.format or "")
     lines = body.split(b"\n")
     assert all(1 <= finding.line <= len(lines) for finding in findings)
     assert result.valid_samples <= result.samples <= len(lines)

@@ -1,5 +1,6 @@
 """The scanner over a real bucket in a directory. Threads stand in for processes, except where that matters."""
 
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -118,6 +119,17 @@ async def test_a_file_of_another_format_than_the_first_is_one_finding(
     assert report.totals == {"wrong-format": 1}
     assert (report.format, report.valid, report.samples, report.valid_samples) == ("sft", False, 50, 20)
     assert [(finding.file, finding.line) for finding in await stored(settings)] == [(1, 1)]
+
+
+async def test_what_valid_samples_have_is_added_up_over_the_files(
+    settings: Settings, threads: ThreadPoolExecutor
+) -> None:
+    documents = [{"text": f"{index}", "label": index == 0} for index in range(4)]
+    body = b"".join(json.dumps({"query": f"{number}?", "docs": documents}).encode() + b"\n" for number in range(10))
+    report = await Scanner(settings, threads).scan(await imported(settings, body, PRETRAIN, body), "ranking", KEY)
+    assert report.labels == {"negative": 60, "positive": 20}
+    assert report.spellings == {"true/false": 20}
+    assert report.roles == report.candidates == {}
 
 
 async def test_what_only_the_whole_dataset_shows(settings: Settings, threads: ThreadPoolExecutor) -> None:

@@ -1,6 +1,5 @@
 """The rules of sft where they meet each other; each rule by itself is pinned by the examples."""
 
-import json
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from contracts.datasets import sft
 from contracts.datasets.findings import CODES, codes_of
 from contracts.strict_json import pointer
 from handlers.validation.rules_sft import check_sft
+from tests.mutations import mutated, mutations, values
 
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 
@@ -237,14 +237,6 @@ def test_texts_that_look_like_control_tokens(text: str, suspicious: bool) -> Non
 WORDS = ["messages", "role", "content", "loss_weight", "reasoning_content", "tools", "tool_calls", "function", "name",
          "arguments", "type", "parameters", "properties", "items", "anyOf", "required", "thinking",
          "user", "assistant", "system", "tool", "weather", "object", "{}", "id", ""]  # fmt: skip
-LEAVES = (
-    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats(allow_nan=False) | st.sampled_from(WORDS)
-)
-VALUES = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
-    max_leaves=12,
-)
 GOOD: dict[str, Any] = sample(
     {"role": "system", "content": "s"},
     user(loss_weight=0),
@@ -258,34 +250,8 @@ GOOD: dict[str, Any] = sample(
 )
 
 
-def mutated(value: Any, steps: list[tuple[int, str, Any]]) -> Any:
-    """Change a sample at places that a seed leads to."""
-    value = json.loads(json.dumps(value))
-    for seed, action, new in steps:
-        place: Any = value
-        while isinstance(place, dict | list) and place:
-            key = sorted(place)[seed % len(place)] if isinstance(place, dict) else seed % len(place)
-            child = place[key]
-            if seed % 3 == 0 or not isinstance(child, dict | list) or not child:
-                if action == "drop":
-                    del place[key]
-                elif action == "double" and isinstance(place, list):
-                    place.insert(key, child)
-                else:
-                    place[key] = new
-                break
-            place = child
-            seed //= 3  # noqa: PLW2901 - the rest of the seed leads on from here
-    return value
-
-
-MUTATIONS = st.lists(
-    st.tuples(st.integers(0, 3**8), st.sampled_from(["set", "drop", "double"]), VALUES), min_size=1, max_size=4
-)
-
-
 @settings(max_examples=300)
-@given(MUTATIONS)
+@given(mutations(WORDS))
 def test_a_mutated_sample_is_judged_and_what_passes_is_what_the_contract_decodes(steps: list[Any]) -> None:
     value = mutated(GOOD, steps)
     problems = list(check_sft(value))
@@ -296,7 +262,7 @@ def test_a_mutated_sample_is_judged_and_what_passes_is_what_the_contract_decodes
         msgspec.convert(value, sft.Sample)
 
 
-@given(st.dictionaries(st.sampled_from(WORDS), VALUES))
+@given(st.dictionaries(st.sampled_from(WORDS), values(WORDS)))
 def test_any_object_is_judged(value: dict[str, Any]) -> None:
     assert {problem.code for problem in check_sft(value)} <= codes_of("sft")
 
