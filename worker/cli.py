@@ -1,4 +1,4 @@
-"""The command line: ``worker run | publish | demo``. Results go to stdout, everything else to stderr.
+"""The command line: ``worker run | validate | publish | demo``. Results go to stdout, everything else to stderr.
 
 Exit codes everywhere: 0 done, 1 the thing asked about is not right, 2 could not do it.
 """
@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from worker.commands import demo, publish, run
+from worker.commands import demo, publish, run, validate
 from worker.settings import SettingsError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("validate")(validate.validate)
 app.command("publish")(publish.publish)
 app.command("demo")(demo.demo)
 

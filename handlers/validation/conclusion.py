@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from contracts.dataset import CheckedFile, Format
 from contracts.datasets.findings import CODES, Finding
-from handlers.validation.report import Capped, Report
+from handlers.validation.report import CAP, Capped, Report
 from handlers.validation.scan import FileResult
 from handlers.validation.statistics import total
 
@@ -37,8 +37,13 @@ class Conclusion(Struct, frozen=True, kw_only=True):
     added: tuple[Finding, ...]
 
 
-def conclude(digest: str, declared: Format | Literal["auto"], scanned: Sequence[ScannedFile]) -> Conclusion:
-    """Return the report on a dataset's files, in their order. Pure: the same scans give the same report."""
+def conclude(
+    digest: str, declared: Format | Literal["auto"], scanned: Sequence[ScannedFile], *, cap: int = CAP
+) -> Conclusion:
+    """Return the report on a dataset's files, in their order; of each code it names ``cap`` findings.
+
+    Pure: the same scans give the same report.
+    """
     settled = _format(declared, scanned)
     strangers = [file.result.format not in {None, settled} for file in scanned]
     files = [
@@ -49,7 +54,7 @@ def conclude(digest: str, declared: Format | Literal["auto"], scanned: Sequence[
     added = [finding for file, strange in zip(files, strangers, strict=True) if strange for finding in file.findings]
     across = [*_copies(files), *_few(samples)]
     totals: Counter[str] = Counter(finding.code for finding in across)
-    capped = Capped()
+    capped = Capped(cap)
     for file in files:
         totals.update(file.result.totals)
         for finding in file.findings:

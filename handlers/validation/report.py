@@ -51,15 +51,16 @@ def content_digest(files: Sequence[DatasetFile], format: str) -> str:
 
 
 class Capped:
-    """Keeps the first findings of each code, as many as a report names."""
+    """Keeps the first findings of each code: ``cap`` of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, cap: int = CAP) -> None:
+        self._cap = cap
         self._kept: dict[str, list[Finding]] = {}
 
     def add(self, finding: Finding) -> None:
         """Keep a finding, unless there are enough of its code."""
         kept = self._kept.setdefault(finding.code, [])
-        if len(kept) < CAP:
+        if len(kept) < self._cap:
             kept.append(finding)
 
     def findings(self) -> tuple[Finding, ...]:

@@ -6,22 +6,19 @@ import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
-from worker.demo.processes import ProcessFailed
-from worker.demo.story import MODELS, PROMPT, Demo, DemoFailed
-from worker.demo.view import View
-from worker.embedded_broker import EmbeddedBrokerError
-from worker.telemetry import configure_logging
+# What brings the broker's client is imported where it is used: other commands should not wait for it.
+if TYPE_CHECKING:
+    from worker.demo.story import Demo
 
 
 def demo(
     model: Annotated[
-        str, typer.Option(envvar="DEMO_MODEL", help=f"Base model to fine-tune: {' or '.join(MODELS)}.")
+        str, typer.Option(envvar="DEMO_MODEL", help="Base model to fine-tune: smollm2 or tiny.")
     ] = "smollm2",
     folder: Annotated[Path, typer.Option(help="Where the demo keeps its bucket, logs and jobs.")] = Path(
         ".worker/demo"
@@ -34,6 +31,14 @@ def demo(
 
     Examples: worker demo; worker demo --model tiny; worker demo --json | jq .models
     """
+    from rich.console import Console  # noqa: PLC0415 - the reason is above
+
+    from worker.demo.processes import ProcessFailed  # noqa: PLC0415 - the same
+    from worker.demo.story import MODELS, PROMPT, Demo, DemoFailed  # noqa: PLC0415 - the same
+    from worker.demo.view import View  # noqa: PLC0415 - the same
+    from worker.embedded_broker import EmbeddedBrokerError  # noqa: PLC0415 - the same
+    from worker.telemetry import configure_logging  # noqa: PLC0415 - the same
+
     if model not in MODELS:
         raise typer.BadParameter(f"no model {model!r}; there are {', '.join(MODELS)}", param_hint="--model")
     configure_logging("console", "warning")
@@ -54,7 +59,7 @@ def demo(
         sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")
 
 
-async def _interruptible(story: Demo) -> None:
+async def _interruptible(story: "Demo") -> None:
     """Run the story; Ctrl-C and SIGTERM cancel it, which ends every process it started."""
     running = asyncio.current_task()
     assert running is not None

@@ -3,14 +3,16 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
-from worker.publish import BrokerUnavailable, NotPublishable, PublishedEvent, publish_file
 from worker.settings import Settings
-from worker.topics import TopicCreationError
+
+# What brings the broker's client is imported where it is used: other commands should not wait for it.
+if TYPE_CHECKING:
+    from worker.publish import PublishedEvent
 
 
 def publish(
@@ -29,6 +31,9 @@ def publish(
 
     Examples: worker publish task.created form.json; jq -c .event log.json | worker publish training.progress -
     """
+    from worker.publish import BrokerUnavailable, NotPublishable, publish_file  # noqa: PLC0415 - the reason is above
+    from worker.topics import TopicCreationError  # noqa: PLC0415 - the same
+
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         published = asyncio.run(
@@ -45,7 +50,7 @@ def publish(
         _say(published, as_json=json)
 
 
-def _say(published: list[PublishedEvent], *, as_json: bool) -> None:
+def _say(published: "list[PublishedEvent]", *, as_json: bool) -> None:
     if as_json:
         body = {"published": [event._asdict() for event in published]}
         sys.stdout.write(msgspec.json.encode(body).decode() + "\n")

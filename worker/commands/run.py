@@ -4,16 +4,12 @@ import asyncio
 import signal
 from typing import Annotated
 
-import structlog
 import typer
 
 from handlers.table import STAGES, Stage
-from worker.app import run_worker
-from worker.checks import check_services
 from worker.settings import Settings
-from worker.telemetry import configure_logging
 
-log = structlog.get_logger()
+# What brings the broker's client is imported where it is used: other commands should not wait for it.
 
 _NAMES = [stage.name for stage in STAGES]
 
@@ -32,6 +28,9 @@ def run(
 
     Examples: worker run; worker run --stage dataset-validation --stage cost-estimation; worker run --check
     """
+    from worker.checks import check_services  # noqa: PLC0415 - the reason is above
+    from worker.telemetry import configure_logging  # noqa: PLC0415 - the same
+
     settings = Settings.from_environment()
     configure_logging(settings.log_format, settings.log_level)
     if check:
@@ -47,6 +46,8 @@ def _chosen(names: list[str] | None) -> list[Stage]:
 
 
 async def _until_signalled(settings: Settings, stages: list[Stage]) -> None:
+    from worker.app import run_worker  # noqa: PLC0415 - the reason is above
+
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,122 @@
+"""``worker validate --fix``: what is corrected, what is left alone, and what is said about it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from contracts.strict_json import StrictParser
+from worker.cli import app
+from worker.validate.fixing import fix_line
+
+SAMPLES = [
+    json.dumps({"messages": [{"role": "user", "content": f"{n}?"}, {"role": "assistant", "content": f"{n}!"}]})
+    for n in range(12)
+]
+GOOD = "\n".join(SAMPLES) + "\n"
+
+
+def fix(source: Path, out: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["validate", str(source), "--fix", str(out), *arguments])
+
+
+def fixed(line: str) -> list[str]:
+    return [each.decode() for each in fix_line(line.encode(), StrictParser()).lines]
+
+
+def test_everything_that_can_be_is_corrected_and_said_and_the_copy_is_what_is_judged(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    given = (
+        b"\xef\xbb\xbf" + (SAMPLES[0] + "\r\n" + SAMPLES[1] + "\r\n \n\n").encode()
+        + (SAMPLES[2] + SAMPLES[3] + ", " + SAMPLES[4] + "\n" + "\n".join(SAMPLES[5:])).encode()
+    )  # fmt: skip
+    source.write_bytes(given)
+    result = fix(source, out, "--json")
+    assert result.exit_code == 0
+    assert out.read_text() == GOOD.removesuffix("\n")
+    assert source.read_bytes() == given
+    assert json.loads(result.stdout)["files"] == [str(out)]
+    assert json.loads(result.stdout)["totals"] == {}
+    assert result.stderr.splitlines() == [
+        f"{source}:1: removed the byte-order mark",
+        f"{source}:5: wrote 3 objects on a line each",
+        f"{source}:1-2: ended the line with LF instead of CR LF",
+        f"{source}:3-4: removed a blank line",
+    ]
+
+
+def test_what_cannot_be_corrected_stays_and_is_exit_code_1(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_bytes(b'{"messages": [\n\xff\n' + SAMPLES[0].encode() + b"\n")
+    assert fix(source, out).exit_code == 1
+    assert out.read_bytes() == source.read_bytes()
+
+
+def test_arguments_given_as_an_object_become_a_string_with_the_same_text() -> None:
+    arguments = '{"city": "杭州", "days": 1.50}'
+    call = '{"messages": [{"tool_calls": [{"function": {"name": "f", "arguments": %s}}]}]}'
+    (line,) = fixed(call % arguments)
+    assert json.loads(line)["messages"][0]["tool_calls"][0]["function"]["arguments"] == arguments
+    assert line == call % json.dumps(arguments, ensure_ascii=False)
+    assert fixed(line) == [line]
+
+
+@pytest.mark.parametrize(("given", "meant"), [('"1"', "1"), ('" 0"', "0"), ('"True"', "true"), ('"false"', "false")])
+def test_a_label_in_quotes_loses_them(given: str, meant: str) -> None:
+    line = '{"query": "q", "docs": [{"text": "a", "label": %s}, {"text": "b", "label": 0}]}'
+    assert fixed(line % given) == [line % meant]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"docs": [{"label": "yes"}]}',
+        '{"docs": [{"label": 2}]}',
+        '{"docs": {"label": "1"}, "messages": {"0": {"tool_calls": 1}}}',
+        '{"messages": [1, {"tool_calls": [{"function": []}, {"function": {"arguments": [1]}}]}]}',
+        '{"messages": [{"tool_calls": [{"function": {"arguments": {"a": 1, "a": 2}}}]}]}',
+        '{"a": 1},',
+        '{"a": 1} [2]',
+        '{"a": 1} {"b": ',
+        '{"a" : 1 }  ',
+    ],
+)
+def test_what_would_have_to_be_guessed_stays_as_it_is(line: str) -> None:
+    assert fixed(line) == [line]
+
+
+def test_a_line_that_is_too_long_is_copied(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    long = b'{"messages": "' + b"x" * (17 << 20) + b'"}\n'
+    source.write_bytes(long + b"\n" + GOOD.encode())
+    assert fix(source, out).exit_code == 1
+    assert out.read_bytes() == long + GOOD.encode()
+
+
+def test_a_file_that_is_read_is_never_written(tmp_path: Path) -> None:
+    source, link = tmp_path / "in.jsonl", tmp_path / "link.jsonl"
+    source.write_text("\n" + GOOD)
+    link.symlink_to(source)
+    for target in (source, link):
+        result = fix(source, target)
+        assert result.exit_code == 2
+        assert "never overwritten" in result.stderr
+    report = CliRunner().invoke(app, ["validate", str(source), "--report", str(source)])
+    assert report.exit_code == 2
+    assert source.read_text() == "\n" + GOOD
+
+
+def test_several_files_are_corrected_into_a_directory(tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text("\n" + GOOD)
+    (folder / "b.jsonl").write_text(GOOD.replace("?", "??"))
+    assert fix(folder, out).exit_code == 0
+    assert (out / "a.jsonl").read_text() == GOOD
+    assert fix(folder, folder).exit_code == 2
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.jsonl").write_text(GOOD)
+    twice = ["validate", str(folder), str(other), "--fix", str(out)]
+    assert "have one name" in CliRunner().invoke(app, twice).stderr

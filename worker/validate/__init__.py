@@ -1,0 +1,1 @@
+"""Validating files at hand, with the same rules as imported datasets: reading, showing and correcting them."""
