@@ -120,3 +120,13 @@ def test_several_files_are_corrected_into_a_directory(tmp_path: Path) -> None:
     (other / "a.jsonl").write_text(GOOD)
     twice = ["validate", str(folder), str(other), "--fix", str(out)]
     assert "have one name" in CliRunner().invoke(app, twice).stderr
+
+
+def test_a_ranking_file_with_labels_in_quotes_is_valid_once_corrected(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    docs = '[{"text": "a", "label": "1"}, {"text": "b", "label": "false"}]'
+    source.write_text("".join(f'{{"query": "{n}", "docs": {docs}}}\n' for n in range(12)))
+    before = CliRunner().invoke(app, ["validate", str(source), "--json"])
+    assert json.loads(before.stdout)["totals"] == {"invalid-label": 24}
+    after = fix(source, out, "--json")
+    assert (after.exit_code, json.loads(after.stdout)["format"]) == (0, "ranking")
