@@ -92,7 +92,7 @@ async def default_ports(settings: Settings) -> AsyncIterator[dict[str, Any]]:
                 "store": store,
                 "clock": clock,
                 "catalog": load_catalog(settings.models_file, settings.prices_file),
-                "scanner": Scanner(settings, pool),
+                "scanner": Scanner(settings, pool, processes=settings.cpu_workers),
                 "tokens": TemplateTokenCounter(settings, pool),
                 "executor": executor,
                 "receipts": BucketReceipts(store, clock, versions),

@@ -1,21 +1,22 @@
-"""What a process of the pool does for a scan: read one file of the bucket, or store the findings on all of them."""
+"""What a process of the pool does for a scan: read a file of the bucket or a part of it, or conclude on all."""
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
-import msgspec
 from msgspec import Struct
 
-from contracts.dataset import CheckedFile, DatasetFile, Format
-from contracts.datasets.findings import Finding
+from contracts.dataset import DatasetFile, Format
 from handlers.errors import OutsideBucket, PreconditionFailed
 from handlers.ports import ObjectInfo, ObjectStore
-from handlers.validation.conclusion import ScannedFile
-from handlers.validation.report import Capped
+from handlers.validation.opening import Decision
+from handlers.validation.report import Report
 from handlers.validation.scan import Scan
+from worker.scan_conclusion import FileScan, concluded
+from worker.scan_parts import Part, PartScan, ScannedPart
 from worker.settings import Settings
 from worker.storage import open_store
 
@@ -24,75 +25,126 @@ MAX_FILE_BYTES = 2 << 30
 #: Bytes fetched at a time; the next are fetched while these are scanned.
 CHUNK_BYTES = 4 << 20
 
+Result = TypeVar("Result")
+
 
 class Unreadable(Exception):
     """A file that cannot be read as it was imported. The text is for whoever imported it."""
 
 
 class ScanJob(Struct, frozen=True, kw_only=True):
-    """Scan a file of a dataset and write its findings to a local path."""
+    """Scan a part of a file. The whole of it is hashed on the way; of a part there is nothing to hash."""
 
     file: DatasetFile
-    index: int
+    part: Part
+
+
+class Scanned(Struct, frozen=True, kw_only=True):
+    """What was scanned, and of which bytes. ``sha256`` is empty where they were not the whole file."""
+
+    part: ScannedPart
+    etag: str
+    size_bytes: int
+    sha256: str
+
+
+class Hashed(Struct, frozen=True, kw_only=True):
+    """The SHA-256 (hex) of a file."""
+
+    sha256: str
+
+
+class ConcludeJob(Struct, frozen=True, kw_only=True):
+    """Conclude on the files of a dataset and store the findings. ``directory`` is a local one for what it writes."""
+
+    digest: str
     format: Format | Literal["auto"]
-    findings_path: str
-
-
-class StoreJob(Struct, frozen=True, kw_only=True):
-    """Join local files of findings, and some more findings, into one object."""
-
+    files: tuple[FileScan, ...]
     findings_key: str
-    parts: tuple[str, ...]
-    added: tuple[Finding, ...]
-    whole_path: str
+    directory: str
 
 
-def scan_in_process(settings: Settings, job: ScanJob) -> ScannedFile | str:
-    """Scan one file; a text says why it cannot be read. Raises Unavailable where the bucket does not answer."""
-
-    async def scan() -> ScannedFile | str:
-        async with open_store(settings) as store:
-            try:
-                return await scan_file(store, job)
-            except Unreadable as error:
-                return f"{job.file.uri}: {error}"
-
-    return asyncio.run(scan())
+def scan_in_process(settings: Settings, job: ScanJob) -> Scanned | str:
+    """Scan a part; a text says why it cannot be read. Raises Unavailable where the bucket does not answer."""
+    return _run(settings, lambda store: scan_part(store, job))
 
 
-def store_in_process(settings: Settings, job: StoreJob) -> None:
-    """Store the findings. Idempotent. Raises Unavailable where the bucket does not answer."""
+def decide_in_process(settings: Settings, job: ScanJob) -> Decision | str:
+    """Return what the beginning of a file says; a text says why it cannot be read. Raises Unavailable."""
+    return _run(settings, lambda store: decide(store, job))
+
+
+def hash_in_process(settings: Settings, job: ScanJob) -> Hashed | str:
+    """Hash a file of which other processes scan the parts; a text says why it cannot be read. Raises Unavailable."""
+
+    async def hash_it(store: ObjectStore) -> Hashed:
+        whole = sha256()
+        async for chunk in chunks(store, await pin(store, job.file)):
+            await asyncio.to_thread(whole.update, chunk)
+        return Hashed(sha256=whole.hexdigest())
+
+    return _run(settings, hash_it)
+
+
+def conclude_in_process(settings: Settings, job: ConcludeJob) -> Report:
+    """Return the report, all findings stored. Idempotent. Raises Unavailable where the bucket does not answer."""
+    directory = Path(job.directory)
+    found = concluded(job.digest, job.format, job.files, directory)
+    path = directory / "findings.ndjson"
+    with path.open("wb") as whole:
+        whole.writelines(found.findings())
 
     async def store_them() -> None:
         async with open_store(settings) as store:
-            await asyncio.to_thread(_join, job)
-            await store.upload(job.findings_key, Path(job.whole_path))
+            await store.upload(job.findings_key, path)
 
     asyncio.run(store_them())
+    return found.conclusion.report
 
 
-async def scan_file(store: ObjectStore, job: ScanJob) -> ScannedFile:
-    """Scan one file, pinned to the ETag it has now or has to have.
+def _run(settings: Settings, work: Callable[[ObjectStore], Coroutine[Any, Any, Result]]) -> Result | str:
+    async def with_store() -> Result | str:
+        async with open_store(settings) as store:
+            return await work(store)
+
+    try:
+        return asyncio.run(with_store())
+    except Unreadable as error:
+        return str(error)
+
+
+async def scan_part(store: ObjectStore, job: ScanJob) -> Scanned:
+    """Scan a part of a file, pinned to the ETag it has now or has to have.
 
     Raises:
         Unreadable: it is missing, not in the bucket, too large, or changed since it was imported.
         Unavailable: the bucket does not answer.
     """
     info = await pin(store, job.file)
-    capped, encode = Capped(), msgspec.json.Encoder().encode
-    with Path(job.findings_path).open("wb") as findings:  # noqa: ASYNC230 - this loop runs nothing else
+    is_whole = job.part.first == 0 and job.part.end is None
+    digest = sha256()
+    with PartScan(job.part) as scan:
+        async for chunk in chunks(store, info, scan.reads_from):
+            # In threads, so that the next chunk arrives meanwhile; hashing does not hold up scanning.
+            hashing = asyncio.to_thread(digest.update, chunk) if is_whole else asyncio.sleep(0)
+            await asyncio.gather(asyncio.to_thread(scan.feed, chunk), hashing)
+            if scan.done:
+                break
+        found = scan.finish()
+    return Scanned(
+        part=found, etag=info.etag, size_bytes=info.size_bytes, sha256=digest.hexdigest() if is_whole else ""
+    )
 
-        def report(finding: Finding) -> None:
-            findings.write(encode(finding) + b"\n")
-            capped.add(finding)
 
-        scan = Scan(job.format, report, file=job.index)
-        async for chunk in chunks(store, info):
-            # In a thread, so that the next chunk arrives meanwhile.
-            await asyncio.to_thread(scan.feed, chunk)
-        result = scan.finish()
-    checked = CheckedFile(uri=job.file.uri, etag=info.etag, size_bytes=info.size_bytes, sha256=result.sha256)
-    return ScannedFile(checked=checked, result=result, findings=capped.findings())
+async def decide(store: ObjectStore, job: ScanJob) -> Decision:
+    """Return what a file is to be read as: only its beginning is read. Raises Unreadable, Unavailable."""
+    scan = Scan(job.part.format, lambda _: None)
+    async for chunk in chunks(store, await pin(store, job.file)):
+        await asyncio.to_thread(scan.feed, chunk)
+        if scan.decision is not None:
+            return scan.decision
+    scan.finish()
+    return scan.decision or Decision(None)
 
 
 async def pin(store: ObjectStore, file: DatasetFile) -> ObjectInfo:
@@ -100,25 +152,29 @@ async def pin(store: ObjectStore, file: DatasetFile) -> ObjectInfo:
     try:
         info = await store.head(store.key(file.uri))
     except OutsideBucket:
-        raise Unreadable("not in this platform's bucket; copy the file into it first") from None
+        raise _unreadable(file, "not in this platform's bucket; copy the file into it first") from None
     if info is None:
-        raise Unreadable("no such file; upload it again, then import the dataset again")
+        raise _unreadable(file, "no such file; upload it again, then import the dataset again")
     # S3 says an ETag in quotes, and who copied it from there may have kept them.
     if file.etag is not None and file.etag.strip('"') != info.etag.strip('"'):
-        raise _changed()
+        raise _unreadable(file, _CHANGED)
     if file.size_bytes not in {None, info.size_bytes}:
-        raise Unreadable(
+        text = (
             f"has {info.size_bytes} bytes, but {file.size_bytes} were imported; upload it again, then import it again"
         )
+        raise _unreadable(file, text)
     if info.size_bytes > MAX_FILE_BYTES:
-        raise Unreadable(f"has {info.size_bytes} bytes; a file has at most {MAX_FILE_BYTES} (2 GiB): split it")
+        raise _unreadable(file, f"has {info.size_bytes} bytes; a file has at most {MAX_FILE_BYTES} (2 GiB): split it")
     return info
 
 
-async def chunks(store: ObjectStore, info: ObjectInfo) -> AsyncIterator[bytes]:
-    """Yield the bytes of a pinned object, the next chunk always on its way. Raises Unreadable, Unavailable."""
-    starts = range(0, info.size_bytes, CHUNK_BYTES)
-    coming = asyncio.create_task(_chunk(store, info, 0)) if starts else None
+async def chunks(store: ObjectStore, info: ObjectInfo, first: int = 0) -> AsyncIterator[bytes]:
+    """Yield the bytes of a pinned object from ``first`` on, the next chunk always on its way.
+
+    Raises Unreadable, Unavailable.
+    """
+    starts = range(first, info.size_bytes, CHUNK_BYTES)
+    coming = asyncio.create_task(_chunk(store, info, first)) if starts else None
     try:
         for start in starts:
             assert coming is not None
@@ -127,8 +183,9 @@ async def chunks(store: ObjectStore, info: ObjectInfo) -> AsyncIterator[bytes]:
             coming = asyncio.create_task(_chunk(store, info, following)) if following < info.size_bytes else None
             yield chunk
     finally:
-        if coming is not None:
-            coming.cancel()
+        if coming is not None and coming.cancel():
+            with suppress(asyncio.CancelledError):
+                await coming
 
 
 async def _chunk(store: ObjectStore, info: ObjectInfo, start: int) -> bytes:
@@ -136,20 +193,15 @@ async def _chunk(store: ObjectStore, info: ObjectInfo, start: int) -> bytes:
     try:
         part = await store.get(info.key, byte_range=wanted, if_match=info.etag)
     except PreconditionFailed:
-        raise _changed() from None
+        raise Unreadable(f"{store.uri(info.key)}: {_CHANGED}") from None
     if part is None:
-        raise Unreadable("was deleted while it was read; upload it again, then import the dataset again")
+        text = "was deleted while it was read; upload it again, then import the dataset again"
+        raise Unreadable(f"{store.uri(info.key)}: {text}")
     return part.body
 
 
-def _changed() -> Unreadable:
-    return Unreadable("changed since it was imported; import the dataset again")
+_CHANGED = "changed since it was imported; import the dataset again"
 
 
-def _join(job: StoreJob) -> None:
-    encode = msgspec.json.Encoder().encode
-    with Path(job.whole_path).open("wb") as whole:
-        for path in job.parts:
-            with Path(path).open("rb") as part:
-                shutil.copyfileobj(part, whole, 1 << 20)
-        whole.writelines(encode(finding) + b"\n" for finding in job.added)
+def _unreadable(file: DatasetFile, reason: str) -> Unreadable:
+    return Unreadable(f"{file.uri}: {reason}")

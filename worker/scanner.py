@@ -1,20 +1,29 @@
-"""The DatasetScanner: every file in a process of its own, so that scanning never holds up heartbeats."""
+"""The DatasetScanner: every file in processes of its own, so that scanning never holds up heartbeats."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from contracts.dataset import DatasetFile, Format
+from contracts.dataset import CheckedFile, DatasetFile, Format
 from handlers.errors import Transient
-from handlers.validation.conclusion import ScannedFile, conclude
 from handlers.validation.report import Report, content_digest
-from worker.scan_process import ScanJob, StoreJob, scan_in_process, store_in_process
+from worker.scan_conclusion import FileScan
+from worker.scan_parts import PART_BYTES, Part, split
+from worker.scan_process import (
+    ConcludeJob,
+    ScanJob,
+    Scanned,
+    conclude_in_process,
+    decide_in_process,
+    hash_in_process,
+    scan_in_process,
+)
 from worker.settings import Settings
 
 MAX_FILES = 20
@@ -24,10 +33,10 @@ Result = TypeVar("Result")
 
 
 class Scanner:
-    """The DatasetScanner. Files are scanned side by side in the processes of ``pool``."""
+    """The DatasetScanner. Files, and the parts of large ones, are scanned side by side in the processes of ``pool``."""
 
-    def __init__(self, settings: Settings, pool: Pool) -> None:
-        self._settings, self._pool = settings, pool
+    def __init__(self, settings: Settings, pool: Pool, *, processes: int = 1) -> None:
+        self._settings, self._pool, self._processes = settings, pool, processes
 
     async def scan(self, files: Sequence[DatasetFile], format: str, findings_key: str) -> Report:
         """Return the report on the files; every finding is stored under ``findings_key`` as NDJSON, even if none.
@@ -45,39 +54,79 @@ class Scanner:
             reason = f"{len(files)} files; a dataset has at most {MAX_FILES}: join some of them"
             return _unreadable(files, format, [reason])
         # A process of the pool cannot be stopped: after a cancel it may still write here for a while.
-        with TemporaryDirectory(prefix="findings-", ignore_cleanup_errors=True) as directory:
+        with TemporaryDirectory(prefix="scan-", ignore_cleanup_errors=True) as directory:
             jobs = [
-                ScanJob(file=file, index=index, format=declared, findings_path=str(Path(directory, f"{index}.ndjson")))
+                ScanJob(
+                    file=file,
+                    part=Part(
+                        file=index,
+                        format=declared,
+                        findings_path=str(Path(directory, f"{index}.ndjson")),
+                        digests_path=str(Path(directory, f"{index}.digest-parts")),
+                    ),
+                )
                 for index, file in enumerate(files)
             ]
-            scanned = await self._side_by_side(scan_in_process, jobs)
-            reasons = [each for each in scanned if isinstance(each, str)]
-            if reasons:
-                return _unreadable(files, format, reasons)
-            read = [each for each in scanned if isinstance(each, ScannedFile)]
-            conclusion = conclude(content_digest([_pinned(each) for each in read], format), declared, read)
-            store = StoreJob(
-                findings_key=findings_key,
-                parts=tuple(job.findings_path for job in jobs if job.index not in conclusion.replaced),
-                added=conclusion.added,
-                whole_path=str(Path(directory, "whole.ndjson")),
-            )
-            await self._side_by_side(store_in_process, [store])
-        return conclusion.report
+            try:
+                scanned = await _all([self._file(job, self._processes // len(files)) for job in jobs])
+                reasons = [each for each in scanned if isinstance(each, str)]
+                if reasons:
+                    return _unreadable(files, format, reasons)
+                read = tuple(each for each in scanned if isinstance(each, FileScan))
+                conclusion = ConcludeJob(
+                    digest=content_digest([_pinned(each) for each in read], format),
+                    format=declared,
+                    files=read,
+                    findings_key=findings_key,
+                    directory=directory,
+                )
+                return await self._in_process(conclude_in_process, conclusion)
+            except BrokenProcessPool as error:
+                raise Transient("a process that scanned a dataset was killed") from error
 
-    async def _side_by_side(self, work: Callable[[Settings, Job], Result], jobs: Sequence[Job]) -> list[Result]:
-        loop = asyncio.get_running_loop()
-        running = [loop.run_in_executor(self._pool, work, self._settings, job) for job in jobs]
-        try:
-            return await asyncio.gather(*running)
-        except BrokenProcessPool as error:
-            raise Transient("a process that scanned a dataset was killed") from error
-        finally:
-            for job in running:
-                job.cancel()
+    async def _file(self, job: ScanJob, most_parts: int) -> FileScan | str:
+        """Scan a file, in several parts where it is large and there are processes for it."""
+        if most_parts > 1 and job.file.etag is not None and (job.file.size_bytes or 0) >= 2 * PART_BYTES:
+            return await self._in_parts(job, most_parts)
+        scanned = await self._in_process(scan_in_process, job)
+        return scanned if isinstance(scanned, str) else _file_scan(job.file, [scanned], scanned.sha256)
+
+    async def _in_parts(self, job: ScanJob, most: int) -> FileScan | str:
+        """Scan the parts of a file side by side.
+
+        A SHA-256 cannot be put together from parts: one more process reads the file just for it, which is several
+        times faster than scanning.
+        """
+        decision = await self._in_process(decide_in_process, job)
+        if isinstance(decision, str):
+            return decision
+        parts = split(job.part, job.file.size_bytes or 0, decision, most)
+        scanning = [self._in_process(scan_in_process, ScanJob(file=job.file, part=part)) for part in parts]
+        hashed, *scanned = await _all([self._in_process(hash_in_process, job), *scanning])
+        reason = next((each for each in (*scanned, hashed) if isinstance(each, str)), None)
+        return reason or _file_scan(job.file, scanned, hashed.sha256)
+
+    def _in_process(self, work: Callable[[Settings, Job], Result], job: Job) -> Awaitable[Result]:
+        return asyncio.get_running_loop().run_in_executor(self._pool, work, self._settings, job)
 
 
-def _pinned(file: ScannedFile) -> DatasetFile:
+async def _all(working: Sequence[Awaitable[Any]]) -> list[Any]:
+    """Wait for all of them; where one fails, what has not begun does not begin."""
+    tasks = [asyncio.ensure_future(each) for each in working]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _file_scan(file: DatasetFile, scanned: Sequence[Scanned], sha256: str) -> FileScan:
+    first = scanned[0]
+    checked = CheckedFile(uri=file.uri, etag=first.etag, size_bytes=first.size_bytes, sha256=sha256)
+    return FileScan(checked=checked, parts=tuple(each.part for each in scanned))
+
+
+def _pinned(file: FileScan) -> DatasetFile:
     checked = file.checked
     return DatasetFile(uri=checked.uri, size_bytes=checked.size_bytes, etag=checked.etag)
 

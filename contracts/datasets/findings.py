@@ -60,7 +60,7 @@ CODES: dict[str, Code] = {
     "wrong-type": Code("error", "line", "a value has another type than its field"),
     "unknown-field": Code("warning", "line", "the format has no such field, which is ignored"),
     "special-token-in-text": Code("warning", "line", "a text holds what looks like a control token of a model"),
-    "duplicate-sample": Code("warning", "line", "an earlier line of the file is the same"),
+    "duplicate-sample": Code("warning", "line", "an earlier line of the dataset is the same"),
     # conversations
     "empty-messages": Code("error", "line", "there are no messages", _CHAT),
     "unknown-role": Code("error", "line", "a message has a role that is not known", _CHAT),

@@ -25,6 +25,16 @@ class ScannedFile(Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
 
 
+class Copies(Struct, frozen=True, kw_only=True):
+    """How many lines are the same as an earlier one of the dataset, and the findings on the first of them."""
+
+    total: int
+    findings: tuple[Finding, ...]
+
+
+NO_COPIES = Copies(total=0, findings=())
+
+
 class Conclusion(Struct, frozen=True, kw_only=True):
     """The report, and what became of the files' own findings in the full list.
 
@@ -37,29 +47,44 @@ class Conclusion(Struct, frozen=True, kw_only=True):
     added: tuple[Finding, ...]
 
 
+def not_compared(declared: Format | Literal["auto"], scanned: Sequence[ScannedFile]) -> frozenset[int]:
+    """Return the files whose lines are not looked for copies: those of another format, and whole copies of others."""
+    copies = frozenset(finding.file for finding in _copies(scanned))
+    return copies | _strangers(scanned, _format(declared, scanned))
+
+
+def copy_finding(line: int, file: int, first_line: int, first_file: int) -> Finding:
+    """Return the finding on a line that is the same as an earlier one. Files count from 0."""
+    where = f"line {first_line}" if file == first_file else f"line {first_line} of file {first_file + 1}"
+    return _finding("duplicate-sample", f"the same as {where}", file, "remove one, unless it shall weigh more", line)
+
+
 def conclude(
-    digest: str, declared: Format | Literal["auto"], scanned: Sequence[ScannedFile], *, cap: int = CAP
+    digest: str,
+    declared: Format | Literal["auto"],
+    scanned: Sequence[ScannedFile],
+    copies: Copies = NO_COPIES,
+    *,
+    cap: int = CAP,
 ) -> Conclusion:
     """Return the report on a dataset's files, in their order; of each code it names ``cap`` findings.
 
     Pure: the same scans give the same report.
     """
     settled = _format(declared, scanned)
-    strangers = [file.result.format not in {None, settled} for file in scanned]
-    files = [
-        _stranger(file, index, settled) if strange else file
-        for index, (file, strange) in enumerate(zip(scanned, strangers, strict=True))
-    ]
+    strangers = _strangers(scanned, settled)
+    files = [_stranger(file, index, settled) if index in strangers else file for index, file in enumerate(scanned)]
     samples = sum(file.result.samples for file in files)
-    added = [finding for file, strange in zip(files, strangers, strict=True) if strange for finding in file.findings]
+    added = [finding for index in sorted(strangers) for finding in files[index].findings]
     across = [*_copies(files), *_few(samples)]
     totals: Counter[str] = Counter(finding.code for finding in across)
+    totals["duplicate-sample"] += copies.total
     capped = Capped(cap)
     for file in files:
         totals.update(file.result.totals)
         for finding in file.findings:
             capped.add(finding)
-    for finding in across:
+    for finding in (*across, *copies.findings):
         capped.add(finding)
     report = Report(
         digest=digest,
@@ -67,15 +92,18 @@ def conclude(
         files=tuple(file.checked for file in files),
         samples=samples,
         valid_samples=sum(file.result.valid_samples for file in files),
-        totals=dict(sorted(totals.items())),
+        totals={code: count for code, count in sorted(totals.items()) if count},
         findings=capped.findings(),
         roles=total(file.result.roles for file in files),
         labels=total(file.result.labels for file in files),
         candidates=total(file.result.candidates for file in files),
         spellings=total(file.result.spellings for file in files),
     )
-    replaced = frozenset(index for index, strange in enumerate(strangers) if strange)
-    return Conclusion(report=report, replaced=replaced, added=(*added, *across))
+    return Conclusion(report=report, replaced=strangers, added=(*added, *across))
+
+
+def _strangers(scanned: Sequence[ScannedFile], format: Format | None) -> frozenset[int]:
+    return frozenset(index for index, file in enumerate(scanned) if file.result.format not in {None, format})
 
 
 def _format(declared: Format | Literal["auto"], scanned: Sequence[ScannedFile]) -> Format | None:
@@ -118,6 +146,6 @@ def _few(samples: int) -> list[Finding]:
     return [_finding("too-few-samples", message, 0, f"train on at least {FEW_SAMPLES}, better hundreds")]
 
 
-def _finding(code: str, message: str, file: int, hint: str) -> Finding:
+def _finding(code: str, message: str, file: int, hint: str, line: int = 1) -> Finding:
     severity = CODES[code].severity
-    return Finding(line=1, pointer="", code=code, severity=severity, message=message, hint=hint, file=file)
+    return Finding(line=line, pointer="", code=code, severity=severity, message=message, hint=hint, file=file)

@@ -1,7 +1,6 @@
 """Finding every copy of a line in a whole dataset, exactly and in bounded memory, once its lines have digests."""
 
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,34 +50,3 @@ def find_copies(
             search(spools, starts, directory, memory_bytes, order.add)
         for block in order.blocks():
             yield from map(Copy, *places(block[:, 0], starts), *places(block[:, 1], starts))
-
-
-class EarlierLines:
-    """Remembers lines by a 64-bit digest, in a table of a fixed size: 16 bytes a slot, touched only where used.
-
-    Finds every copy while the table is at most half full (half a million lines by default); past that an earlier copy
-    may be missed, never invented. Deterministic: depends on the lines and their order alone.
-    """
-
-    _PROBES = 64
-
-    def __init__(self, slots: int = 1 << 20) -> None:
-        assert slots & (slots - 1) == 0, "a power of two"
-        self._mask = slots - 1
-        self._digests = memoryview(bytearray(8 * slots)).cast("Q")
-        self._numbers = memoryview(bytearray(8 * slots)).cast("Q")
-
-    def see(self, line: bytes, number: int) -> int | None:
-        """Return the number of an earlier line with these bytes, or None; then it is remembered."""
-        digest = int.from_bytes(blake2b(line, digest_size=8).digest(), "little") or 1
-        for probe in range(self._PROBES):
-            slot = (digest + probe) & self._mask
-            if self._digests[slot] == digest:
-                return self._numbers[slot]
-            if not self._digests[slot]:
-                self._digests[slot], self._numbers[slot] = digest, number
-                return None
-        # The neighbourhood is full: one line of it is forgotten.
-        slot = digest & self._mask
-        self._digests[slot], self._numbers[slot] = digest, number
-        return None

@@ -1,4 +1,4 @@
-"""Bytes to lines, in memory bounded by one line."""
+"""Bytes to blocks of whole lines, in memory bounded by one line."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -6,7 +6,24 @@ from typing import NamedTuple
 #: Longer lines are reported and skipped; decoders and trainers hold a line in memory.
 MAX_LINE_BYTES = 16 << 20
 
+#: Bytes of a block that are read at once: with what is made of them they fit into a processor's cache.
+BLOCK_BYTES = 128 << 10
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Block(NamedTuple):
+    """Whole lines with an LF between them. ``ended``: one follows the last, too."""
+
+    body: bytes
+    ended: bool = True
+
+
+class LongLine(NamedTuple):
+    """A line that is longer than the bound, and was not kept; ``size`` is its length in bytes."""
+
+    size: int
+    crlf: bool
 
 
 class Line(NamedTuple):
@@ -18,23 +35,26 @@ class Line(NamedTuple):
     crlf: bool = False
 
 
-class LineSplitter:
-    """Cuts chunks at LF. A CR before it belongs to the ending; a byte-order mark at the start is dropped.
+class BlockCutter:
+    """Cuts chunks into blocks of about ``block_bytes``; a line that is longer is a block of its own.
 
-    Holds at most ``max_line_bytes`` and a few bytes.
+    A byte-order mark at the start is dropped. Holds at most ``max_line_bytes`` and a few bytes. ``block_bytes`` may be
+    changed at any time. Not ``at_start``: the bytes are a later part of a file.
     """
 
-    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+    def __init__(
+        self, max_line_bytes: int = MAX_LINE_BYTES, *, block_bytes: int = BLOCK_BYTES, at_start: bool = True
+    ) -> None:
         self.byte_order_mark = False
+        self.block_bytes = block_bytes
         self._max = max_line_bytes
-        self._number = 1
         self._pending = bytearray()
         self._size = 0  # Of the pending line; more than is held once it is too long.
-        self._started = False
+        self._started = not at_start
         self._ends_with_cr = False
 
-    def feed(self, chunk: bytes) -> Iterator[Line]:
-        """Yield the lines that end in this chunk. Consume it whole before the next call."""
+    def feed(self, chunk: bytes | bytearray) -> Iterator[Block | LongLine]:
+        """Yield the lines that end in this chunk. Consume it whole before the next call; then it may be reused."""
         start = 0
         if not self._started:
             chunk = bytes(self._pending) + chunk
@@ -42,26 +62,42 @@ class LineSplitter:
                 self._pending[:] = chunk
                 return
             start = self._skip_mark(chunk)
-        while (end := chunk.find(b"\n", start)) >= 0:
-            yield self._line(chunk[start:end], ended=True)
+        if self._size:
+            end = chunk.find(b"\n", start)
+            self._hold(chunk[start:end] if end >= 0 else chunk[start:])
+            if end < 0:
+                return
+            yield self._released(ended=True)
             start = end + 1
+        last = chunk.rfind(b"\n", start) + 1
+        while start < last:
+            end = self._block_end(chunk, start, last)
+            yield Block(bytes(memoryview(chunk)[start : end - 1]))
+            start = end
         self._hold(chunk[start:])
 
-    def finish(self) -> Iterator[Line]:
+    def finish(self) -> Iterator[Block | LongLine]:
         """Yield the last line where nothing ended it. A final LF begins no line."""
         if not self._started:
             held = bytes(self._pending)
             self._hold(held[self._skip_mark(held) :])
         if self._size:
-            yield self._line(b"", ended=False)
+            yield self._released(ended=False)
 
-    def _skip_mark(self, chunk: bytes) -> int:
+    def _block_end(self, chunk: bytes | bytearray, start: int, last: int) -> int:
+        """Return where a block ends, behind an LF."""
+        end = start + self.block_bytes
+        if end >= last:
+            return last
+        return chunk.rfind(b"\n", start, end) + 1 or chunk.find(b"\n", end) + 1
+
+    def _skip_mark(self, chunk: bytes | bytearray) -> int:
         self._started = True
         self._pending.clear()
         self.byte_order_mark = chunk.startswith(BYTE_ORDER_MARK)
         return len(BYTE_ORDER_MARK) if self.byte_order_mark else 0
 
-    def _hold(self, piece: bytes) -> None:
+    def _hold(self, piece: bytes | bytearray) -> None:
         self._size += len(piece)
         if piece:
             self._ends_with_cr = piece.endswith(b"\r")
@@ -71,18 +107,22 @@ class LineSplitter:
         else:
             self._pending.clear()
 
-    def _line(self, piece: bytes, *, ended: bool) -> Line:
-        if not self._size and len(piece) <= self._max:
-            body: bytes | None = piece
-            size, crlf = len(piece), piece.endswith(b"\r")
-        else:
-            self._hold(piece)
-            size, crlf = self._size, self._ends_with_cr
-            body = bytes(self._pending) if size <= self._max + 1 else None
-        crlf = crlf and ended
-        size -= crlf
-        line = Line(self._number, body[:size] if body is not None and size <= self._max else None, size, crlf)
-        self._number += 1
+    def _released(self, *, ended: bool) -> Block | LongLine:
+        """Return the pending line, and forget it."""
+        crlf = ended and self._ends_with_cr
+        kept = Block(bytes(self._pending), ended) if self._size <= self._max + 1 else LongLine(self._size - crlf, crlf)
         self._pending.clear()
         self._size, self._ends_with_cr = 0, False
-        return line
+        return kept
+
+
+def lines_of(block: Block | LongLine, first_number: int, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
+    """Yield the lines of a block. A CR before an LF belongs to the ending."""
+    if isinstance(block, LongLine):
+        yield Line(first_number, None, block.size, block.crlf)
+        return
+    bodies = block.body.split(b"\n")
+    for index, body in enumerate(bodies):
+        crlf = body.endswith(b"\r") and (block.ended or index < len(bodies) - 1)
+        size = len(body) - crlf
+        yield Line(first_number + index, body[:size] if size <= max_line_bytes else None, size, crlf)

@@ -1,12 +1,12 @@
-"""Scanning one file of a dataset: bytes in, findings out, in bounded memory and one pass.
+"""Scanning a file of a dataset: bytes in, findings out, in bounded memory and one pass.
 
-Lines are cut (lines.py), read (line_reading.py) and judged by the rules of the format (rules.py). The first few objects
-say which format the file has; until then their lines are held back.
+Blocks of lines are cut (lines.py). The first few objects say which format the file has (opening.py). From then on the
+plain lines of a block are recognised together (plain.py); every other line is read (line_reading.py) and judged by the
+rules of the format (rules.py).
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import sha256
 from typing import Literal
 
 from msgspec import Struct
@@ -14,10 +14,11 @@ from msgspec import Struct
 from contracts.dataset import Format
 from contracts.datasets.findings import CODES, Finding
 from contracts.strict_json import Path, StrictParser, pointer
-from handlers.validation import detect
-from handlers.validation.copies import EarlierLines
+from handlers.validation.line_digests import LineDigests
 from handlers.validation.line_reading import Reading, read_line
-from handlers.validation.lines import MAX_LINE_BYTES, Line, LineSplitter
+from handlers.validation.lines import BLOCK_BYTES, MAX_LINE_BYTES, Block, BlockCutter, Line, LongLine, lines_of
+from handlers.validation.opening import Decision, Opening
+from handlers.validation.plain import Shape, plain_lines
 from handlers.validation.problems import Problem
 from handlers.validation.rules import RULES, Rules
 from handlers.validation.statistics import Tally
@@ -28,10 +29,14 @@ MAX_FINDINGS_A_LINE = 1000
 #: Characters of a pointer.
 MAX_POINTER_LENGTH = 1000
 
-#: The format is decided by this many objects, or by what comes before so many bytes or lines.
-_OBJECTS_TO_DECIDE = 10
-_BYTES_TO_DECIDE = 1 << 20
-_LINES_TO_DECIDE = 1000
+#: Where many lines have findings, less is parsed in vain in smaller blocks.
+_SMALL_BLOCK_BYTES = 16 << 10
+
+#: Blocks whose lines are judged one by one after a block that had hardly any plain one.
+_BLOCKS_ONE_BY_ONE = 8
+
+#: Shapes are added up before there are too many of them to keep.
+_MOST_SHAPES = 10_000
 
 _BLANK = b" \t\r\n"
 
@@ -46,7 +51,7 @@ class FileResult(Struct, frozen=True, kw_only=True):
 
     format: Format | None
     size_bytes: int
-    sha256: str
+    lines: int
     samples: int
     valid_samples: int
     roles: dict[str, int]
@@ -70,7 +75,12 @@ def scan_stream(
 
 
 class Scan:
-    """One scan that is fed as bytes arrive. Not for two threads at once."""
+    """One scan that is fed as bytes arrive. Not for two threads at once.
+
+    ``digests`` gets one entry a line, for finding copies later: of valid samples alone. ``decision`` is what the
+    beginning of the file said, where this is a later part of it. Not ``fast``: the rules judge every line; findings and
+    counts are the same.
+    """
 
     def __init__(
         self,
@@ -78,42 +88,47 @@ class Scan:
         report: Callable[[Finding], None],
         *,
         file: int = 0,
+        digests: LineDigests | None = None,
+        decision: Decision | None = None,
         max_line_bytes: int = MAX_LINE_BYTES,
+        fast: bool = True,
     ) -> None:
-        self._declared, self._report, self._file = format, report, file
-        self._format: Format | None = None if format == "auto" else format
+        self._report, self._file, self._digests, self._fast = report, file, digests, fast
         self._max_line_bytes = max_line_bytes
-        self._lines, self._parser, self._earlier = LineSplitter(max_line_bytes), StrictParser(), EarlierLines()
-        self._hash, self._size, self._samples, self._valid = sha256(), 0, 0, 0
-        self._tally = Tally()
+        self._cutter = BlockCutter(max_line_bytes, at_start=decision is None)
+        self._parser, self._tally = StrictParser(), Tally()
+        self._size = self._samples = self._valid = 0
+        self._line = 1
         self._totals: Counter[str] = Counter()
-        self._decided = False
-        self._rules: Rules | None = None  # Decided and None: the lines are counted, not judged.
-        self._held: list[Line] = []
-        self._held_bytes = 0
-        self._seen: list[str | None] = []
-        self._first_fields = ""
+        self._shapes: Counter[Shape] = Counter()
+        self._one_by_one = 0
+        self._whole = decision is None
+        self._opening = Opening(format)
+        self._rules: Rules | None = None
+        self.decision = decision
+        if decision is not None:
+            self._settle(decision)
 
-    def feed(self, chunk: bytes) -> None:
-        """Scan the next bytes."""
-        self._hash.update(chunk)
+    def feed(self, chunk: bytes | bytearray) -> None:
+        """Scan the next bytes. The buffer may be reused afterwards."""
         self._size += len(chunk)
-        for line in self._lines.feed(chunk):
-            self._next(line)
+        for block in self._cutter.feed(chunk):
+            self._take_block(block)
 
     def finish(self) -> FileResult:
         """Scan what is left and return the counts. Call it once, after the last feed."""
-        for line in self._lines.finish():
-            self._next(line)
-        if self._held:
+        for block in self._cutter.finish():
+            self._take_block(block)
+        if self.decision is None and self._opening.held:
             self._decide()
-        self._say_once("byte-order-mark", "the file begins with a byte-order mark", self._lines.byte_order_mark)
-        if not self._samples:
+        self._say_once("byte-order-mark", "the file begins with a byte-order mark", self._cutter.byte_order_mark)
+        if self._whole and not self._samples:
             self._say(1, Problem((), "empty-file", "the file has no samples", "upload it again, with data"))
+        self._add_shapes()
         return FileResult(
-            format=self._format,
+            format=self.decision.format if self.decision else self._opening.decide().format,
             size_bytes=self._size,
-            sha256=self._hash.hexdigest(),
+            lines=self._line - 1,
             samples=self._samples,
             valid_samples=self._valid,
             roles=self._tally.of("roles"),
@@ -123,66 +138,92 @@ class Scan:
             spellings=self._tally.of("spellings"),
         )
 
+    def _take_block(self, block: Block | LongLine) -> None:
+        if isinstance(block, Block) and self._may_be_plain(block):
+            self._take_plain(block)
+            return
+        self._one_by_one = max(0, self._one_by_one - 1)
+        for line in lines_of(block, self._line, self._max_line_bytes):
+            self._line += 1
+            self._next(line)
+
+    def _may_be_plain(self, block: Block) -> bool:
+        return (
+            self._fast
+            and self._rules is not None
+            and not self._one_by_one
+            and len(block.body) <= self._max_line_bytes
+            # The first CR of a file is for the note on line endings.
+            and (self._totals["crlf-line-endings"] > 0 or b"\r" not in block.body)
+        )
+
+    def _take_plain(self, block: Block) -> None:
+        """Take the plain lines of a block together, and every other by itself."""
+        assert self._rules is not None
+        self._say_once("byte-order-mark", "the file begins with a byte-order mark", self._cutter.byte_order_mark)
+        plain = plain_lines(block.body, self._rules.plain, self._shapes)
+        several = sum(plain)
+        self._samples += several
+        self._valid += several
+        if several == len(plain):
+            self._line += several
+            if self._digests:
+                self._digests.add([line.strip(_BLANK) for line in block.body.split(b"\n")])
+        else:
+            for line, is_plain in zip(lines_of(block, self._line, self._max_line_bytes), plain, strict=True):
+                self._line += 1
+                if not is_plain:
+                    self._take(line)
+                elif self._digests and line.body is not None:
+                    self._digests.add([line.body.strip(_BLANK)])
+        self._cutter.block_bytes = BLOCK_BYTES if several == len(plain) else _SMALL_BLOCK_BYTES
+        self._one_by_one = _BLOCKS_ONE_BY_ONE if several < len(plain) // 2 else 0
+        if len(self._shapes) > _MOST_SHAPES:
+            self._add_shapes()
+
     def _next(self, line: Line) -> None:
         """Take a line, or hold it back until the format is decided."""
-        if self._decided:
+        if self.decision is not None:
             self._take(line)
             return
         reading = self._read(line)
-        if not reading.objects and not self._held:
+        if not reading.objects and not self._opening.held:
             # Nothing to decide by. What is wrong with such a line is wrong in every format.
             self._take(line)
-            return
-        self._held.append(line)
-        self._held_bytes += line.size
-        if reading.objects:
-            self._first_fields = self._first_fields or detect.fields_of(reading.objects[0])
-            self._seen.append(detect.looks_like(reading.objects[0]))
-        if (
-            len(self._seen) >= _OBJECTS_TO_DECIDE
-            or self._held_bytes >= _BYTES_TO_DECIDE
-            or len(self._held) >= _LINES_TO_DECIDE
-        ):
+        elif self._opening.hold(line, reading.objects):
             self._decide()
 
     def _decide(self) -> None:
-        self._decided = True
-        if self._declared == "auto":
-            self._format = detect.detected(self._seen)
-        problem = self._wrong_format()
-        if problem:
-            self._say(1, problem)
-        elif self._format is not None:
-            self._rules = RULES[self._format]
-        held, self._held = self._held, []
+        decision = self._opening.decide()
+        if decision.wrong:
+            self._say(1, decision.wrong)
+        self._settle(decision)
+        held, self._opening.held = self._opening.held, []
         for line in held:
             self._take(line)
 
-    def _wrong_format(self) -> Problem | None:
-        if self._format is None:
-            message = f"no known format: the first object has the fields {self._first_fields}"
-            hint = "; or ".join(f"{name}: {shape}" for name, shape in detect.SHAPES.items())
-            return Problem((), "wrong-format", message, hint)
-        looks = detect.disagreement(self._format, self._seen)
-        if looks:
-            message = f"the file is read as {self._format}, but looks like {looks}"
-            return Problem((), "wrong-format", message, f"{self._format} is {detect.SHAPES[self._format]}")
-        return None
+    def _settle(self, decision: Decision) -> None:
+        self.decision = decision
+        self._rules = RULES[decision.format] if decision.format and not decision.wrong else None
 
     def _take(self, line: Line) -> None:
-        self._say_once("byte-order-mark", "the file begins with a byte-order mark", self._lines.byte_order_mark)
+        self._say_once("byte-order-mark", "the file begins with a byte-order mark", self._cutter.byte_order_mark)
         self._say_once("crlf-line-endings", "lines end with CR LF", line.crlf)
+        valid = False
         if line.body is not None and not line.body.strip(_BLANK):
             self._say(line.number, Problem((), "blank-line", "the line is blank", "nothing to do: it is skipped"))
-            return
-        self._samples += 1
-        if self._decided and self._rules is None:
-            return
-        if not self._judge(line):
-            self._valid += 1
+        else:
+            self._samples += 1
+            valid = (self.decision is None or self._rules is not None) and self._is_valid(line)
+            self._valid += valid
+        if self._digests:
+            if valid and line.body is not None:
+                self._digests.add([line.body.strip(_BLANK)])
+            else:
+                self._digests.skip(1)
 
-    def _judge(self, line: Line) -> bool:
-        """Report every problem of a line and return whether one of them is an error."""
+    def _is_valid(self, line: Line) -> bool:
+        """Report every problem of a line and return whether none of them is an error."""
         reading = self._read(line)
         wrong = False
         for count, problem in enumerate(self._problems(reading)):
@@ -191,15 +232,9 @@ class Scan:
                 wrong = self._say(line.number, problem) or wrong
             elif wrong:
                 break
-        if not wrong and self._rules and line.body is not None:
+        if not wrong and self._rules:
             self._tally.add(self._rules.tally(reading.objects[0]))
-            earlier = self._earlier.see(line.body.strip(_BLANK), line.number)
-            if earlier is not None:
-                message = f"the same as line {earlier}"
-                self._say(
-                    line.number, Problem((), "duplicate-sample", message, "remove one, unless it shall weigh more")
-                )
-        return wrong
+        return not wrong
 
     def _read(self, line: Line) -> Reading:
         if line.body is not None:
@@ -213,6 +248,13 @@ class Scan:
             prefix = f"object {number} of the line: " if len(reading.objects) > 1 else ""
             for problem in self._rules.check(each) if self._rules else ():
                 yield problem._replace(message=prefix + problem.message)
+
+    def _add_shapes(self) -> None:
+        """Add what the plain samples have to the statistics."""
+        for shape, times in self._shapes.items():
+            assert self._rules is not None
+            self._tally.add_times(self._rules.plain.counted(shape), times)
+        self._shapes.clear()
 
     def _say_once(self, code: str, message: str, applies: bool) -> None:
         if applies and not self._totals[code]:

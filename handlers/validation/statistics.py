@@ -20,6 +20,11 @@ class Tally:
         """Count what one valid sample has."""
         self._counts.update(counted)
 
+    def add_times(self, counted: Mapping[Counted, int], times: int) -> None:
+        """Count what each of so many valid samples has."""
+        for each, count in counted.items():
+            self._counts[each] += count * times
+
     def of(self, statistic: Statistic) -> dict[str, int]:
         """Return one statistic, by name."""
         return {name: count for (kind, name), count in sorted(self._counts.items()) if kind == statistic}

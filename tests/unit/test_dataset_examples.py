@@ -1,15 +1,20 @@
 """Each example file pins what its name says: ``<code>.jsonl`` or ``<code>--<variant>.jsonl``."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
 
 import msgspec
 import pytest
 
-from contracts.dataset import Format
+from contracts.dataset import CheckedFile, Format
 from contracts.datasets import preference, pretrain, ranking, sft
-from contracts.datasets.findings import Finding, codes_of
+from contracts.datasets.findings import CODES, Finding, codes_of
 from handlers.validation.rules import RULES
-from handlers.validation.scan import FileResult, scan_stream
+from handlers.validation.scan import FileResult
+from worker.scan_conclusion import FileScan, concluded
+from worker.scan_local import scan_local
+from worker.scan_parts import Part
 
 EXAMPLES = Path(__file__).parents[2] / "contracts" / "examples" / "datasets"
 
@@ -25,11 +30,20 @@ def files(kind: str) -> list[object]:
     return [pytest.param(path, id=f"{path.parts[-3]}/{path.stem}") for path in found]
 
 
-def scan(path: Path) -> tuple[FileResult, list[Finding]]:
-    findings: list[Finding] = []
+def scan(path: Path, declared: Format | Literal["auto"]) -> tuple[FileResult, list[Finding]]:
+    """Return what is found in one file, but for that it has few samples."""
+    with TemporaryDirectory() as scratch:
+        part = Part(file=0, format=declared, findings_path=f"{scratch}/findings", digests_path=f"{scratch}/digests")
+        parts, sha256 = scan_local(path, part, 1, lambda _: None)
+        checked = CheckedFile(uri=path.name, etag="", size_bytes=path.stat().st_size, sha256=sha256)
+        found = concluded("", declared, [FileScan(checked=checked, parts=parts)], Path(scratch))
+        findings = [msgspec.json.decode(line, type=Finding) for line in found.findings()]
+    return parts[0].result, [finding for finding in findings if CODES[finding.code].scope != "dataset"]
+
+
+def declared_as(path: Path) -> Format:
     declared: Format = msgspec.convert(path.parts[-3], Format)
-    result = scan_stream([path.read_bytes()], declared, findings.append)
-    return result, findings
+    return declared
 
 
 def code_of(path: Path) -> str:
@@ -38,7 +52,7 @@ def code_of(path: Path) -> str:
 
 @pytest.mark.parametrize("path", files("invalid"))
 def test_an_invalid_example_has_its_fault_and_no_other(path: Path) -> None:
-    _, findings = scan(path)
+    _, findings = scan(path, declared_as(path))
     assert {finding.code for finding in findings} == {code_of(path)}
     assert all(finding.message and finding.hint for finding in findings)
     if code_of(path) == "wrong-format":
@@ -47,7 +61,7 @@ def test_an_invalid_example_has_its_fault_and_no_other(path: Path) -> None:
 
 @pytest.mark.parametrize("path", files("valid"))
 def test_a_valid_example_has_no_fault(path: Path) -> None:
-    result, findings = scan(path)
+    result, findings = scan(path, declared_as(path))
     assert findings == []
     assert result.samples == result.valid_samples > 0
 
@@ -60,8 +74,7 @@ def test_a_valid_example_is_what_the_contract_decodes(path: Path) -> None:
 
 @pytest.mark.parametrize("path", files("valid"))
 def test_the_format_of_a_valid_example_is_told(path: Path) -> None:
-    findings: list[Finding] = []
-    result = scan_stream([path.read_bytes()], "auto", findings.append)
+    result, findings = scan(path, "auto")
     assert (result.format, findings) == (path.parts[-3], [])
 
 

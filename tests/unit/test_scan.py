@@ -3,7 +3,6 @@
 import json
 import tracemalloc
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -13,8 +12,7 @@ from hypothesis import strategies as st
 
 from contracts.dataset import Format
 from contracts.datasets.findings import Finding, codes_of
-from handlers.validation.copies import EarlierLines
-from handlers.validation.lines import LineSplitter
+from handlers.validation.lines import BlockCutter, Line, lines_of
 from handlers.validation.scan import MAX_FINDINGS_A_LINE, FileResult, Scan, scan_stream
 
 
@@ -53,7 +51,7 @@ def test_a_file_is_counted() -> None:
     assert result == FileResult(
         format="sft",
         size_bytes=len(body),
-        sha256=sha256(body).hexdigest(),
+        lines=4,
         samples=3,
         valid_samples=2,
         roles={"assistant": 2, "user": 2},
@@ -202,7 +200,7 @@ def test_memory_does_not_grow_with_a_line_or_a_file() -> None:
     scanning.finish()
     peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
-    assert [finding.code for finding in findings] == ["line-too-long", "duplicate-sample"]
+    assert [finding.code for finding in findings] == ["line-too-long"]
     assert peak < 5 << 20
 
 
@@ -257,7 +255,7 @@ def test_lines_without_an_object_have_their_own_findings_and_no_format() -> None
 def test_every_format_is_read_as_itself_and_as_no_other(body: bytes, format: Format, declared: Format) -> None:
     result, findings = scan(b"\n".join([body] * 3), declared)
     if declared == format:
-        assert {finding.code for finding in findings} == {"duplicate-sample"}
+        assert findings == []
         assert result.valid_samples == 3
     else:
         assert [(finding.line, finding.code) for finding in findings] == [(1, "wrong-format")]
@@ -353,20 +351,15 @@ def test_a_sample_with_bytes_torn_out_or_put_in_is_scanned(junk: bytes, at: int,
 
 @given(BODIES, st.integers(1, 50))
 def test_lines_are_what_splitting_gives(body: bytes, size: int) -> None:
-    splitter = LineSplitter(1 << 20)
-    lines = [each for start in range(0, len(body), size) for each in splitter.feed(body[start : start + size])]
-    lines += splitter.finish()
+    cutter = BlockCutter(1 << 20, block_bytes=20)
+    blocks = [each for start in range(0, len(body), size) for each in cutter.feed(body[start : start + size])]
+    blocks += cutter.finish()
+    lines = list[Line]()
+    for block in blocks:
+        lines += lines_of(block, len(lines) + 1)
     expected = body.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if expected[-1] == b"":
         expected.pop()
     endings = [b"\r" if each.crlf else b"" for each in lines]
     assert [(each.body or b"") + ending for each, ending in zip(lines, endings, strict=True)] == expected
     assert [each.number for each in lines] == list(range(1, len(lines) + 1))
-
-
-def test_copies_are_found_in_a_table_that_is_half_full_and_never_invented_in_a_full_one() -> None:
-    table = EarlierLines(slots=1 << 12)
-    assert [table.see(str(number).encode(), number) for number in range(2048)] == [None] * 2048
-    assert [table.see(str(number).encode(), 9999) for number in range(2048)] == list(range(2048))
-    full = EarlierLines(slots=1 << 6)
-    assert [full.see(str(number).encode(), number) for number in range(5000)] == [None] * 5000

@@ -18,7 +18,8 @@ from handlers.validation.report import CAP, content_digest
 from tests.fakes.store import MemoryStore
 from worker import scan_process
 from worker.cpu import CpuPool
-from worker.scan_process import ScanJob, Unreadable, scan_file
+from worker.scan_parts import Part
+from worker.scan_process import ScanJob, Unreadable, scan_part
 from worker.scanner import Scanner
 from worker.settings import Settings
 from worker.storage import open_store
@@ -194,7 +195,8 @@ async def test_a_file_that_is_too_large(
 
 def job(store: ObjectStore, tmp_path: Path) -> ScanJob:
     file = DatasetFile(uri=store.uri("data"))
-    return ScanJob(file=file, index=0, format="sft", findings_path=str(tmp_path / "findings"))
+    part = Part(file=0, format="sft", findings_path=str(tmp_path / "findings"), digests_path=str(tmp_path / "digests"))
+    return ScanJob(file=file, part=part)
 
 
 class ChangesWhileRead(MemoryStore):
@@ -221,22 +223,22 @@ async def test_a_file_that_changes_while_it_is_read(
     store = ChangesWhileRead(then)
     store.objects["data"] = lines(0)
     with pytest.raises(Unreadable, match=text):
-        await scan_file(store, job(store, tmp_path))
+        await scan_part(store, job(store, tmp_path))
 
 
 async def test_ranges_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
     store.objects["data"] = lines(0) + b"[]"
-    whole = await scan_file(store, job(store, tmp_path))
+    whole = await scan_part(store, job(store, tmp_path))
     monkeypatch.setattr(scan_process, "CHUNK_BYTES", 7)
-    assert await scan_file(store, job(store, tmp_path)) == whole
+    assert await scan_part(store, job(store, tmp_path)) == whole
 
 
 async def test_a_bucket_that_does_not_answer_is_no_verdict(tmp_path: Path) -> None:
     store = MemoryStore()
     store.available = False
     with pytest.raises(Unavailable):
-        await scan_file(store, job(store, tmp_path))
+        await scan_part(store, job(store, tmp_path))
 
 
 # --- processes --------------------------------------------------------------------------------------------------

@@ -116,7 +116,10 @@ def test_a_directory_is_one_dataset_of_its_jsonl_files(tmp_path: Path, bad: Path
     found = as_json(tmp_path)
     assert found["files"] == [str(bad), str(good)]
     assert (found["samples"], found["valid_samples"]) == (27, 24)
-    assert {finding["file"] for finding in found["findings"]} == {str(bad)}
+    assert {(finding["file"], finding["code"]) for finding in found["findings"]} == {
+        (str(bad), "unknown-role"),
+        (str(good), "duplicate-sample"),
+    }
     assert set(found["sha256"]) == {str(bad), str(good)}
     assert as_json(bad, good)["totals"] == found["totals"]
 

@@ -1,25 +1,23 @@
 """Checking the files of one dataset: one pass, in memory that does not grow with them."""
 
-import shutil
+import os
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from contracts.dataset import CheckedFile, Format
 from contracts.datasets.findings import Finding, Severity
-from handlers.validation.conclusion import ScannedFile, conclude
-from handlers.validation.report import Capped, Report
-from handlers.validation.scan import Scan
+from handlers.validation.report import Report
+from worker.scan_conclusion import Concluded, FileScan, concluded
+from worker.scan_local import scan_local
+from worker.scan_parts import Part
 from worker.storage.files import whole_file
 from worker.validate.inputs import CouldNotCheck, Input, Inputs
-
-CHUNK_BYTES = 1 << 20
 
 Advance = Callable[[Input, int], None]
 
@@ -65,63 +63,42 @@ def check(
         CouldNotCheck: a file cannot be read, or the report not be written.
     """
     started = perf_counter()
-    encode = msgspec.json.Encoder().encode
-    with ExitStack() as open_files:
-        spools: list[BinaryIO | None] = []
-        scanned = []
-        for index, file in enumerate(inputs.files):
-            # A file of its own each: the findings of one that turns out to be another format do not count.
-            spool = open_files.enter_context(TemporaryFile()) if report_path else None
-            spools.append(spool)
-
-            def keep(finding: Finding, spool: BinaryIO | None = spool) -> None:
-                if spool:
-                    spool.write(encode(_shown(inputs, finding)) + b"\n")
-
-            scanned.append(_scan(file, index, format, max_per_code, keep, advance))
-        conclusion = conclude("", format, scanned, cap=max_per_code)
+    with TemporaryDirectory(prefix="validate-") as scratch:
+        directory = Path(scratch)
+        files = [
+            _scan(file, index, format, max_per_code, directory, advance) for index, file in enumerate(inputs.files)
+        ]
+        found = concluded("", format, files, directory, cap=max_per_code)
         seconds = perf_counter() - started
         if report_path:
-            counted = [spool for index, spool in enumerate(spools) if spool and index not in conclusion.replaced]
-            added = [encode(_shown(inputs, finding)) + b"\n" for finding in conclusion.added]
-            _write(report_path, counted, added)
-    return Checked(inputs, conclusion.report, seconds)
+            _write(report_path, found, inputs)
+    return Checked(inputs, found.conclusion.report, seconds)
 
 
 def _scan(
-    file: Input,
-    index: int,
-    format: Format | Literal["auto"],
-    max_per_code: int,
-    keep: Callable[[Finding], None],
-    advance: Advance,
-) -> ScannedFile:
-    capped = Capped(max_per_code)
-
-    def report(finding: Finding) -> None:
-        keep(finding)
-        capped.add(finding)
-
-    scan = Scan(format, report, file=index)
+    file: Input, index: int, format: Format | Literal["auto"], cap: int, directory: Path, advance: Advance
+) -> FileScan:
+    part = Part(
+        file=index,
+        format=format,
+        findings_path=str(directory / f"{index}.ndjson"),
+        digests_path=str(directory / f"{index}.digest-parts"),
+        cap=cap,
+    )
     try:
-        with file.path.open("rb") as opened:
-            while chunk := opened.read(CHUNK_BYTES):
-                scan.feed(chunk)
-                advance(file, len(chunk))
+        parts, sha256 = scan_local(file.path, part, os.cpu_count() or 1, lambda size: advance(file, size))
     except OSError as error:
         raise CouldNotCheck(f"{file.name}: {error.strerror}") from error
-    result = scan.finish()
-    checked = CheckedFile(uri=file.name, etag="", size_bytes=result.size_bytes, sha256=result.sha256)
-    return ScannedFile(checked=checked, result=result, findings=capped.findings())
+    size = sum(each.result.size_bytes for each in parts)
+    return FileScan(checked=CheckedFile(uri=file.name, etag="", size_bytes=size, sha256=sha256), parts=parts)
 
 
-def _write(path: Path, spools: list[BinaryIO], added: list[bytes]) -> None:
+def _write(path: Path, found: Concluded, inputs: Inputs) -> None:
+    encode, decoder = msgspec.json.Encoder().encode, msgspec.json.Decoder(Finding)
     try:
         with whole_file(path) as whole:
-            for spool in spools:
-                spool.seek(0)
-                shutil.copyfileobj(spool, whole, CHUNK_BYTES)
-            whole.writelines(added)
+            for line in found.findings():
+                whole.write(encode(_shown(inputs, decoder.decode(line))) + b"\n")
     except OSError as error:
         raise CouldNotCheck(f"the report cannot be written to {path}: {error.strerror}") from error
 

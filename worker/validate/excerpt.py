@@ -10,7 +10,8 @@ from rich.cells import cell_len
 
 from contracts.datasets.findings import CODES
 from contracts.strict_json import InvalidJson, StrictParser
-from handlers.validation.lines import LineSplitter
+from handlers.validation.lines import BlockCutter
+from handlers.validation.lines import lines_of as lines_of_block
 from worker.validate.places import place_of
 
 #: In longer lines nothing is looked for: their beginning has to do.
@@ -42,19 +43,17 @@ def has_place(code: str) -> bool:
 def lines_of(path: Path, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
     """Yield (number, line) of the lines with these numbers, in order; none that is too long. Raises OSError."""
     wanted = set(numbers)
-    last, splitter = max(wanted, default=0), LineSplitter()
-    if not wanted:
-        return
+    last, number, cutter = max(wanted, default=0), 1, BlockCutter()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            for line in splitter.feed(chunk):
-                if line.number in wanted and line.body is not None:
-                    yield line.number, line.body
-                if line.number >= last:
-                    return
-    for line in splitter.finish():
-        if line.number in wanted and line.body is not None:
-            yield line.number, line.body
+        while number <= last:
+            chunk = file.read(_CHUNK_BYTES)
+            for block in cutter.feed(chunk) if chunk else cutter.finish():
+                for line in lines_of_block(block, number):
+                    number += 1
+                    if line.number in wanted and line.body is not None:
+                        yield line.number, line.body
+            if not chunk:
+                return
 
 
 def excerpt(body: bytes, code: str, pointer: str, message: str, width: int) -> Excerpt:
