@@ -147,15 +147,6 @@ def test_a_repeated_name_is_an_error_and_the_rest_is_judged() -> None:
     assert found(b'{"messages": [], "messages": [{"role": "user"}]}')[:1] == [(1, "duplicate-key")]
 
 
-def test_repeated_samples_are_warned_of_with_the_line_they_repeat() -> None:
-    result, findings = scan(b"\n".join([line(1), line(2), line(1) + b" ", line(1)]))
-    assert [(finding.line, finding.message) for finding in findings] == [
-        (3, "the same as line 1"),
-        (4, "the same as line 1"),
-    ]
-    assert result.valid_samples == 4
-
-
 def test_a_line_may_have_a_thousand_findings_and_an_error_among_more_is_never_lost() -> None:
     unknown = {f"x{number}": 1 for number in range(5000)}
     result, findings = scan(line(1, **unknown) + b"\n" + json.dumps({**unknown, "messages": []}).encode())
