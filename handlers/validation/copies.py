@@ -40,7 +40,7 @@ def find_copies(
     starts = list(accumulate(lines, initial=0))
     if not starts[-1]:
         return
-    # Not at the top: numpy costs a fifth of a second and 20 MB, and a worker and its scans do without.
+    # Not at the top: numpy costs some 0.2 s and 20 MB, and a worker and its scans do without.
     from handlers.validation.copy_order import CopyOrder, places  # noqa: PLC0415 - the reason is above
     from handlers.validation.copy_search import search  # noqa: PLC0415 - the same
 

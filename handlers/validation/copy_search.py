@@ -45,10 +45,9 @@ def search(
     """
     limit = max(_MIN_ENTRIES, memory_bytes // BYTES_AN_ENTRY)
     waiting = [Stream(_spooled(spools, starts, limit), starts[-1], used=0)]
-    for number in count():
-        if not waiting:
-            break
-        with Spill(directory, f"entries-{number}") as spill:
+    numbers = count()
+    while waiting:
+        with Spill(directory, f"entries-{next(numbers)}") as spill:
             waiting += _search(waiting.pop(), limit, spill, report)
 
 

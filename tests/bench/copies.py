@@ -115,6 +115,6 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         _search_once(Path(sys.argv[1]))
     else:
-        with TemporaryDirectory(dir=".") as name:
+        with TemporaryDirectory() as name:
             _scanning(Path(name))
             _searching(Path(name))

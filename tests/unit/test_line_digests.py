@@ -48,14 +48,14 @@ def test_skipped_lines_move_the_next_entry(count: int) -> None:
     assert last != NONE
 
 
-def test_a_thousand_million_skipped_lines_cost_neither_memory_nor_disk(tmp_path: Path) -> None:
+def test_a_hundred_million_skipped_lines_cost_neither_memory_nor_disk(tmp_path: Path) -> None:
     path = tmp_path / "spool"
     with path.open("wb") as spool:
         digests = LineDigests(spool)
         digests.add([b"a"])
-        digests.skip(10**9)
+        digests.skip(10**8)
         digests.add([b"b"])
-        digests.skip(10**9)
+        digests.skip(10**8)
     stat = path.stat()
-    assert stat.st_size == (10**9 + 2) * DIGEST_BYTES
+    assert stat.st_size == (10**8 + 2) * DIGEST_BYTES
     assert stat.st_blocks * 512 < 1 << 20
