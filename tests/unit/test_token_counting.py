@@ -19,8 +19,8 @@ from worker.cpu import CpuPool
 from worker.settings import Settings
 from worker.storage.directory import DirectoryStore
 from worker.tokens import samples
-from worker.tokens.chat import ChatEncoder
 from worker.tokens.counter import CountJob, TemplateTokenCounter, count_file
+from worker.tokens.encoder import SampleEncoder
 from worker.tokens.samples import Sample, UnreadableSample, invalid_lines, read_samples
 from worker.tokens.template import ChatTemplateError
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
@@ -69,7 +69,9 @@ async def read(store: MemoryStore, files: Sequence[CheckedFile], findings: str |
 async def count(
     store: MemoryStore, file: CheckedFile, *, context_length: int = 1024, findings: str | None = None
 ) -> TokenCounts:
-    job = CountJob(files=(file,), index=0, prefix=PREFIX, context_length=context_length, findings_key=findings)
+    job = CountJob(
+        files=(file,), index=0, format="sft", prefix=PREFIX, context_length=context_length, findings_key=findings
+    )
     return await count_file(store, job)
 
 
@@ -99,7 +101,7 @@ async def test_an_invalid_line_may_be_longer_than_memory_should_hold(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(samples, "CHUNK_BYTES", 64)
-    monkeypatch.setattr(samples, "LONGEST_LINE_BYTES", 200)
+    monkeypatch.setattr(samples, "MAX_LINE_BYTES", 200)
     file = stored(store, "a.jsonl", b"x" * 5000 + b"\n" + lines("ok"))
     note_errors(store, error(1))
 
@@ -136,7 +138,7 @@ async def test_a_file_that_is_gone_is_said(store: MemoryStore, gone: str) -> Non
 
 async def test_counts_are_what_the_encoder_says(store: MemoryStore) -> None:
     answers = ("short", "春眠不觉晓" * 3, "x" * 70)
-    encoded = ChatEncoder(TOKENIZER).encode_sft_batch([sample(answer) for answer in answers])
+    encoded = SampleEncoder(TOKENIZER).encode_sft([sample(answer) for answer in answers])
     lengths = [len(one.ids) for one in encoded]
 
     counts = await count(store, stored(store, "a.jsonl", lines(*answers)))
@@ -225,8 +227,3 @@ async def test_counting_runs_in_a_spawned_process_and_its_errors_come_back(tmp_p
             await counter.count(files, "sft", msgspec.structs.replace(MODEL, prefix="elsewhere/"))
     finally:
         pool.shutdown()
-
-
-async def test_other_formats_are_refused(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="ranking"):
-        await TemplateTokenCounter(Settings(storage_url=tmp_path.as_uri()), pool).count([], "ranking", MODEL)
