@@ -102,9 +102,10 @@ class FastTokens:
         begin = _size(self._text[:start])
         first = bisect_right(self._ends, begin)
         last = bisect_left(self._ends, begin + _size(self._text[start:end]), lo=first) + 1
-        if first and self._ends[first - 1] < begin and self.ids[first] in self._added:
+        began = self._ends[first - 1] if first else 0
+        if began < begin and self.ids[first] in self._added:
             first += 1
-        return first, last
+        return first, max(first, last)
 
 
 def _size(text: str) -> int:

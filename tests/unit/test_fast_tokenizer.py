@@ -1,0 +1,170 @@
+"""The fast tokenizer gives what the reference gives, to the token and the span; where it does not, it is not used."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tokenizers import AddedToken, Tokenizer
+
+from tests.tokenizers import converted, files_of, qwen_like, unigram
+from worker.tokens.encoder import SampleEncoder
+from worker.tokens.fast import FastTokenizer, load_fast
+from worker.tokens.files import TokenizerFiles
+from worker.tokens.hard_texts import hard_texts
+from worker.tokens.reference import HuggingFaceTokenizer
+from worker.tokens.tokenizer import TextTokenizer, Tokens
+from worker.tokens.trust import Distrusted, TrustedTokenizer
+from worker.trainer.tiny_tokenizer import tiny_tokenizer
+
+pytest.importorskip("splintr", reason="the extra fast is not installed")
+
+
+def reference_of(files: TokenizerFiles) -> HuggingFaceTokenizer:
+    return HuggingFaceTokenizer(files.tokenizer, {})
+
+
+def fast_of(files: TokenizerFiles) -> FastTokenizer:
+    fast = load_fast(reference_of(files))
+    assert fast is not None
+    return fast
+
+
+def swallowing() -> TokenizerFiles:
+    tokenizer = Tokenizer.from_buffer(qwen_like().tokenizer)
+    tokenizer.add_tokens([AddedToken("<|assistant|>", special=True, normalized=False, rstrip=True)])
+    return files_of(tokenizer)
+
+
+BYTE_LEVEL = {"tiny": tiny_tokenizer, "qwen-like": qwen_like, "swallowing": swallowing}
+
+
+@pytest.mark.parametrize("name", BYTE_LEVEL)
+def test_ids_and_every_span_are_those_of_the_reference(name: str) -> None:
+    files = BYTE_LEVEL[name]()
+    reference, fast = reference_of(files), fast_of(files)
+    texts = hard_texts(list(reference.added.values())) + _mixed(2000)
+
+    expected, found = reference.tokenize(texts), fast.tokenize(texts)
+
+    draw = random.Random(7)
+    for text, one, other in zip(texts, expected, found, strict=True):
+        assert list(other.ids) == one.ids, text
+        cuts = sorted(draw.randrange(len(text) + 1) for _ in range(12))
+        for start, end in zip(cuts, cuts[1:], strict=False):
+            if start < end:
+                assert other.within(start, end) == one.within(start, end), (text, start, end)
+    assert [list(ids) for ids in fast.ids(texts)] == reference.ids(texts)
+
+
+def _mixed(count: int) -> list[str]:
+    """Return texts made of pieces of the hard ones, and of any character there is."""
+    draw, pieces = random.Random(3), hard_texts(["<|im_start|>", "<think>"])
+    planes = [(0, 0x7F), (0x80, 0x2FFF), (0x3000, 0xD7FF), (0xE000, 0x1FFFF), (0x20000, 0x10FFFF)]
+
+    def piece() -> str:
+        if draw.random() < 0.3:
+            return chr(draw.randint(*draw.choice(planes)))
+        whole = draw.choice(pieces)
+        start = draw.randrange(len(whole) + 1)
+        return whole[start : start + draw.randrange(12)]
+
+    return ["".join(piece() for _ in range(draw.randrange(9))) for _ in range(count)]
+
+
+def test_a_text_that_would_be_normalised_is_left_to_the_reference() -> None:
+    reference, fast = reference_of(qwen_like()), fast_of(qwen_like())
+    (found,) = fast.tokenize(["cafe\u0301"])
+
+    assert list(found.ids) == reference.ids(["caf\u00e9"])[0]
+
+
+@pytest.mark.parametrize("files", [unigram, lambda: converted("unigram"), lambda: converted("bpe")])
+def test_only_byte_level_bpe_has_a_fast_tokenizer(files: Callable[[], TokenizerFiles]) -> None:
+    assert load_fast(reference_of(files())) is None
+
+
+# --- trust -------------------------------------------------------------------------------------------------------
+
+
+class Counted:
+    """A TextTokenizer that notes what it is asked, and answers as another does."""
+
+    def __init__(self, other: TextTokenizer) -> None:
+        self.other, self.batches = other, 0
+
+    def tokenize(self, texts: Sequence[str]) -> Sequence[Tokens]:
+        self.batches += 1
+        return self.other.tokenize(self.changed(texts))
+
+    def ids(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
+        self.batches += 1
+        return self.other.ids(self.changed(texts))
+
+    def changed(self, texts: Sequence[str]) -> Sequence[str]:
+        return texts
+
+
+class WrongOn(Counted):
+    """Gives other tokens, or raises, where a text has a certain word."""
+
+    def __init__(self, other: TextTokenizer, word: str, error: Exception | None = None) -> None:
+        super().__init__(other)
+        self.word, self.error = word, error
+
+    def changed(self, texts: Sequence[str]) -> Sequence[str]:
+        if self.error and any(self.word in text for text in texts):
+            raise self.error
+        return [text.replace(self.word, self.word + "!") for text in texts]
+
+
+@pytest.fixture(scope="module")
+def reference() -> HuggingFaceTokenizer:
+    return reference_of(tiny_tokenizer())
+
+
+def test_a_dataset_of_one_batch_loads_no_fast_tokenizer(reference: HuggingFaceTokenizer) -> None:
+    def load() -> TextTokenizer | None:
+        raise AssertionError
+
+    assert list(TrustedTokenizer(reference, load).ids(["a"])[0]) == reference.ids(["a"])[0]
+
+
+def test_later_batches_are_the_fast_one_s_and_one_in_64_is_compared() -> None:
+    reference = reference_of(tiny_tokenizer())
+    fast = Counted(reference_of(tiny_tokenizer()))
+    trusted = TrustedTokenizer(reference, lambda: fast)
+
+    for number in range(130):
+        assert list(trusted.tokenize([f"text {number}"])[0].ids) == reference.ids([f"text {number}"])[0]
+
+    assert fast.batches == 130  # the hard texts, and every batch but the first
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("out of luck")])
+@pytest.mark.parametrize(("word", "batch"), [("孤灯", 2), ("third", 3), ("seldom", 64)])
+@pytest.mark.parametrize("method", ["tokenize", "ids"])
+def test_a_difference_and_an_error_end_the_trust(
+    reference: HuggingFaceTokenizer, method: str, word: str, batch: int, error: Exception | None
+) -> None:
+    trusted: Any = TrustedTokenizer(reference, lambda: WrongOn(reference, word, error))
+    texts = {3: "the third", 64: "seldom seen"}
+
+    with capture_logs() as logs, pytest.raises(Distrusted):
+        for number in range(1, batch + 1):
+            getattr(trusted, method)([texts.get(number, "plain")])
+
+    assert number == batch
+    assert [entry["event"] for entry in logs] == ["tokenizer.distrusted"]
+
+
+def test_who_distrusts_counts_with_the_reference_alone() -> None:
+    encoder = SampleEncoder(tiny_tokenizer())
+    encoder.give_up_on_fast()
+    counting = encoder.accelerated()
+
+    for _ in range(3):
+        (found,) = counting.encode("pretrain", [{"text": "a"}])
+        assert isinstance(found.sequences[0].ids, tuple)
+    assert counting.encode("pretrain", [{"text": "a"}]) == encoder.encode("pretrain", [{"text": "a"}])
