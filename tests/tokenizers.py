@@ -67,7 +67,7 @@ def qwen_like() -> TokenizerFiles:
 
 @cache
 def unigram() -> TokenizerFiles:
-    """Return a Unigram with Metaspace, NFKC and byte fallback, with a beginning-of-text token: a SentencePiece model."""
+    """Return a Unigram with Metaspace, NFKC, byte fallback and a beginning-of-text token, as from SentencePiece."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()

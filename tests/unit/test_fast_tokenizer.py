@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from tests.tokenizers import converted, files_of, qwen_like, unigram
 from worker.tokens.encoder import SampleEncoder
-from worker.tokens.fast import FastTokenizer, load_fast
+from worker.tokens.fast import FastTokenizer, FastTokens, load_fast
 from worker.tokens.files import TokenizerFiles
 from worker.tokens.hard_texts import hard_texts
 from worker.tokens.reference import HuggingFaceTokenizer
@@ -48,11 +49,11 @@ def test_ids_and_every_span_are_those_of_the_reference(name: str) -> None:
 
     expected, found = reference.tokenize(texts), fast.tokenize(texts)
 
-    draw = random.Random(7)
+    draw = random.Random(7)  # noqa: S311 - test data
     for text, one, other in zip(texts, expected, found, strict=True):
         assert list(other.ids) == one.ids, text
         cuts = sorted(draw.randrange(len(text) + 1) for _ in range(12))
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        for start, end in pairwise(cuts):
             if start < end:
                 assert other.within(start, end) == one.within(start, end), (text, start, end)
     assert [list(ids) for ids in fast.ids(texts)] == reference.ids(texts)
@@ -60,7 +61,8 @@ def test_ids_and_every_span_are_those_of_the_reference(name: str) -> None:
 
 def _mixed(count: int) -> list[str]:
     """Return texts made of pieces of the hard ones, and of any character there is."""
-    draw, pieces = random.Random(3), hard_texts(["<|im_start|>", "<think>"])
+    draw = random.Random(3)  # noqa: S311 - test data
+    pieces = hard_texts(["<|im_start|>", "<think>"])
     planes = [(0, 0x7F), (0x80, 0x2FFF), (0x3000, 0xD7FF), (0xE000, 0x1FFFF), (0x20000, 0x10FFFF)]
 
     def piece() -> str:
@@ -83,6 +85,18 @@ def test_a_text_that_would_be_normalised_is_left_to_the_reference() -> None:
 @pytest.mark.parametrize("files", [unigram, lambda: converted("unigram"), lambda: converted("bpe")])
 def test_only_byte_level_bpe_has_a_fast_tokenizer(files: Callable[[], TokenizerFiles]) -> None:
     assert load_fast(reference_of(files())) is None
+
+
+@pytest.mark.parametrize("name", BYTE_LEVEL)
+def test_it_is_trusted_after_the_hard_texts(name: str) -> None:
+    files = BYTE_LEVEL[name]()
+    reference = reference_of(files)
+    trusted = TrustedTokenizer(reference, lambda: load_fast(reference))
+
+    for number in range(6):
+        (found,) = trusted.tokenize([f"文本 {number}"])
+        assert list(found.ids) == reference.ids([f"文本 {number}"])[0]
+    assert isinstance(found, FastTokens)
 
 
 # --- trust -------------------------------------------------------------------------------------------------------
@@ -149,13 +163,13 @@ def test_a_difference_and_an_error_end_the_trust(
     reference: HuggingFaceTokenizer, method: str, word: str, batch: int, error: Exception | None
 ) -> None:
     trusted: Any = TrustedTokenizer(reference, lambda: WrongOn(reference, word, error))
-    texts = {3: "the third", 64: "seldom seen"}
+    ask, texts = getattr(trusted, method), {3: "the third", 64: "seldom seen"}
+    for _ in range(1, batch):
+        ask(["plain"])
 
     with capture_logs() as logs, pytest.raises(Distrusted):
-        for number in range(1, batch + 1):
-            getattr(trusted, method)([texts.get(number, "plain")])
+        ask([texts.get(batch, "plain")])
 
-    assert number == batch
     assert [entry["event"] for entry in logs] == ["tokenizer.distrusted"]
 
 

@@ -79,7 +79,7 @@ def _compare(texts: Sequence[str], found: Sequence[Tokens], expected: Sequence[T
             raise _distrusted(f"other ids for {text[:80]!r}")
         third = len(text) // 3
         for start, end in ((0, len(text)), (third, 2 * third), (third, len(text)), (third, third + 1)):
-            if start < end and fast.within(start, end) != reference.within(start, end):
+            if start < end <= len(text) and fast.within(start, end) != reference.within(start, end):
                 raise _distrusted(f"other tokens in characters {start} to {end} of {text[:80]!r}")
 
 
