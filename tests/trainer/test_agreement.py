@@ -106,7 +106,7 @@ def lengths(data: Datasets) -> list[int]:
 
 async def test_quote_plan_and_trainer_leave_out_the_same_lines(tmp_path: Path) -> None:
     service = world(tmp_path)
-    submitted = {"tolerance": {"max_invalid_records": 2}}
+    submitted: dict[str, Any] = {"tolerance": {"max_invalid_records": 2}}
     (rejected,) = await imported(service, "d-1", FIRST, SECOND, format="sft")
     assert (rejected.samples, rejected.valid_samples) == (10, 8)
     # The draft of another import prices this one: a rejected dataset has no estimate of its own.

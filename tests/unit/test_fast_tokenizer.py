@@ -38,7 +38,11 @@ def swallowing() -> TokenizerFiles:
     return files_of(tokenizer)
 
 
-BYTE_LEVEL = {"tiny": tiny_tokenizer, "qwen-like": qwen_like, "swallowing": swallowing}
+BYTE_LEVEL: dict[str, Callable[[], TokenizerFiles]] = {
+    "tiny": tiny_tokenizer,
+    "qwen-like": qwen_like,
+    "swallowing": swallowing,
+}
 
 
 @pytest.mark.parametrize("name", BYTE_LEVEL)

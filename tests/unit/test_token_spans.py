@@ -63,7 +63,7 @@ def bytes_of(files: TokenizerFiles, ids: list[int]) -> bytes:
         text: str = tokenizer.decode(ids, skip_special_tokens=False)
         return text.encode()
     found = b""
-    for token in map(tokenizer.id_to_token, ids):
+    for token in (tokenizer.id_to_token(number) or "" for number in ids):
         spelt = re.fullmatch(r"<0x([0-9A-F]{2})>", token)
         found += bytes.fromhex(spelt[1]) if spelt else token.replace("▁", " ").encode()
     return found
@@ -107,8 +107,8 @@ def test_a_control_token_that_swallows_the_space_of_an_answer_is_not_trained() -
 
     found = encoded(SampleEncoder(files), "  hello")
 
-    control = tokenizer.token_to_id("<|assistant|>")
-    assert dict(zip(found.ids, found.weights, strict=True))[control] == 0.0
+    weights: dict[int | None, float] = dict(zip(found.ids, found.weights, strict=True))
+    assert weights[tokenizer.token_to_id("<|assistant|>")] == 0.0
     assert found.trained == len(tokenizer.encode("hello").ids)
 
 
