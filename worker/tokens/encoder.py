@@ -24,11 +24,10 @@ import msgspec
 
 from contracts.dataset import Format
 from worker.tokens.chat import Conversations, Rendered, Span
-from worker.tokens.fast import load_fast
 from worker.tokens.files import CONFIG_FILE, TokenizerFiles
 from worker.tokens.reference import HuggingFaceTokenizer
 from worker.tokens.tokenizer import TextTokenizer, Tokens
-from worker.tokens.trust import TrustedTokenizer
+from worker.tokens.trust import TrustedTokenizer, load_trusted
 
 Samples = Sequence[Mapping[str, Any]]
 
@@ -167,7 +166,7 @@ class SampleEncoder:
 
     @cached_property
     def _fast(self) -> TextTokenizer | None:
-        return load_fast(self._reference)
+        return load_trusted(self._reference)
 
     @cached_property
     def _end_of_text(self) -> tuple[int, ...]:
