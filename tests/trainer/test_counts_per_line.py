@@ -19,6 +19,7 @@ from worker.tokens.files import TokenizerFiles
 from worker.tokens.samples import Sample
 from worker.tokens.tally import Tally
 from worker.tokens.template import for_template
+from worker.tokens.trust import FIRST_FAST
 from worker.trainer.bucket import open_bucket
 from worker.trainer.dataset import build_datasets
 from worker.trainer.tiny import write_tokenizer
@@ -89,9 +90,9 @@ def in_bucket(bench: Bench, files: TokenizerFiles, samples: list[dict[str, Any]]
 
 
 def test_every_line_counts_what_the_trainer_sees_of_it(tmp_path: Path, files: TokenizerFiles) -> None:
-    # More than a batch of 64, so that the fast tokenizer, where there is one, has its part in it.
-    samples = lines() * 5
-    assert len(samples) > 192
+    # So many batches of 64 that the fast tokenizer, where there is one, has its part in it.
+    samples = lines() * 20
+    assert len(samples) > 64 * (FIRST_FAST + 4)
     bench = Bench(tmp_path / "bucket")
     dataset = in_bucket(bench, files, samples)
     plan = bench.plan(base_prefix="base-models/other/1/", context_length=4096, training=(dataset,))

@@ -10,13 +10,14 @@ from structlog.testing import capture_logs
 from tokenizers import AddedToken, Tokenizer
 
 from tests.tokenizers import converted, files_of, qwen_like, unigram
+from worker.tokens import trust
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.fast import FastTokenizer, FastTokens, load_fast
 from worker.tokens.files import TokenizerFiles
 from worker.tokens.hard_texts import hard_texts
 from worker.tokens.reference import HuggingFaceTokenizer
 from worker.tokens.tokenizer import TextTokenizer, Tokens
-from worker.tokens.trust import Distrusted, TrustedTokenizer
+from worker.tokens.trust import FIRST_FAST, Distrusted, TrustedTokenizer, load_trusted
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 
 pytest.importorskip("splintr", reason="the extra fast is not installed")
@@ -92,12 +93,12 @@ def test_only_byte_level_bpe_has_a_fast_tokenizer(files: Callable[[], TokenizerF
 
 
 @pytest.mark.parametrize("name", BYTE_LEVEL)
-def test_it_is_trusted_after_the_hard_texts(name: str) -> None:
+def test_it_is_trusted_on_the_hard_texts_and_then_used(name: str) -> None:
     files = BYTE_LEVEL[name]()
     reference = reference_of(files)
-    trusted = TrustedTokenizer(reference, lambda: load_fast(reference))
+    trusted = TrustedTokenizer(reference, lambda: load_trusted(reference))
 
-    for number in range(6):
+    for number in range(FIRST_FAST):
         (found,) = trusted.tokenize([f"文本 {number}"])
         assert list(found.ids) == reference.ids([f"文本 {number}"])[0]
     assert isinstance(found, FastTokens)
@@ -142,39 +143,68 @@ def reference() -> HuggingFaceTokenizer:
     return reference_of(tiny_tokenizer())
 
 
-def test_a_dataset_of_one_batch_loads_no_fast_tokenizer(reference: HuggingFaceTokenizer) -> None:
+def test_a_small_dataset_loads_no_fast_tokenizer(reference: HuggingFaceTokenizer) -> None:
     def load() -> TextTokenizer | None:
         raise AssertionError
 
-    assert list(TrustedTokenizer(reference, load).ids(["a"])[0]) == reference.ids(["a"])[0]
+    trusted = TrustedTokenizer(reference, load)
+    for _ in range(FIRST_FAST - 1):
+        assert list(trusted.ids(["a"])[0]) == reference.ids(["a"])[0]
 
 
-def test_later_batches_are_the_fast_one_s_and_one_in_64_is_compared() -> None:
-    reference = reference_of(tiny_tokenizer())
-    fast = Counted(reference_of(tiny_tokenizer()))
+def test_later_batches_are_the_fast_one_s() -> None:
+    reference, fast = reference_of(tiny_tokenizer()), Counted(reference_of(tiny_tokenizer()))
     trusted = TrustedTokenizer(reference, lambda: fast)
 
     for number in range(130):
         assert list(trusted.tokenize([f"text {number}"])[0].ids) == reference.ids([f"text {number}"])[0]
 
-    assert fast.batches == 130  # the hard texts, and every batch but the first
+    assert fast.batches == 130 - (FIRST_FAST - 1)
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("out of luck")])
-@pytest.mark.parametrize(("word", "batch"), [("孤灯", 2), ("third", 3), ("seldom", 64)])
+@pytest.mark.parametrize("batch", [FIRST_FAST, FIRST_FAST + 3, 64, 128])
 @pytest.mark.parametrize("method", ["tokenize", "ids"])
 def test_a_difference_and_an_error_end_the_trust(
-    reference: HuggingFaceTokenizer, method: str, word: str, batch: int, error: Exception | None
+    reference: HuggingFaceTokenizer, method: str, batch: int, error: Exception | None
 ) -> None:
-    trusted: Any = TrustedTokenizer(reference, lambda: WrongOn(reference, word, error))
-    ask, texts = getattr(trusted, method), {3: "the third", 64: "seldom seen"}
+    trusted: Any = TrustedTokenizer(reference, lambda: WrongOn(reference, "seldom", error))
+    ask = getattr(trusted, method)
     for _ in range(1, batch):
         ask(["plain"])
 
     with capture_logs() as logs, pytest.raises(Distrusted):
-        ask([texts.get(batch, "plain")])
+        ask(["seldom seen"])
 
     assert [entry["event"] for entry in logs] == ["tokenizer.distrusted"]
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("out of luck")])
+def test_what_fails_on_the_hard_texts_is_never_used(
+    reference: HuggingFaceTokenizer, error: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "load_fast", lambda reference: WrongOn(reference, "孤灯", error))
+
+    with capture_logs() as logs:
+        assert load_trusted(reference) is None
+
+    assert [entry["event"] for entry in logs] == ["tokenizer.distrusted"]
+
+
+def test_a_difference_in_places_alone_is_a_difference(reference: HuggingFaceTokenizer) -> None:
+    class Shifted(Counted):
+        def tokenize(self, texts: Sequence[str]) -> Sequence[Tokens]:
+            found = list(reference.tokenize(texts))
+            for each in found:
+                each._offsets = [(start + 1, end + 1) for start, end in each._offsets]
+            return found
+
+    trusted = TrustedTokenizer(reference, lambda: Shifted(reference))
+    for _ in range(1, FIRST_FAST):
+        trusted.tokenize(["a few words"])
+
+    with pytest.raises(Distrusted, match="other tokens in characters"):
+        trusted.tokenize(["a few words"])
 
 
 def test_who_distrusts_counts_with_the_reference_alone() -> None:
@@ -182,7 +212,7 @@ def test_who_distrusts_counts_with_the_reference_alone() -> None:
     encoder.give_up_on_fast()
     counting = encoder.accelerated()
 
-    for _ in range(3):
+    for _ in range(FIRST_FAST + 1):
         (found,) = counting.encode("pretrain", [{"text": "a"}])
         assert isinstance(found.sequences[0].ids, tuple)
     assert counting.encode("pretrain", [{"text": "a"}]) == encoder.encode("pretrain", [{"text": "a"}])

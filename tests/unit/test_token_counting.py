@@ -19,7 +19,7 @@ from tests.fakes.store import MemoryStore, etag_of
 from worker.cpu import CpuPool
 from worker.settings import Settings
 from worker.storage.directory import DirectoryStore
-from worker.tokens import counter, encoder, samples
+from worker.tokens import counter, samples, trust
 from worker.tokens.counter import CountJob, TemplateTokenCounter, count_file
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.samples import Sample, UnreadableSample, invalid_lines, read_samples
@@ -228,15 +228,15 @@ async def test_a_file_is_counted_again_where_the_fast_tokenizer_fails_late(
 
     class Failing:
         def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-            # Past the hard texts, and past the batches that are compared.
+            # Past the hard texts, and past the first batches that are compared.
             loaded.append(len(texts))
-            if len(loaded) > 6:
+            if len(loaded) > 7:
                 raise RuntimeError
             return list(SampleEncoder(TOKENIZER).tokenizer.tokenize(texts))
 
-    monkeypatch.setattr(encoder, "load_fast", lambda _: Failing())
+    monkeypatch.setattr(trust, "load_fast", lambda _: Failing())
     counter._encoder.cache_clear()
-    answers = [f"answer {number} " + "long " * (number % 90) for number in range(64 * 9)]
+    answers = [f"answer {number} " + "long " * (number % 90) for number in range(64 * 16)]
 
     with capture_logs() as logs:
         counts = await count(store, stored(store, "a.jsonl", lines(*answers)), context_length=80)

@@ -291,19 +291,19 @@ def test_where_the_fast_tokenizer_is_distrusted_everything_is_counted_again(
 
         def tokenize(self, texts: list[str]) -> Any:
             Failing.batches += 1
-            if Failing.batches > 3:
+            if Failing.batches > 4:
                 raise RuntimeError("out of luck")
             return SampleEncoder(tiny_tokenizer()).tokenizer.tokenize(texts)
 
-    path = write(here / "a.jsonl", text(*[*GOOD, LONG] * 25))
+    path = write(here / "a.jsonl", text(*[*GOOD, LONG] * 70))
     expected = as_json(path, "--model", "tiny")
     monkeypatch.setattr(SampleEncoder, "_fast", Failing())
     result = validate(path, "--model", "tiny", "--json")
 
     assert json.loads(result.stdout) == expected
-    assert Failing.batches == 4
+    assert Failing.batches == 5
     assert "tokenizer.distrusted" in result.stderr
-    assert expected["tokens"]["too_long"] == 25
+    assert expected["tokens"]["too_long"] == 70
 
 
 def test_a_file_that_changes_meanwhile_is_said(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
