@@ -298,9 +298,11 @@ def test_where_the_fast_tokenizer_is_distrusted_everything_is_counted_again(
     path = write(here / "a.jsonl", text(*[*GOOD, LONG] * 70))
     expected = as_json(path, "--model", "tiny")
     monkeypatch.setattr(SampleEncoder, "_fast", Failing())
-    result = validate(path, "--model", "tiny", "--json")
+    report = here / "all.ndjson"
+    result = validate(path, "--model", "tiny", "--json", "--report", report)
 
     assert json.loads(result.stdout) == expected
+    assert report.read_text().count('"sample-too-long"') == 70
     assert Failing.batches == 5
     assert "tokenizer.distrusted" in result.stderr
     assert expected["tokens"]["too_long"] == 70
