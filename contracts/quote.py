@@ -7,8 +7,22 @@ from msgspec import Struct
 from contracts.envelope import Id
 
 
+class TooLong(Struct, frozen=True, kw_only=True):
+    """Valid samples of one file that are longer than the model's context: they are neither trained on nor billed.
+
+    Each is a finding ``sample-too-long``, with its line, in the NDJSON file at ``findings_uri``.
+    """
+
+    file: str
+    samples: int
+    findings_uri: str
+
+
 class QuoteItem(Struct, frozen=True, kw_only=True):
-    """One line of a quote. amount = tokens x factor x epochs x price_per_1k_tokens / 1000, a decimal string."""
+    """One line of a quote. amount = tokens x factor x epochs x price_per_1k_tokens / 1000, a decimal string.
+
+    ``samples`` and ``tokens`` are of the samples that are trained on: neither invalid nor ``too_long``.
+    """
 
     kind: Literal["user", "preset", "validation"]
     dataset_id: Id
@@ -18,6 +32,7 @@ class QuoteItem(Struct, frozen=True, kw_only=True):
     factor: str
     price_per_1k_tokens: str
     amount: str
+    too_long: tuple[TooLong, ...] = ()
 
 
 class Quote(Struct, frozen=True, kw_only=True):

@@ -1,36 +1,59 @@
-"""Whether a task whose reports are all there may train: its datasets, their format, its limit on the fee."""
+"""Whether a task whose reports are all there may train: its datasets, what is left of them, its limit on the fee."""
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import NamedTuple
 
 from contracts.quote import Quote
 from contracts.task import MaxCost, TaskForm
 from contracts.training import Failure
+from handlers.counting import Counts
 from handlers.datasets import KnownDataset, acceptable
 from handlers.planning.build import FORMATS
-from handlers.ports import Catalog, TokenCounter
+from handlers.ports import Catalog, ModelEntry, TokenCounter, TokenCounts
 from handlers.pricing import make_quote
 from handlers.submissions import Judged
 
 
-async def refusal(
-    form: TaskForm, judged: Judged, known: Mapping[str, KnownDataset], catalog: Catalog, tokens: TokenCounter
-) -> tuple[Failure | None, Quote | None]:
-    """Return why the task may not train (None: it may), and the quote it is dispatched under."""
+class Admission(NamedTuple):
+    """``refused`` is why the task may not train; None: it may.
+
+    ``quote`` is what it is dispatched under, ``kept`` the samples of each dataset that are trained on, neither invalid
+    nor too long for the model: without an entry where they could not be counted.
+    """
+
+    refused: Failure | None
+    quote: Quote | None = None
+    kept: Mapping[str, TokenCounts] = {}
+
+
+async def admit(
+    form: TaskForm,
+    judged: Judged,
+    model: ModelEntry,
+    known: Mapping[str, KnownDataset],
+    catalog: Catalog,
+    tokens: TokenCounter,
+) -> Admission:
+    """Decide whether a task may train. Raises Unavailable where the bucket does not answer."""
     problems = [problem for found in known.values() for problem in _problems(form, found)]
     if problems:
-        return Failure("dataset-rejected", "user", "; ".join(problems), retryable=False), None
+        return Admission(Failure("dataset-rejected", "user", "; ".join(problems), retryable=False))
+    counts = Counts(model, tokens)
+    found = {name: await counts.of(dataset) for name, dataset in known.items()}
+    kept = {name: each for name, each in found.items() if isinstance(each, TokenCounts)}
     quote = await make_quote(
         training_set=form.training_set,
         known=known,
-        model=judged.model,
+        model=model,
         training_type=form.training_type,
         hyperparameters=judged.hyperparameters,
         open_questions=["validation: the split"] if form.validation and form.validation.percent else [],
         catalog=catalog,
-        tokens=tokens,
+        counts=counts,
     )
-    return (_over(form.max_cost, quote) if form.max_cost else None), quote
+    refused = _nothing_left(form, model, kept) or (_over(form.max_cost, quote) if form.max_cost else None)
+    return Admission(refused, quote, kept)
 
 
 def _problems(form: TaskForm, known: KnownDataset) -> list[str]:
@@ -45,6 +68,18 @@ def _problems(form: TaskForm, known: KnownDataset) -> list[str]:
     if known.format != wanted:
         return [f"{name} is in format {known.format}, but {form.training_type} trains on {wanted}"]
     return []
+
+
+def _nothing_left(form: TaskForm, model: ModelEntry, kept: Mapping[str, TokenCounts]) -> Failure | None:
+    counts = [kept.get(wanted.dataset_id) for wanted in form.training_set]
+    too_long = sum(each.too_long for each in counts if each)
+    if not too_long or any(each is None or each.samples for each in counts):
+        return None
+    message = (
+        f"no sample is left to train on: all {too_long} valid samples are longer than the context of "
+        f"{model.name}, {model.context_length} tokens"
+    )
+    return Failure("nothing-to-train", "user", message, retryable=False)
 
 
 def _over(limit: MaxCost, quote: Quote) -> Failure | None:

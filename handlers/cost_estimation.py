@@ -7,8 +7,10 @@ from contracts.hyperparameters import resolve
 from contracts.quote import CostEstimated, Quote
 from contracts.task import TrainingDataset
 from handlers import datasets, drafts, layout
+from handlers.counting import Counts
 from handlers.datasets import KnownDataset
 from handlers.outcome import Decision, FollowOn, Outcome
+from handlers.planning.build import FORMATS
 from handlers.ports import Catalog, ModelEntry, ObjectStore, Receipts, TokenCounter
 from handlers.pricing import make_quote, method_of
 
@@ -68,6 +70,9 @@ async def _quote(
     rules = model.training_types.get(draft.training_type) if model and draft.training_type else None
     hyperparameters, faults = resolve(draft.hyperparameters or {}, rules) if rules is not None else ({}, ())
     open_questions = [f"{fault.field}: {fault.message}" for fault in faults]
+    if model and draft.training_type and rules is None:
+        open_questions.append(f"training_type: {draft.training_type} is not available for {model.name}")
+    open_questions += _of_other_formats(draft, known)
     open_questions += unsettled(draft)
     return await make_quote(
         training_set=training_set,
@@ -77,8 +82,17 @@ async def _quote(
         hyperparameters=hyperparameters,
         open_questions=open_questions,
         catalog=catalog,
-        tokens=tokens,
+        counts=Counts(model, tokens) if model else None,
     )
+
+
+def _of_other_formats(draft: Draft, known: dict[str, KnownDataset | None]) -> list[str]:
+    wanted = FORMATS[draft.training_type] if draft.training_type else None
+    return [
+        f"dataset {name}: is in format {found.format}, but {draft.training_type} trains on {wanted}"
+        for name, found in known.items()
+        if wanted and found and found.format not in {None, wanted}
+    ]
 
 
 def unsettled(draft: Draft) -> list[str]:

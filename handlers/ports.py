@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from contracts.dataset import CheckedFile, DatasetFile
+from contracts.dataset import CheckedFile, DatasetFile, Format
 from contracts.envelope import Event
 from contracts.hyperparameters import HyperparameterRule
 from handlers.outcome import Decision, Outcome
@@ -121,12 +121,20 @@ class Receipts(Protocol):
         ...
 
 
-class TokenCounts(Struct, frozen=True, kw_only=True):
+class LeftOutSamples(Struct, frozen=True, kw_only=True):
+    """How many valid samples of a file are longer than the model's context; each is a finding (NDJSON) at the URI."""
+
+    file: str
+    samples: int
+    findings_uri: str
+
+
+class TokenCounts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tokens of a dataset for one model, by its own tokenizer and chat template: what the trainer will see.
 
-    ``trained`` tokens have a loss weight above 0; ``histogram`` maps the upper bound of a power-of-two bucket of
-    sample lengths to the number of samples in it. Samples longer than the model's context are in ``too_long`` alone:
-    they are not trained on.
+    ``samples`` are those that are kept. ``trained`` tokens have a loss weight above 0; ``histogram`` maps the upper
+    bound of a power-of-two bucket of sample lengths to the number of samples in it. Samples longer than the model's
+    context are in ``too_long`` alone, and listed at ``left_out``: they are not trained on.
     """
 
     samples: int
@@ -136,6 +144,7 @@ class TokenCounts(Struct, frozen=True, kw_only=True):
     longest: int
     histogram: dict[int, int]
     too_long: int = 0
+    left_out: tuple[LeftOutSamples, ...] = ()
 
 
 class DatasetScanner(Protocol):
@@ -156,13 +165,16 @@ class TokenCounter(Protocol):
     async def count(
         self,
         files: Sequence[CheckedFile],
-        format: str,
+        format: Format,
         model: "ModelEntry",
         findings_key: str | None = None,
     ) -> TokenCounts:
-        """Return the tokens of the valid samples: lines with an error in the findings are left out.
+        """Return the tokens of the samples that are trained on: without lines that have an error in the findings, and
+        without samples that are longer than the model's context.
 
-        Raises LookupError where the model's tokenizer cannot be found, Unavailable where the bucket does not answer.
+        Raises LookupError where the model's tokenizer cannot be found, ValueError where it or its template cannot be
+        used on these samples, FileNotFoundError and PreconditionFailed where files are gone or have changed,
+        Unavailable where the bucket does not answer.
         """
         ...
 

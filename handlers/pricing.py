@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
-from contracts.quote import Quote, QuoteItem
+from contracts.quote import Quote, QuoteItem, TooLong
 from contracts.task import TrainingDataset
 from handlers import layout
+from handlers.counting import Counts
 from handlers.datasets import KnownDataset
-from handlers.errors import PreconditionFailed
-from handlers.ports import Catalog, ModelEntry, Price, TokenCounter, TokenCounts
+from handlers.ports import Catalog, ModelEntry, Price, TokenCounts
 
 #: What a validation sample costs beside a training sample.
 VALIDATION_FACTOR = Decimal(0)
@@ -31,9 +31,9 @@ async def make_quote(
     hyperparameters: Mapping[str, Any],
     open_questions: Sequence[str],
     catalog: Catalog,
-    tokens: TokenCounter,
+    counts: Counts | None,
 ) -> Quote:
-    """Return the quote for a form or a draft, as far as it is known.
+    """Return the quote for a form or a draft, as far as it is known. ``counts`` are the model's, where there is one.
 
     Without every figure there is no amount: ``complete`` is false and ``missing`` names what is. Never a guess from
     characters. Raises Unavailable where the bucket does not answer.
@@ -47,10 +47,10 @@ async def make_quote(
     if model and method and price is None:
         missing.append(f"price of {model.name} {model.version} ({method})")
     items: list[QuoteItem] = []
-    if model and price and not missing:
+    if counts and price and not missing:
         epochs = int(hyperparameters.get("epochs", 1))
         for wanted in training_set:
-            item = await _item(wanted, known[wanted.dataset_id], model, epochs, price, tokens)
+            item = await _item(wanted, known[wanted.dataset_id], epochs, price, counts)
             items += [item] if isinstance(item, QuoteItem) else []
             missing += [item] if isinstance(item, str) else []
     return _quote(items, missing, model, method, price)
@@ -59,18 +59,16 @@ async def make_quote(
 async def _item(
     wanted: TrainingDataset,
     known: KnownDataset | None,
-    model: ModelEntry,
     epochs: int,
     price: Price,
-    tokens: TokenCounter,
+    counts: Counts,
 ) -> QuoteItem | str:
-    if known is None or known.format is None:
+    if known is None:
         return f"dataset {wanted.dataset_id}: cannot be read"
-    try:
-        counts = await tokens.count(known.files, known.format, model, known.findings_key)
-    except (LookupError, ValueError, FileNotFoundError, PreconditionFailed) as error:
-        return f"dataset {wanted.dataset_id}: its tokens cannot be counted: {error}"
-    billed = _billed(counts, wanted)
+    found = await counts.of(known)
+    if isinstance(found, str):
+        return f"dataset {wanted.dataset_id}: {found}"
+    billed = _billed(found, wanted)
     if billed is None:
         return f"dataset {wanted.dataset_id}: the draw of its samples, made when the task is planned"
     samples, total = billed
@@ -84,6 +82,9 @@ async def _item(
         factor="1",
         price_per_1k_tokens=price.per_1k_tokens,
         amount=_plain(amount),
+        too_long=tuple(
+            TooLong(file=each.file, samples=each.samples, findings_uri=each.findings_uri) for each in found.left_out
+        ),
     )
 
 

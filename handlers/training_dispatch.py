@@ -18,7 +18,7 @@ from contracts.form import form_digest
 from contracts.task import Fault, Phase, TaskForm, TaskSubmission
 from contracts.training import TrainingDispatched
 from handlers import attempts, compare_and_set, datasets, layout, submissions, task_state
-from handlers.admission import refusal
+from handlers.admission import admit
 from handlers.datasets import KnownDataset
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.planning.build import build_plan
@@ -186,9 +186,10 @@ class _Dispatch:
         if state.attempt == 0 and state.phase.terminal:
             # Ended before it was decided, or decided by one that crashed: not all of its datasets need be there.
             return Decision(name=_undispatched(state))
-        refused, quote = await refusal(form, judged, ready, self.catalog, self.tokens)
-        plan = build_plan(form, ready, judged.model, judged.hyperparameters) if refused is None else None
-        if plan is not None:
+        admission = await admit(form, judged, judged.model, ready, self.catalog, self.tokens)
+        refused, quote = admission.refused, admission.quote
+        if refused is None:
+            plan = build_plan(form, ready, admission.kept, judged.model, judged.hyperparameters)
             await compare_and_set.first(self.store, layout.task(form.task_id, "plan"), plan)
 
         def decided(state: TaskState | None) -> TaskState | None:

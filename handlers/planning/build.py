@@ -7,7 +7,7 @@ from contracts.task import TaskForm
 from handlers import layout
 from handlers.datasets import KnownDataset
 from handlers.planning.plan import Plan, PlannedDataset
-from handlers.ports import ModelEntry
+from handlers.ports import ModelEntry, TokenCounts
 from handlers.pricing import method_of
 
 #: Which dataset format each training type reads.
@@ -24,12 +24,16 @@ FORMATS: dict[str, Format] = {
 def build_plan(
     form: TaskForm,
     known: Mapping[str, KnownDataset],
+    kept: Mapping[str, TokenCounts],
     model: ModelEntry,
     hyperparameters: Mapping[str, int | float | bool | str],
 ) -> Plan:
-    """Return what the task trains. The same inputs give the same plan on any machine."""
+    """Return what the task trains. The same inputs give the same plan on any machine.
+
+    ``kept`` are the token counts of the datasets, as far as they are known.
+    """
     training = tuple(
-        _planned(known[wanted.dataset_id], wanted.multiplier or 1.0, wanted.sample_count)
+        _planned(known[wanted.dataset_id], kept, wanted.multiplier or 1.0, wanted.sample_count)
         for wanted in form.training_set
     )
     validation = form.validation
@@ -43,7 +47,7 @@ def build_plan(
         base_prefix=model.prefix,
         context_length=model.context_length,
         training=training,
-        validation=tuple(_planned(known[name]) for name in validation.dataset_ids) if validation else (),
+        validation=tuple(_planned(known[name], kept) for name in validation.dataset_ids) if validation else (),
         validation_percent=validation.percent if validation else None,
         hyperparameters=dict(hyperparameters),
         output_count=form.output_count,
@@ -53,12 +57,16 @@ def build_plan(
     )
 
 
-def _planned(known: KnownDataset, multiplier: float = 1.0, sample_count: int | None = None) -> PlannedDataset:
+def _planned(
+    known: KnownDataset, kept: Mapping[str, TokenCounts], multiplier: float = 1.0, sample_count: int | None = None
+) -> PlannedDataset:
+    counts = kept.get(known.dataset_id)
     return PlannedDataset(
         dataset_id=known.dataset_id,
         digest=known.digest,
         files=known.files,
-        samples=known.valid_samples,
+        samples=counts.samples if counts else known.valid_samples,
+        too_long=counts.too_long if counts else None,
         findings_key=known.findings_key,
         multiplier=multiplier,
         sample_count=sample_count,

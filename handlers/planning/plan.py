@@ -11,14 +11,17 @@ from contracts.envelope import Id
 class PlannedDataset(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One dataset of the training or validation set, pinned to its bytes.
 
-    Lines that have an error in the findings (NDJSON at ``findings_key``) are not trained on. ``multiplier`` repeats
-    the valid samples (2.5: twice, and a seeded half once more); ``sample_count`` draws that many, seeded.
+    Lines that have an error in the findings (NDJSON at ``findings_key``) are not trained on, nor are samples longer
+    than the context. ``samples`` is how many are left, ``too_long`` how many did not fit: both from the token counts;
+    where there were none, ``too_long`` is None and ``samples`` are the valid ones. ``multiplier`` repeats what is left
+    (2.5: twice, and a seeded half once more); ``sample_count`` draws that many, seeded.
     """
 
     dataset_id: Id
     digest: str
     files: tuple[CheckedFile, ...]
     samples: int
+    too_long: int | None = None
     findings_key: str | None = None
     multiplier: float = 1.0
     sample_count: int | None = None

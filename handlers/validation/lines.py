@@ -126,3 +126,26 @@ def lines_of(block: Block | LongLine, first_number: int, max_line_bytes: int = M
         crlf = body.endswith(b"\r") and (block.ended or index < len(bodies) - 1)
         size = len(body) - crlf
         yield Line(first_number + index, body[:size] if size <= max_line_bytes else None, size, crlf)
+
+
+class LineSplitter:
+    """Cuts chunks into numbered lines, as ``BlockCutter`` and ``lines_of`` do."""
+
+    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        self._max = max_line_bytes
+        self._cutter = BlockCutter(max_line_bytes)
+        self._number = 1
+
+    def feed(self, chunk: bytes) -> Iterator[Line]:
+        """Yield the lines that end in this chunk. Consume it whole before the next call."""
+        return self._numbered(self._cutter.feed(chunk))
+
+    def finish(self) -> Iterator[Line]:
+        """Yield the last line where nothing ended it. A final LF begins no line."""
+        return self._numbered(self._cutter.finish())
+
+    def _numbered(self, blocks: Iterator[Block | LongLine]) -> Iterator[Line]:
+        for block in blocks:
+            for line in lines_of(block, self._number, self._max):
+                self._number += 1
+                yield line

@@ -8,7 +8,7 @@ import pytest
 
 from handlers.planning.plan import PlannedDataset
 from tests.trainer.bench import SAMPLES, Bench
-from worker.tokens.chat import ChatEncoder
+from worker.tokens.encoder import SampleEncoder
 from worker.trainer.dataset import Datasets, EpochSampler, build_datasets, drawn, held_out
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 from worker.trainer.token_file import TokenView
@@ -22,7 +22,7 @@ def planned(**fields: Any) -> PlannedDataset:
 
 def build(root: Path, folder: Path, **plan: Any) -> Datasets:
     bench = Bench(root)
-    encoder = ChatEncoder(tiny_tokenizer())
+    encoder = SampleEncoder(tiny_tokenizer())
     return asyncio.run(build_datasets(bench.store, bench.plan(**plan), encoder, folder, lambda: None))
 
 
@@ -92,7 +92,7 @@ def test_datasets_follow_each_other_and_validation_sets_are_apart(bucket_root: P
 
     data = build(bucket_root, tmp_path, training=(first, second), validation=(held,))
 
-    one, two, three = (tuple(ChatEncoder(tiny_tokenizer()).encode_sft(sample).ids) for sample in SAMPLES[:3])
+    one, two, three = (tuple(each.ids) for each in SampleEncoder(tiny_tokenizer()).encode_sft(SAMPLES[:3]))
     assert contents(data.training) == [one, two, one, two, three]
     assert len(data.validation) == 2
 

@@ -9,11 +9,12 @@ import pytest
 from transformers import AutoTokenizer
 
 from tests.trainer.bench import SAMPLES, Bench
-from worker.tokens.chat import ChatEncoder, TokenizerFiles
 from worker.tokens.counter import CountJob, count_file
+from worker.tokens.encoder import SampleEncoder
+from worker.tokens.files import TokenizerFiles
 from worker.trainer.bucket import open_bucket
 from worker.trainer.dataset import build_datasets
-from worker.trainer.smollm2 import smollm2_tokenizer
+from worker.trainer.smollm2_tokenizer import smollm2_tokenizer
 from worker.trainer.tiny import write_tokenizer
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 
@@ -42,17 +43,17 @@ def test_ids_are_those_of_transformers(tokenizer: Callable[[], TokenizerFiles], 
     write_tokenizer(files, tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     theirs: Any = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
-    ours = ChatEncoder(files)
+    ours = SampleEncoder(files)
 
     for messages in CONVERSATIONS:
         expected = theirs.apply_chat_template(messages, return_dict=True)["input_ids"]
-        assert ours.encode_sft({"messages": messages}).ids == expected
+        assert ours.encode_sft([{"messages": messages}])[0].ids == expected
 
 
 def test_digits_are_single_tokens_for_smollm2() -> None:
     sample = {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "2024"}]}
 
-    assert ChatEncoder(smollm2()).encode_sft(sample).trained == len("2024") + 1
+    assert SampleEncoder(smollm2()).encode_sft([sample])[0].trained == len("2024") + 1
 
 
 @pytest.mark.parametrize("context_length", [512, 45])
@@ -60,11 +61,13 @@ def test_the_trainer_sees_the_tokens_that_were_counted(bucket_root: Path, tmp_pa
     bench = Bench(bucket_root)
     plan = bench.plan(context_length=context_length)
     files = plan.training[0].files
-    job = CountJob(files=files, index=0, prefix=plan.base_prefix, context_length=context_length, findings_key=None)
+    job = CountJob(
+        files=files, index=0, format="sft", prefix=plan.base_prefix, context_length=context_length, findings_key=None
+    )
     with open_bucket(bench.settings) as bucket:
         counts = bucket.loop.run(count_file(bucket.store, job))
         data = bucket.loop.run(
-            build_datasets(bucket.store, plan, ChatEncoder(tiny_tokenizer()), tmp_path, lambda: None)
+            build_datasets(bucket.store, plan, SampleEncoder(tiny_tokenizer()), tmp_path, lambda: None)
         )
     seen = [data.training[index] for index in range(len(data.training))]
 

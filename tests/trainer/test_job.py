@@ -12,7 +12,7 @@ from contracts.envelope import derived_id
 from contracts.training import TrainingProgress
 from handlers import layout
 from tests.trainer.bench import SAMPLES, TASK, Bench, losses, same
-from worker.tokens.chat import ChatEncoder
+from worker.tokens.encoder import SampleEncoder
 from worker.trainer.bucket import digest_of, open_bucket
 from worker.trainer.dataset import build_datasets
 from worker.trainer.job import Ending
@@ -44,7 +44,7 @@ def validation_loss_of(bench: Bench, model: Any, scratch: Path) -> float | None:
     """Return what a model loses on HELD_OUT, measured anew."""
     with open_bucket(bench.settings) as bucket:
         plan = bench.plan(validation=(bench.dataset("held", HELD_OUT),))
-        encoder = ChatEncoder(tiny_tokenizer())
+        encoder = SampleEncoder(tiny_tokenizer())
         data = bucket.loop.run(build_datasets(bucket.store, plan, encoder, scratch, lambda: None))
         return Validation(data.validation, 2, pad_id_of(model), bf16=False).loss(model)
 

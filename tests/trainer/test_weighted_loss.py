@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import TrainingArguments
 
-from worker.tokens.chat import EncodedSample
+from worker.tokens.encoder import EncodedSequence, Trained
 from worker.trainer.dataset import EpochSampler
 from worker.trainer.models import load_base
 from worker.trainer.token_file import TokenFile, Tokens, TokenView
@@ -15,16 +15,22 @@ from worker.trainer.weighted import IGNORED, WeightedCollator, WeightedTrainer, 
 
 pytestmark = pytest.mark.trainer
 
+
+def sequence(ids: list[int], weights: list[float]) -> EncodedSequence:
+    stretches = (Trained(index, index + 1, weight) for index, weight in enumerate(weights) if weight > 0)
+    return EncodedSequence(ids, tuple(stretches))
+
+
 #: Of different lengths, and with different numbers of trained tokens.
 SAMPLES = [
-    EncodedSample([5, 6, 7, 8, 9, 10], [0, 0, 0, 1, 1, 1]),
-    EncodedSample([11, 12, 13], [0, 0.5, 1]),
-    EncodedSample([14, 15, 16, 17, 18, 19, 20, 21], [0, 0, 0, 0, 0, 0, 0, 0.25]),
-    EncodedSample([22, 23, 24, 25], [0, 1, 0, 1]),
+    sequence([5, 6, 7, 8, 9, 10], [0, 0, 0, 1, 1, 1]),
+    sequence([11, 12, 13], [0, 0.5, 1]),
+    sequence([14, 15, 16, 17, 18, 19, 20, 21], [0, 0, 0, 0, 0, 0, 0, 0.25]),
+    sequence([22, 23, 24, 25], [0, 1, 0, 1]),
 ]
 
 
-def gradients(model: Any, samples: list[EncodedSample], folder: Path) -> dict[str, torch.Tensor]:
+def gradients(model: Any, samples: list[EncodedSequence], folder: Path) -> dict[str, torch.Tensor]:
     """Return the gradient of the summed loss, without any trainer."""
     model.zero_grad()
     batch = WeightedCollator(0)(rows(samples, folder))
@@ -33,19 +39,19 @@ def gradients(model: Any, samples: list[EncodedSample], folder: Path) -> dict[st
     return {name: weight.grad.clone() for name, weight in model.named_parameters()}
 
 
-def view(samples: list[EncodedSample], folder: Path) -> TokenView:
+def view(samples: list[EncodedSequence], folder: Path) -> TokenView:
     with TokenFile(folder) as file:
         numbers = [file.append(sample) for sample in samples]
     return file.view(numbers)
 
 
-def rows(samples: list[EncodedSample], folder: Path) -> list[Tokens]:
+def rows(samples: list[EncodedSequence], folder: Path) -> list[Tokens]:
     made = view(samples, folder)
     return [made[index] for index in range(len(made))]
 
 
-def weighted(weight: float) -> EncodedSample:
-    return EncodedSample([5, 6, 7, 8, 9], [0, 0, weight, weight, weight])
+def weighted(weight: float) -> EncodedSequence:
+    return sequence([5, 6, 7, 8, 9], [0, 0, weight, weight, weight])
 
 
 def test_a_weight_of_0_gives_no_gradient_and_a_half_exactly_half(tiny_folder: Path, tmp_path: Path) -> None:
@@ -71,7 +77,7 @@ def test_what_is_masked_does_not_matter() -> None:
 def test_the_collator_pads_and_never_trains_the_first_token(tmp_path: Path) -> None:
     collator = WeightedCollator(99)
 
-    batch = collator(rows([EncodedSample([1, 2, 3], [1, 1, 0.5]), EncodedSample([4], [1])], tmp_path))
+    batch = collator(rows([sequence([1, 2, 3], [1, 1, 0.5]), sequence([4], [1])], tmp_path))
 
     assert batch["input_ids"].tolist() == [[1, 2, 3], [4, 99, 99]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 from tokenizers import Tokenizer, processors
 
-from worker.tokens.chat import ChatEncoder, EncodedSample, TokenizerFiles
+from worker.tokens.encoder import EncodedSequence, SampleEncoder
+from worker.tokens.files import TokenizerFiles
 from worker.tokens.template import ChatTemplate, ChatTemplateError
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 
@@ -16,12 +17,12 @@ POEM = "多少关心事,书灰到夜深。"
 
 
 @pytest.fixture(scope="module")
-def encoder() -> ChatEncoder:
-    return ChatEncoder(FILES)
+def encoder() -> SampleEncoder:
+    return SampleEncoder(FILES)
 
 
-def with_template(template: str) -> ChatEncoder:
-    return ChatEncoder(FILES._replace(chat_template=template.encode()))
+def with_template(template: str) -> SampleEncoder:
+    return SampleEncoder(FILES._replace(chat_template=template.encode()))
 
 
 def sample(*turns: tuple[str, str] | tuple[str, str, float]) -> dict[str, Any]:
@@ -34,27 +35,32 @@ def text_of(ids: list[int]) -> str:
     return text
 
 
-def runs(encoded: EncodedSample) -> list[tuple[float, str]]:
+def encode(encoder: SampleEncoder, sample: dict[str, Any]) -> EncodedSequence:
+    (encoded,) = encoder.encode_sft([sample])
+    return encoded
+
+
+def runs(encoded: EncodedSequence) -> list[tuple[float, str]]:
     """Return the text of each stretch of equal weight."""
     assert len(encoded.ids) == len(encoded.weights)
     found: list[tuple[float, list[int]]] = []
-    for token, weight in zip(*encoded, strict=True):
+    for token, weight in zip(encoded.ids, encoded.weights, strict=True):
         if not found or found[-1][0] != weight:
             found.append((weight, []))
         found[-1][1].append(token)
     return [(weight, text_of(ids)) for weight, ids in found]
 
 
-def test_an_answer_is_trained_from_after_the_generation_prompt_to_its_end_of_turn_token(encoder: ChatEncoder) -> None:
-    encoded = encoder.encode_sft(sample(("system", "Be brief."), ("user", "hello"), ("assistant", "Hello!")))
+def test_an_answer_is_trained_from_after_the_generation_prompt_to_its_end_of_turn_token(encoder: SampleEncoder) -> None:
+    encoded = encode(encoder, sample(("system", "Be brief."), ("user", "hello"), ("assistant", "Hello!")))
 
     before = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
     assert runs(encoded) == [(0.0, before), (1.0, "Hello!<|im_end|>"), (0.0, "\n")]
     assert encoded.trained == sum(weight == 1.0 for weight in encoded.weights)
 
 
-def test_chinese_text_is_trained_to_the_last_byte_of_its_last_character(encoder: ChatEncoder) -> None:
-    encoded = encoder.encode_sft(sample(("user", "孤灯照不寐,下一句是?"), ("assistant", POEM)))
+def test_chinese_text_is_trained_to_the_last_byte_of_its_last_character(encoder: SampleEncoder) -> None:
+    encoded = encode(encoder, sample(("user", "孤灯照不寐,下一句是?"), ("assistant", POEM)))
 
     assert runs(encoded)[1] == (1.0, POEM + "<|im_end|>")
 
@@ -65,38 +71,38 @@ def test_a_token_that_straddles_the_beginning_of_an_answer_is_trained() -> None:
         "{% if add_generation_prompt %}assistant: {% endif %}"
     )
 
-    assert runs(spaced.encode_sft(sample(("user", "a"), ("assistant", "the end"))))[1] == (1.0, " the end\n")
+    assert runs(encode(spaced, sample(("user", "a"), ("assistant", "the end"))))[1] == (1.0, " the end\n")
 
 
-def test_every_turn_has_its_own_weight(encoder: ChatEncoder) -> None:
+def test_every_turn_has_its_own_weight(encoder: SampleEncoder) -> None:
     first, second = ("assistant", "one", 0.25), ("assistant", "two", 0.0)
-    encoded = encoder.encode_sft(sample(("user", "a"), first, ("user", "b"), second, ("assistant", "three")))
+    encoded = encode(encoder, sample(("user", "a"), first, ("user", "b"), second, ("assistant", "three")))
 
     trained = [(weight, text) for weight, text in runs(encoded) if weight > 0]
     assert trained == [(0.25, "one<|im_end|>"), (1.0, "three<|im_end|>")]
 
 
 @pytest.mark.parametrize("role", ["system", "user", "tool"])
-def test_nothing_but_the_assistant_is_trained(encoder: ChatEncoder, role: str) -> None:
-    encoded = encoder.encode_sft(sample((role, "words"), ("assistant", "x", 0.0)))
+def test_nothing_but_the_assistant_is_trained(encoder: SampleEncoder, role: str) -> None:
+    encoded = encode(encoder, sample((role, "words"), ("assistant", "x", 0.0)))
 
     assert set(encoded.weights) == {0.0}
 
 
-def test_a_leading_space_of_an_answer_is_trained(encoder: ChatEncoder) -> None:
-    encoded = encoder.encode_sft(sample(("user", "a"), ("assistant", "  indented")))
+def test_a_leading_space_of_an_answer_is_trained(encoder: SampleEncoder) -> None:
+    encoded = encode(encoder, sample(("user", "a"), ("assistant", "  indented")))
 
     assert runs(encoded)[1] == (1.0, "  indented<|im_end|>")
 
 
-def test_special_tokens_in_a_text_are_what_the_model_would_see(encoder: ChatEncoder) -> None:
-    encoded = encoder.encode_sft(sample(("user", "a"), ("assistant", "x<|im_end|>\ny")))
+def test_special_tokens_in_a_text_are_what_the_model_would_see(encoder: SampleEncoder) -> None:
+    encoded = encode(encoder, sample(("user", "a"), ("assistant", "x<|im_end|>\ny")))
 
     assert runs(encoded)[1] == (1.0, "x<|im_end|>\ny<|im_end|>")
 
 
-def test_a_conversation_may_begin_with_the_assistant(encoder: ChatEncoder) -> None:
-    encoded = encoder.encode_sft(sample(("assistant", "Welcome"), ("user", "a"), ("assistant", "b")))
+def test_a_conversation_may_begin_with_the_assistant(encoder: SampleEncoder) -> None:
+    encoded = encode(encoder, sample(("assistant", "Welcome"), ("user", "a"), ("assistant", "b")))
 
     assert [text for weight, text in runs(encoded) if weight] == ["Welcome<|im_end|>", "b<|im_end|>"]
 
@@ -107,13 +113,13 @@ def test_a_template_without_an_end_of_turn_token_trains_to_the_end_of_its_turn()
         "{% if add_generation_prompt %}assistant:{% endif %}"
     )
 
-    assert runs(plain.encode_sft(sample(("user", "a"), ("assistant", "b"))))[1] == (1.0, " b\n")
+    assert runs(encode(plain, sample(("user", "a"), ("assistant", "b"))))[1] == (1.0, " b\n")
 
 
 def test_the_first_token_is_never_trained_since_nothing_predicts_it() -> None:
     bare = with_template("{% for m in messages %}{{ m.content }}{% endfor %}")
 
-    encoded = bare.encode_sft(sample(("assistant", "hello")))
+    encoded = encode(bare, sample(("assistant", "hello")))
 
     assert encoded.weights[0] == 0.0
     assert encoded.weights[1:] == [1.0] * (len(encoded.ids) - 1)
@@ -126,10 +132,10 @@ def test_a_template_that_renders_earlier_turns_differently_is_refused() -> None:
         "{% if add_generation_prompt %}assistant: {% endif %}"
     )
     single = sample(("user", "a"), ("assistant", "b"))
-    forgetful.encode_sft(single)
+    encode(forgetful, single)
 
     with pytest.raises(ChatTemplateError, match="not prefix-stable: up to message 1"):
-        forgetful.encode_sft(sample(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")))
+        encode(forgetful, sample(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")))
 
 
 def test_a_generation_prompt_the_template_does_not_keep_is_refused() -> None:
@@ -139,14 +145,14 @@ def test_a_generation_prompt_the_template_does_not_keep_is_refused() -> None:
     )
 
     with pytest.raises(ChatTemplateError, match="prefix-stable"):
-        other.encode_sft(sample(("user", "a"), ("assistant", "b")))
+        encode(other, sample(("user", "a"), ("assistant", "b")))
 
 
 def test_what_a_template_refuses_is_said_in_its_words() -> None:
     strict = with_template("{{ raise_exception('roles must alternate') }}")
 
     with pytest.raises(ChatTemplateError, match="roles must alternate"):
-        strict.encode_sft(sample(("user", "a"), ("assistant", "b")))
+        encode(strict, sample(("user", "a"), ("assistant", "b")))
 
 
 @pytest.mark.parametrize(
@@ -160,26 +166,30 @@ def test_what_a_template_refuses_is_said_in_its_words() -> None:
 )
 def test_a_template_cannot_leave_its_sandbox(template: str) -> None:
     with pytest.raises(ChatTemplateError):
-        with_template(template).encode_sft(sample(("user", "a"), ("assistant", "b")))
+        encode(with_template(template), sample(("user", "a"), ("assistant", "b")))
 
 
 def test_a_broken_template_is_named_with_its_line() -> None:
+    broken = with_template("ok\n{% for %}")
+
     with pytest.raises(ChatTemplateError, match="broken in line 2"):
-        with_template("ok\n{% for %}")
+        encode(broken, sample(("user", "a"), ("assistant", "b")))
 
 
 def test_a_model_without_a_template_is_refused() -> None:
+    bare = SampleEncoder(FILES._replace(chat_template=None))
+
     with pytest.raises(ChatTemplateError, match="no chat template"):
-        ChatEncoder(FILES._replace(chat_template=None))
+        encode(bare, sample(("user", "a"), ("assistant", "b")))
 
 
-def test_the_template_may_lie_in_the_configuration(encoder: ChatEncoder) -> None:
+def test_the_template_may_lie_in_the_configuration(encoder: SampleEncoder) -> None:
     assert FILES.chat_template is not None
     for stated in (FILES.chat_template.decode(), [{"name": "default", "template": FILES.chat_template.decode()}]):
         config = msgspec.json.encode(msgspec.json.decode(FILES.config) | {"chat_template": stated})
-        inside = ChatEncoder(TokenizerFiles(FILES.tokenizer, config))
+        inside = SampleEncoder(TokenizerFiles(FILES.tokenizer, config))
         one = sample(("user", "a"), ("assistant", "b"))
-        assert inside.encode_sft(one) == encoder.encode_sft(one)
+        assert encode(inside, one) == encode(encoder, one)
 
 
 def test_tools_reach_the_template_as_json_that_is_not_escaped() -> None:
@@ -191,8 +201,9 @@ def test_tools_reach_the_template_as_json_that_is_not_escaped() -> None:
     )
     call = {"function": {"name": "weather", "arguments": '{"city": "北京"}'}}
 
-    encoded = calling.encode_sft(
-        {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}]}
+    encoded = encode(
+        calling,
+        {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}]},
     )
 
     assert runs(encoded)[1] == (1.0, '{"city": "北京"}\n')
@@ -211,14 +222,14 @@ def test_generation_marks_and_loop_controls_are_understood() -> None:
     assert ChatTemplate(template, {}).render([{"content": "a"}, {"content": "b"}]) == "a"
 
 
-def test_truncation_and_padding_stored_in_a_tokenizer_are_ignored(encoder: ChatEncoder) -> None:
+def test_truncation_and_padding_stored_in_a_tokenizer_are_ignored(encoder: SampleEncoder) -> None:
     cutting = Tokenizer.from_buffer(FILES.tokenizer)
     cutting.enable_truncation(4)
     cutting.enable_padding(length=500)
-    cut = ChatEncoder(FILES._replace(tokenizer=cutting.to_str().encode()))
+    cut = SampleEncoder(FILES._replace(tokenizer=cutting.to_str().encode()))
     one = sample(("user", "a"), ("assistant", "b"))
 
-    assert cut.encode_sft(one) == encoder.encode_sft(one)
+    assert encode(cut, one) == encode(encoder, one)
 
 
 def test_a_tokenizer_that_trims_its_offsets_loses_no_space_of_an_answer() -> None:
@@ -230,7 +241,7 @@ def test_a_tokenizer_that_trims_its_offsets_loses_no_space_of_an_answer() -> Non
     )
     files = FILES._replace(tokenizer=trimming.to_str().encode(), chat_template=bare.encode())
 
-    assert runs(ChatEncoder(files).encode_sft(sample(("user", "a"), ("assistant", "b  "))))[1] == (1.0, "b  ")
+    assert runs(encode(SampleEncoder(files), sample(("user", "a"), ("assistant", "b  "))))[1] == (1.0, "b  ")
 
 
 def test_tokens_declared_in_the_configuration_alone_are_added() -> None:
@@ -238,7 +249,7 @@ def test_tokens_declared_in_the_configuration_alone_are_added() -> None:
     declared = {str(size): {"content": "<|extra|>", "special": True, "lstrip": False, "rstrip": False}}
     config = msgspec.json.encode(msgspec.json.decode(FILES.config) | {"added_tokens_decoder": declared})
 
-    encoded = ChatEncoder(FILES._replace(config=config)).encode_sft(sample(("user", "<|extra|>"), ("assistant", "b")))
+    encoded = encode(SampleEncoder(FILES._replace(config=config)), sample(("user", "<|extra|>"), ("assistant", "b")))
 
     assert size in encoded.ids
 
@@ -253,11 +264,11 @@ def test_the_digest_follows_from_every_file() -> None:
     digests = {files.digest for files in (FILES, *others)}
 
     assert len(digests) == 5
-    assert tiny_tokenizer().digest == FILES.digest == ChatEncoder(FILES).digest
+    assert tiny_tokenizer().digest == FILES.digest == SampleEncoder(FILES).digest
 
 
-def test_a_batch_is_encoded_as_its_samples_are_one_by_one(encoder: ChatEncoder) -> None:
+def test_a_batch_is_encoded_as_its_samples_are_one_by_one(encoder: SampleEncoder) -> None:
     samples = [sample(("user", "a" * length), ("assistant", POEM)) for length in (1, 40, 3)]
 
-    assert encoder.encode_sft_batch(samples) == [encoder.encode_sft(one) for one in samples]
-    assert encoder.encode_sft_batch([]) == []
+    assert encoder.encode_sft(samples) == [encode(encoder, one) for one in samples]
+    assert encoder.encode_sft([]) == []

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.quote import TooLong
 from handlers.errors import Unavailable
-from handlers.ports import TokenCounts
+from handlers.ports import LeftOutSamples, TokenCounts
 from handlers.pricing import method_of
 from tests.fakes.estimation import Stub, estimate, raises, verdict_on
 from tests.fakes.steps import steps_of
@@ -95,6 +96,8 @@ def test_the_amount_is_exact_and_the_sum_of_its_items(
         ({"training_set": [{"dataset_id": "d-1"}, {"dataset_id": "d-2"}]}, "dataset d-2: not validated yet"),
         ({"training_set": [{"dataset_id": "d-1", "sample_count": 2}]}, "dataset d-1: the draw"),
         ({"training_set": [{"dataset_id": "d-1", "multiplier": 1.5}]}, "dataset d-1: the draw"),
+        ({"training_type": "DPO"}, "training_type: DPO is not available for tiny"),
+        ({"training_type": "DPO"}, "dataset d-1: is in format sft, but DPO trains on preference"),
         ({"validation": {"percent": 10}}, "validation"),
         ({"preset_mix": {"percent": 10}}, "preset_mix"),
     ],
@@ -120,6 +123,30 @@ async def test_a_model_without_a_price_is_missing_its_price() -> None:
     world = World()
     world.catalog.prices.clear()
     assert "price of tiny 1 (LoRA)" in (await estimate(world, await verdict_on(world))).quote.missing
+
+
+async def test_a_dataset_that_is_wrong_as_a_whole_has_no_price() -> None:
+    world = World()
+    world.scanner.totals = {"wrong-format": 1}
+    quote = (await estimate(world, await verdict_on(world))).quote
+    assert not quote.complete
+    assert quote.missing == ("dataset d-1: cannot be trained on (wrong-format); see its report",)
+
+
+async def test_what_is_too_long_is_not_billed_and_named_with_its_list() -> None:
+    world = World()
+    left_out = LeftOutSamples(file="memory://bucket/a.jsonl", samples=2, findings_uri="memory://bucket/list.ndjson")
+
+    def count(_: Any) -> TokenCounts:
+        return TokenCounts(
+            samples=1, total=10, trained=5, masked=5, longest=10, histogram={16: 1}, too_long=2, left_out=(left_out,)
+        )
+
+    verdict = await verdict_on(world)
+    world.ports["tokens"] = Stub(count)
+    (item,) = (await estimate(world, verdict)).quote.items
+    assert (item.samples, item.tokens) == (1, 10)
+    assert item.too_long == (TooLong(file=left_out.file, samples=2, findings_uri=left_out.findings_uri),)
 
 
 async def test_a_dataset_imported_without_a_draft_is_answered_too() -> None:

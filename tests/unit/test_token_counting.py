@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from contracts.dataset import CheckedFile
 from contracts.datasets.findings import Finding
@@ -18,11 +19,12 @@ from tests.fakes.store import MemoryStore, etag_of
 from worker.cpu import CpuPool
 from worker.settings import Settings
 from worker.storage.directory import DirectoryStore
-from worker.tokens import samples
-from worker.tokens.chat import ChatEncoder
+from worker.tokens import counter, samples, trust
 from worker.tokens.counter import CountJob, TemplateTokenCounter, count_file
+from worker.tokens.encoder import SampleEncoder
 from worker.tokens.samples import Sample, UnreadableSample, invalid_lines, read_samples
 from worker.tokens.template import ChatTemplateError
+from worker.tokens.tokenizer import Tokens
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 
 PREFIX = "base-models/tiny/1/"
@@ -69,7 +71,9 @@ async def read(store: MemoryStore, files: Sequence[CheckedFile], findings: str |
 async def count(
     store: MemoryStore, file: CheckedFile, *, context_length: int = 1024, findings: str | None = None
 ) -> TokenCounts:
-    job = CountJob(files=(file,), index=0, prefix=PREFIX, context_length=context_length, findings_key=findings)
+    job = CountJob(
+        files=(file,), index=0, format="sft", prefix=PREFIX, context_length=context_length, findings_key=findings
+    )
     return await count_file(store, job)
 
 
@@ -99,7 +103,7 @@ async def test_an_invalid_line_may_be_longer_than_memory_should_hold(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(samples, "CHUNK_BYTES", 64)
-    monkeypatch.setattr(samples, "LONGEST_LINE_BYTES", 200)
+    monkeypatch.setattr(samples, "MAX_LINE_BYTES", 200)
     file = stored(store, "a.jsonl", b"x" * 5000 + b"\n" + lines("ok"))
     note_errors(store, error(1))
 
@@ -136,7 +140,7 @@ async def test_a_file_that_is_gone_is_said(store: MemoryStore, gone: str) -> Non
 
 async def test_counts_are_what_the_encoder_says(store: MemoryStore) -> None:
     answers = ("short", "春眠不觉晓" * 3, "x" * 70)
-    encoded = ChatEncoder(TOKENIZER).encode_sft_batch([sample(answer) for answer in answers])
+    encoded = SampleEncoder(TOKENIZER).encode_sft([sample(answer) for answer in answers])
     lengths = [len(one.ids) for one in encoded]
 
     counts = await count(store, stored(store, "a.jsonl", lines(*answers)))
@@ -170,6 +174,80 @@ async def test_a_file_is_counted_once_for_a_tokenizer_wherever_it_lies(store: Me
     assert (await count(store, stored(store, "a.jsonl", lines("a", "b")), findings=FINDINGS)).samples == 1
     store.objects[PREFIX + "tokenizer_config.json"] += b" "
     assert (await count(store, stored(store, "a.jsonl", lines("a", "b")))).samples == 2
+
+
+async def test_what_is_too_long_is_listed_with_its_line_wherever_the_bytes_lie(store: MemoryStore) -> None:
+    body = lines("short", "long " * 200, "short", "longer " * 300)
+    for name in ("a.jsonl", "copy/of/a.jsonl"):
+        counts = await count(store, stored(store, name, body), context_length=64)
+        (left_out,) = counts.left_out
+        assert (left_out.file, left_out.samples) == (store.uri(name), 2)
+        listed = store.objects[store.key(left_out.findings_uri)].splitlines()
+        findings = [msgspec.json.decode(line, type=Finding) for line in listed]
+        assert [(each.line, each.code, each.severity) for each in findings] == [
+            (2, "sample-too-long", "error"),
+            (4, "sample-too-long", "error"),
+        ]
+        assert all("context has 64" in each.message for each in findings)
+    assert (await count(store, stored(store, "a.jsonl", body), context_length=4096)).left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("format", "line"),
+    [
+        ("preference", {"messages": [{"role": "user", "content": "a"},
+                                     {"role": "assistant", "chosen": "b", "rejected": "c"}]}),
+        ("ranking", {"query": "a", "docs": [{"text": "b", "label": 1}]}),
+        ("pretrain", {"text": "春眠不觉晓"}),
+    ],
+)  # fmt: skip
+async def test_every_format_is_counted(store: MemoryStore, format: Any, line: dict[str, Any]) -> None:
+    file = stored(store, "a.jsonl", (json.dumps(line) + "\n").encode() * 3)
+    job = CountJob(files=(file,), index=0, format=format, prefix=PREFIX, context_length=1024, findings_key=None)
+
+    counts = await count_file(store, job)
+
+    (encoded,) = SampleEncoder(TOKENIZER).encode(format, [line])
+    assert (counts.samples, counts.total, counts.trained) == (3, 3 * encoded.total, 3 * encoded.trained)
+    assert counts.longest == encoded.longest
+
+
+async def test_a_file_that_is_wrong_as_a_whole_has_no_samples(store: MemoryStore) -> None:
+    files = [stored(store, name, lines("a", "b")) for name in ("a.jsonl", "b.jsonl")]
+    note_errors(store, msgspec.structs.replace(error(1), code="wrong-format"))
+
+    assert [(each.file, each.line) for each in await read(store, files, FINDINGS)] == [(1, 1), (1, 2)]
+    assert (await count(store, files[0], findings=FINDINGS)).samples == 0
+    assert (await count(store, files[0])).samples == 2
+
+
+async def test_a_file_is_counted_again_where_the_fast_tokenizer_fails_late(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+
+    class Failing:
+        def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+            # Past the hard texts, and past the first batches that are compared.
+            loaded.append(len(texts))
+            if len(loaded) > 7:
+                raise RuntimeError
+            return list(SampleEncoder(TOKENIZER).tokenizer.tokenize(texts))
+
+    monkeypatch.setattr(trust, "load_fast", lambda _: Failing())
+    counter._encoder.cache_clear()
+    answers = [f"answer {number} " + "long " * (number % 90) for number in range(64 * 16)]
+
+    with capture_logs() as logs:
+        counts = await count(store, stored(store, "a.jsonl", lines(*answers)), context_length=80)
+
+    encoded = SampleEncoder(TOKENIZER).encode("sft", [sample(answer) for answer in answers])
+    kept = [each for each in encoded if each.longest <= 80]
+    assert (counts.samples, counts.total) == (len(kept), sum(each.total for each in kept))
+    listed = store.objects[store.key(counts.left_out[0].findings_uri)].splitlines()
+    assert len(listed) == counts.too_long == len(answers) - len(kept)
+    assert [entry["event"] for entry in logs] == ["tokenizer.distrusted"]
+    counter._encoder.cache_clear()
 
 
 async def test_a_sample_the_template_refuses_is_named_by_its_line(store: MemoryStore) -> None:
@@ -206,10 +284,10 @@ async def _in_directory(root: Path) -> tuple[Settings, list[CheckedFile]]:
 async def test_files_are_counted_side_by_side_and_added_up(tmp_path: Path) -> None:
     settings, files = await _in_directory(tmp_path)
     with ThreadPoolExecutor(2) as pool:
-        counter = TemplateTokenCounter(settings, pool)
+        counting = TemplateTokenCounter(settings, pool)
 
-        both = await counter.count(files, "sft", MODEL)
-        each = [await counter.count([file], "sft", MODEL) for file in files]
+        both = await counting.count(files, "sft", MODEL)
+        each = [await counting.count([file], "sft", MODEL) for file in files]
 
     assert (both.samples, both.total) == (3, sum(one.total for one in each))
     assert both.longest == max(one.longest for one in each)
@@ -219,14 +297,9 @@ async def test_counting_runs_in_a_spawned_process_and_its_errors_come_back(tmp_p
     settings, files = await _in_directory(tmp_path)
     pool = CpuPool(1)
     try:
-        counter = TemplateTokenCounter(settings, pool)
-        assert (await counter.count(files, "sft", MODEL)).samples == 3
+        counting = TemplateTokenCounter(settings, pool)
+        assert (await counting.count(files, "sft", MODEL)).samples == 3
         with pytest.raises(LookupError, match="elsewhere"):
-            await counter.count(files, "sft", msgspec.structs.replace(MODEL, prefix="elsewhere/"))
+            await counting.count(files, "sft", msgspec.structs.replace(MODEL, prefix="elsewhere/"))
     finally:
         pool.shutdown()
-
-
-async def test_other_formats_are_refused(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="ranking"):
-        await TemplateTokenCounter(Settings(storage_url=tmp_path.as_uri()), pool).count([], "ranking", MODEL)

@@ -1,115 +1,88 @@
-"""The encoder: one sample to token ids and one loss weight a token.
+"""Conversations to text: what a chat template writes, and which characters of it the model is trained to write.
 
-A conversation is rendered once and tokenised once, as a whole, exactly as it would be for the model. Which tokens are
-an assistant's is found by rendering the conversation's beginnings: where a template renders a beginning differently
-than the whole (it drops earlier reasoning, say), spans cannot be found, and the sample is refused.
+A conversation is rendered once, as a whole, exactly as it would be for the model. Where an assistant's turn is in it is
+found by rendering the conversation's beginnings: where a template renders a beginning differently than the whole (it
+drops earlier reasoning, say), turns cannot be found, and the sample is refused.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
-from hashlib import sha256
-from operator import itemgetter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
-
-import msgspec
-from tokenizers import AddedToken, Tokenizer
 
 from worker.tokens.template import ChatTemplate, ChatTemplateError, for_template
 
-#: Part of every digest: raised when the rules in this package change, so that older counts are not taken for new ones.
-RULES = b"1"
 
-TOKENIZER_FILE = "tokenizer.json"
-CONFIG_FILE = "tokenizer_config.json"
-TEMPLATE_FILE = "chat_template.jinja"
+class Span(NamedTuple):
+    """Characters [start, end) that are trained on with this weight."""
 
-Span = tuple[int, int, float]
-
-
-class TokenizerFiles(NamedTuple):
-    """The bytes that decide how a model reads text. ``chat_template`` wins over the one in ``config``."""
-
-    tokenizer: bytes
-    config: bytes
-    chat_template: bytes | None = None
-
-    @property
-    def digest(self) -> str:
-        """Return the SHA-256 (hex) of tokenizer, configuration, template and our rules. Needs no tokenizer built."""
-        whole = sha256(RULES)
-        for part in (self.tokenizer, self.config, self.chat_template or b""):
-            whole.update(len(part).to_bytes(8, "big"))
-            whole.update(part)
-        return whole.hexdigest()
+    start: int
+    end: int
+    weight: float
 
 
-class EncodedSample(NamedTuple):
-    """Token ids and, for each, its loss weight: 0.0 is not trained on. Both have the same length."""
+class Rendered(NamedTuple):
+    """A conversation as text, and the spans of it that are trained on, in order."""
 
-    ids: list[int]
-    weights: list[float]
-
-    @property
-    def trained(self) -> int:
-        """Return the number of tokens with a weight above 0."""
-        return sum(weight > 0 for weight in self.weights)
+    text: str
+    spans: tuple[Span, ...]
 
 
-class ChatEncoder:
-    """A model's tokenizer and chat template.
+class Conversations:
+    """A model's chat template. ``added`` are its tokenizer's added tokens; ``config`` is its tokenizer's configuration.
 
-    Never truncates: the caller compares lengths with the context. Deterministic; usable from several threads.
-
-    Raises ValueError where the files are not a tokenizer, ChatTemplateError where there is no usable template.
+    Raises ChatTemplateError where there is no usable template.
     """
 
-    def __init__(self, files: TokenizerFiles) -> None:
-        config = _object(files.config)
-        self.digest = files.digest
-        self._tokenizer = _tokenizer(files.tokenizer, config)
-        self._added = tuple(
-            token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.content.strip()
-        )
-        source = files.chat_template.decode() if files.chat_template is not None else _template_in(config)
+    def __init__(self, template: bytes | None, config: Mapping[str, Any], added: Iterable[str]) -> None:
+        source = template.decode() if template is not None else _template_in(config)
         self._template = ChatTemplate(source, _special_tokens(config))
+        self._added = tuple(token for token in added if token.strip())
 
-    def encode_sft(self, sample: Mapping[str, Any]) -> EncodedSample:
-        """Return the tokens of one valid sft sample.
+    def sft(self, sample: Mapping[str, Any]) -> Rendered:
+        """Return a valid sft sample as text.
 
-        Weights: system, user and tool 0.0; an assistant's ``loss_weight`` (default 1.0) from after the generation
-        prompt up to and with the end-of-turn token; whitespace the template puts behind that token has 0.0, because
-        no model ever writes it. A token that straddles the beginning of a span belongs to it.
+        Weights: an assistant's ``loss_weight`` (default 1.0) from after the generation prompt up to and with the
+        end-of-turn token; white space the template puts behind that token is not trained on, because no model ever
+        writes it. Nor is what system, user and tool say.
 
-        Raises:
-            ChatTemplateError: the template refuses the sample, or is not prefix-stable on it.
+        Raises ChatTemplateError: the template refuses the sample, or is not prefix-stable on it.
         """
-        return self.encode_sft_batch([sample])[0]
-
-    def encode_sft_batch(self, samples: Sequence[Mapping[str, Any]]) -> list[EncodedSample]:
-        """Return the tokens of several samples, in order: the same as one by one, but tokenised side by side."""
-        rendered = [self._render(sample) for sample in samples]
-        encodings = self._tokenizer.encode_batch([text for text, _ in rendered], add_special_tokens=False)
-        return [
-            EncodedSample(encoding.ids, _weights(encoding.offsets, spans))
-            for encoding, (_, spans) in zip(encodings, rendered, strict=True)
-        ]
-
-    def _render(self, sample: Mapping[str, Any]) -> tuple[str, list[Span]]:
-        messages = [for_template(message) for message in sample["messages"]]
-        variables = {"enable_thinking": sample["thinking"]} if "thinking" in sample else {}
-        beginning = _Beginnings(self._template, messages, sample.get("tools"), variables)
-        spans: list[Span] = []
+        beginning = self._beginnings(sample, sample["messages"])
+        spans = []
         for index, message in enumerate(sample["messages"]):
             stated = message.get("loss_weight")
             weight = 1.0 if stated is None else float(stated)
             if message["role"] == "assistant" and weight > 0:
-                start, end = beginning.turn(index)
-                spans.append((start, self._end_of_turn(beginning.text, start, end), weight))
-        return beginning.text, spans
+                spans.append(self._turn(beginning, index, weight))
+        return Rendered(beginning.text, tuple(spans))
 
-    def _end_of_turn(self, text: str, start: int, end: int) -> int:
-        turn = text[start:end].rstrip()
-        return start + len(turn) if turn.endswith(self._added) else end
+    def preference(self, sample: Mapping[str, Any]) -> list[Rendered]:
+        """Return a valid preference sample as a text a candidate, in their order (``chosen`` before ``rejected``).
+
+        Each is the conversation with this candidate as its last turn. Only that turn is trained on, with the weight
+        1.0, whatever ``loss_weight`` says of it or of earlier turns: a preference is about what answers the prompt.
+
+        Raises as above.
+        """
+        *prompt, last = sample["messages"]
+        answer = {name: last[name] for name in ("role", "reasoning_content") if name in last}
+        texts = [{**answer, "content": candidate} for candidate in _candidates(last)]
+        beginnings = [self._beginnings(sample, [*prompt, text]) for text in texts]
+        return [Rendered(each.text, (self._turn(each, len(prompt), 1.0),)) for each in beginnings]
+
+    def _beginnings(self, sample: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> "_Beginnings":
+        variables = {"enable_thinking": sample["thinking"]} if "thinking" in sample else {}
+        return _Beginnings(self._template, [for_template(each) for each in messages], sample.get("tools"), variables)
+
+    def _turn(self, beginning: "_Beginnings", index: int, weight: float) -> Span:
+        start, end = beginning.turn(index)
+        turn = beginning.text[start:end].rstrip()
+        return Span(start, start + len(turn) if turn.endswith(self._added) else end, weight)
+
+
+def _candidates(last: Mapping[str, Any]) -> list[str]:
+    if isinstance(last.get("content"), list):
+        return [candidate["text"] for candidate in last["content"]]
+    return [last["chosen"], last["rejected"]]
 
 
 class _Beginnings:
@@ -159,49 +132,7 @@ def _unstable(index: int) -> ChatTemplateError:
     )
 
 
-def _weights(offsets: list[tuple[int, int]], spans: list[Span]) -> list[float]:
-    weights = [0.0] * len(offsets)
-    for start, end, weight in spans:
-        first = bisect_right(offsets, start, key=itemgetter(1))
-        last = bisect_left(offsets, end, lo=first, key=itemgetter(0))
-        weights[first:last] = [weight] * (last - first)
-    if weights:
-        weights[0] = 0.0  # nothing predicts the first token
-    return weights
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(raw, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"{CONFIG_FILE} is not a JSON object: {error}") from error
-
-
-def _tokenizer(raw: bytes, config: dict[str, Any]) -> Tokenizer:
-    try:
-        tokenizer = Tokenizer.from_buffer(raw)
-    except Exception as error:  # the bindings raise Exception itself
-        raise ValueError(f"{TOKENIZER_FILE} cannot be read: {error}") from error
-    # What is stored there would cut and pad silently.
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    # Without special tokens to add it only trims offsets, and a trimmed space would fall out of its span.
-    tokenizer.post_processor = None
-    _add_missing(tokenizer, config.get("added_tokens_decoder", {}))
-    return tokenizer
-
-
-def _add_missing(tokenizer: Tokenizer, declared: dict[str, Any]) -> None:
-    """Add what only the configuration declares, in the order of the ids it declares."""
-    for number, token in sorted(declared.items(), key=lambda item: int(item[0])):
-        if tokenizer.token_to_id(token["content"]) is not None:
-            continue
-        tokenizer.add_tokens([AddedToken(**{key: value for key, value in token.items() if key != "__type"})])
-        if (given := tokenizer.token_to_id(token["content"])) != int(number):
-            raise ValueError(f"{CONFIG_FILE} gives {token['content']!r} the id {number}, but it would be {given}")
-
-
-def _template_in(config: dict[str, Any]) -> str:
+def _template_in(config: Mapping[str, Any]) -> str:
     stated = config.get("chat_template")
     if isinstance(stated, list):  # several by name
         stated = {entry["name"]: entry["template"] for entry in stated}.get("default")
@@ -210,7 +141,7 @@ def _template_in(config: dict[str, Any]) -> str:
     return stated
 
 
-def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
+def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in config.items():
         text = value.get("content") if isinstance(value, dict) else value

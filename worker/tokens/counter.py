@@ -5,26 +5,31 @@ from collections.abc import Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
+from multiprocessing import parent_process
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from contracts.dataset import CheckedFile
+from contracts.dataset import CheckedFile, Format
+from contracts.datasets.findings import Finding
 from handlers import layout
 from handlers.errors import Transient
-from handlers.ports import ModelEntry, ObjectStore, TokenCounts
+from handlers.ports import LeftOutSamples, ModelEntry, ObjectStore, TokenCounts
 from worker.settings import Settings
 from worker.storage import open_store
-from worker.tokens.chat import ChatEncoder, EncodedSample, TokenizerFiles
+from worker.telemetry import configure_logging
+from worker.tokens.batching import batches, encode_batch
+from worker.tokens.encoder import SampleEncoder
 from worker.tokens.model_files import tokenizer_files
-from worker.tokens.samples import Sample, invalid_lines, read_samples
-from worker.tokens.template import ChatTemplateError
-
-#: Samples tokenised side by side.
-_BATCH = 64
+from worker.tokens.samples import InvalidLines, LeftOut, invalid_lines, read_samples
+from worker.tokens.tally import Tally, merged
+from worker.tokens.trust import Distrusted
 
 #: Encoders kept by a process: building one from a large tokenizer takes a second.
-_encoder = lru_cache(maxsize=4)(ChatEncoder)
+_encoder = lru_cache(maxsize=4)(SampleEncoder)
 
 
 class CountJob(Struct, frozen=True, kw_only=True):
@@ -32,6 +37,7 @@ class CountJob(Struct, frozen=True, kw_only=True):
 
     files: tuple[CheckedFile, ...]
     index: int
+    format: Format
     prefix: str
     context_length: int
     findings_key: str | None
@@ -50,28 +56,29 @@ class TemplateTokenCounter:
     async def count(
         self,
         files: Sequence[CheckedFile],
-        format: str,
+        format: Format,
         model: ModelEntry,
         findings_key: str | None = None,
     ) -> TokenCounts:
         """Return the tokens of the valid samples that fit into the model's context: what the trainer will see.
+
+        Those that do not fit are listed in the bucket, a file of findings for each file of the dataset that has some.
 
         Raises:
             LookupError: the model's tokenizer is not in the bucket.
             ChatTemplateError: the model's template cannot be trained on with these samples; names the line.
             PreconditionFailed: a file has changed since it was validated.
             FileNotFoundError: a file, or the findings, are gone.
-            ValueError: tokens of this format cannot be counted.
+            ValueError: the model's tokenizer cannot be read.
             Transient: the counting process was killed.
             Unavailable: the bucket does not answer.
         """
-        if format != "sft":
-            raise ValueError(f"tokens of the format {format!r} cannot be counted")
         loop = asyncio.get_running_loop()
         jobs = [
             CountJob(
                 files=tuple(files),
                 index=index,
+                format=format,
                 prefix=model.prefix,
                 context_length=model.context_length,
                 findings_key=findings_key,
@@ -89,7 +96,9 @@ class TemplateTokenCounter:
 
 
 def count_in_process(settings: Settings, job: CountJob) -> TokenCounts:
-    """Count one file. Runs in a process of the pool."""
+    """Count one file. Runs in a process of the pool, which then logs as the worker does."""
+    if parent_process():
+        configure_logging(settings.log_format, settings.log_level)
     return asyncio.run(_open_and_count(settings, job))
 
 
@@ -101,90 +110,50 @@ async def _open_and_count(settings: Settings, job: CountJob) -> TokenCounts:
 async def count_file(store: ObjectStore, job: CountJob) -> TokenCounts:
     """Return the counts of one file, from the bucket where they were counted before. Idempotent."""
     tokenizer = await tokenizer_files(store, job.prefix)
-    invalid = (await invalid_lines(store, job.findings_key)).get(job.index, set())
-    content = layout.digest(job.files[job.index].sha256, "sft", sorted(invalid))
-    key = layout.tokens(content, layout.digest(tokenizer.digest, job.context_length))
-    if kept := await store.get(key):
-        return msgspec.json.decode(kept.body, type=TokenCounts)
-    counts = await _counted(store, job, {job.index: invalid}, tokenizer)
-    await store.put(key, msgspec.json.encode(counts))
+    invalid = (await invalid_lines(store, job.findings_key)).get(job.index, LeftOut())
+    file = job.files[job.index]
+    content = layout.digest(file.sha256, job.format, invalid.key())
+    reader = layout.digest(tokenizer.digest, job.context_length)
+    if kept := await store.get(layout.tokens(content, reader)):
+        counts = msgspec.json.decode(kept.body, type=TokenCounts)
+    else:
+        list_key = layout.too_long(content, reader)
+        counts = await _count(store, job, {job.index: invalid}, _encoder(tokenizer), list_key)
+        await store.put(layout.tokens(content, reader), msgspec.json.encode(counts))
+    if not counts.too_long:
+        return counts
+    # Not kept with the counts: the same bytes may lie elsewhere, too.
+    listed = store.uri(layout.too_long(content, reader))
+    return replace(counts, left_out=(LeftOutSamples(file=file.uri, samples=counts.too_long, findings_uri=listed),))
+
+
+async def _count(
+    store: ObjectStore, job: CountJob, invalid: InvalidLines, encoder: SampleEncoder, list_key: str
+) -> TokenCounts:
+    """Count a file and store the list of what is too long: first the list, so that whoever has counts can read it."""
+    with TemporaryDirectory(prefix="too-long-") as folder:
+        listed = Path(folder, "findings.ndjson")
+        try:
+            counts = await _tallied(store, job, invalid, encoder.accelerated(), listed)
+        except Distrusted:
+            encoder.give_up_on_fast()
+            counts = await _tallied(store, job, invalid, encoder, listed)
+        if counts.too_long:
+            await store.upload(list_key, listed)
     return counts
 
 
-async def _counted(
-    store: ObjectStore, job: CountJob, invalid: dict[int, set[int]], tokenizer: TokenizerFiles
+async def _tallied(
+    store: ObjectStore, job: CountJob, invalid: InvalidLines, encoder: SampleEncoder, listed: Path
 ) -> TokenCounts:
-    encoder, tally = _encoder(tokenizer), Tally(job.context_length)
-    batch: list[Sample] = []
-    async for sample in read_samples(store, job.files, invalid, only=job.index):
-        batch.append(sample)
-        if len(batch) == _BATCH:
-            tally.add(encode_batch(encoder, batch))
-            batch.clear()
-    tally.add(encode_batch(encoder, batch))
+    encode = msgspec.json.Encoder().encode
+    with listed.open("wb") as findings:
+
+        def report(finding: Finding) -> None:
+            findings.write(encode(finding) + b"\n")
+
+        tally = Tally(job.context_length, report)
+        async for batch in batches(read_samples(store, job.files, invalid, only=job.index)):
+            for sample, encoded in zip(batch, encode_batch(encoder, job.format, batch), strict=True):
+                tally.add(encoded, sample.line)
     return tally.counts()
-
-
-def encode_batch(encoder: ChatEncoder, batch: Sequence[Sample]) -> list[EncodedSample]:
-    """Return the tokens of samples. Raises ChatTemplateError naming the first line that cannot be encoded."""
-    try:
-        return encoder.encode_sft_batch([sample.data for sample in batch])
-    except ChatTemplateError:
-        for sample in batch:
-            try:
-                encoder.encode_sft(sample.data)
-            except ChatTemplateError as error:
-                raise ChatTemplateError(f"file {sample.file}, line {sample.line}: {error}") from error
-        raise
-
-
-class Tally:
-    """Adds up samples. One that is longer than the context is not counted: the trainer leaves it out, too."""
-
-    def __init__(self, context_length: int) -> None:
-        self._context_length = context_length
-        self._samples = self._total = self._trained = self._longest = self._too_long = 0
-        self._histogram: dict[int, int] = {}
-
-    def add(self, samples: Sequence[EncodedSample]) -> None:
-        """Count samples."""
-        for sample in samples:
-            length = len(sample.ids)
-            if length > self._context_length:
-                self._too_long += 1
-                continue
-            self._samples += 1
-            self._total += length
-            self._trained += sample.trained
-            self._longest = max(self._longest, length)
-            bound = 1 << (length - 1).bit_length()
-            self._histogram[bound] = self._histogram.get(bound, 0) + 1
-
-    def counts(self) -> TokenCounts:
-        """Return the sums."""
-        return TokenCounts(
-            samples=self._samples,
-            total=self._total,
-            trained=self._trained,
-            masked=self._total - self._trained,
-            longest=self._longest,
-            histogram=dict(sorted(self._histogram.items())),
-            too_long=self._too_long,
-        )
-
-
-def merged(parts: Sequence[TokenCounts]) -> TokenCounts:
-    """Return the counts of several files together."""
-    histogram: dict[int, int] = {}
-    for part in parts:
-        for bound, samples in part.histogram.items():
-            histogram[bound] = histogram.get(bound, 0) + samples
-    return TokenCounts(
-        samples=sum(part.samples for part in parts),
-        total=sum(part.total for part in parts),
-        trained=sum(part.trained for part in parts),
-        masked=sum(part.masked for part in parts),
-        longest=max((part.longest for part in parts), default=0),
-        histogram=dict(sorted(histogram.items())),
-        too_long=sum(part.too_long for part in parts),
-    )

@@ -1,7 +1,7 @@
 """A model's tokenizer, as it lies in the bucket."""
 
 from handlers.ports import ObjectStore
-from worker.tokens.chat import CONFIG_FILE, TEMPLATE_FILE, TOKENIZER_FILE, TokenizerFiles
+from worker.tokens.files import CONFIG_FILE, TEMPLATE_FILE, TOKENIZER_FILE, TokenizerFiles
 
 
 async def tokenizer_files(store: ObjectStore, prefix: str) -> TokenizerFiles:

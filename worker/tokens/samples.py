@@ -1,23 +1,18 @@
 """Reading the valid samples of a dataset, in order, in bounded memory. Shared by the counter and the trainer."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from contracts.dataset import CheckedFile
+from contracts.datasets.findings import FILE_ERRORS
 from handlers.ports import ObjectStore
+from handlers.validation.lines import MAX_LINE_BYTES, Line, LineSplitter
 
 #: Bytes fetched at a time.
 CHUNK_BYTES = 4 << 20
-#: Bytes of a line; the scan reports longer ones.
-LONGEST_LINE_BYTES = 16 << 20
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-#: Invalid lines by file index.
-InvalidLines = dict[int, set[int]]
 
 
 class UnreadableSample(ValueError):
@@ -25,16 +20,43 @@ class UnreadableSample(ValueError):
 
 
 class Sample(NamedTuple):
-    """One valid sample: the index of its file, its 1-based line, and the decoded object."""
+    """One valid sample: the index of its file, its 1-based line, the decoded object, and the bytes of the line."""
 
     file: int
     line: int
     data: dict[str, Any]
+    size: int = 0
+
+
+class LeftOut:
+    """The lines of one file that are not samples to train on, since they have an error; or all of its lines."""
+
+    def __init__(self) -> None:
+        self.whole_file = False
+        self._lines: set[int] = set()
+
+    def add(self, line: int, code: str, severity: str) -> None:
+        """Take a finding into account."""
+        if severity == "error":
+            self.whole_file = self.whole_file or code in FILE_ERRORS
+            self._lines.add(line)
+
+    def __contains__(self, line: int) -> bool:
+        return self.whole_file or line in self._lines
+
+    def key(self) -> list[int] | str:
+        """Return what tells this from any other."""
+        return "every line" if self.whole_file else sorted(self._lines)
+
+
+#: What is left out, by the index of the file.
+InvalidLines = dict[int, LeftOut]
 
 
 class _Located(Struct):
     line: int
     severity: str
+    code: str
     file: int = 0
 
 
@@ -53,10 +75,10 @@ async def invalid_lines(store: ObjectStore, findings_key: str | None) -> Invalid
     info = await store.head(findings_key)
     if info is None:
         raise FileNotFoundError(findings_key)
-    async for _, line in _lines(store, findings_key, info.etag, info.size_bytes, lambda _: False):
-        finding = _FINDING.decode(line)
-        if finding.severity == "error":
-            invalid.setdefault(finding.file, set()).add(finding.line)
+    async for line in _lines(store, findings_key, info.etag, info.size_bytes):
+        if line.body:
+            finding = _FINDING.decode(line.body)
+            invalid.setdefault(finding.file, LeftOut()).add(finding.line, finding.code, finding.severity)
     return invalid
 
 
@@ -75,37 +97,35 @@ async def read_samples(
     for index, file in enumerate(files):
         if only is not None and index != only:
             continue
-        skipped = invalid.get(index, set())
-        async for line, raw in _lines(store, store.key(file.uri), file.etag, file.size_bytes, skipped.__contains__):
-            yield Sample(index, line, _decoded(raw, file.uri, line))
+        skipped = invalid.get(index, LeftOut())
+        if skipped.whole_file:
+            continue
+        async for line in _lines(store, store.key(file.uri), file.etag, file.size_bytes):
+            if line.number not in skipped and (sample := sample_of(line, index, file.uri)):
+                yield sample
 
 
-def _decoded(raw: bytes, uri: str, line: int) -> dict[str, Any]:
+def sample_of(line: Line, file: int, name: str) -> Sample | None:
+    """Return the sample in a valid line, or None where it is blank. Raises UnreadableSample."""
+    if line.body is None:
+        raise UnreadableSample(f"{name}, line {line.number}: longer than {MAX_LINE_BYTES} bytes")
+    body = line.body.strip()
+    if not body:
+        return None
     try:
-        return msgspec.json.decode(raw, type=dict[str, Any])
+        return Sample(file, line.number, msgspec.json.decode(body, type=dict[str, Any]), len(body))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UnreadableSample(f"{uri}, line {line}: {error}") from error
+        raise UnreadableSample(f"{name}, line {line.number}: {error}") from error
 
 
-async def _lines(
-    store: ObjectStore, key: str, etag: str, size: int, skip: Callable[[int], bool]
-) -> AsyncIterator[tuple[int, bytes]]:
-    """Yield (number, text) of the lines that are not blank and not skipped. What is skipped is not held in memory."""
-    number, pending = 1, bytearray()
+async def _lines(store: ObjectStore, key: str, etag: str, size: int) -> AsyncIterator[Line]:
+    """Yield the lines of an object, numbered as the scan numbers them."""
+    splitter = LineSplitter(MAX_LINE_BYTES)
     for start in range(0, size, CHUNK_BYTES):
         part = await store.get(key, byte_range=(start, min(start + CHUNK_BYTES, size)), if_match=etag)
         if part is None:
             raise FileNotFoundError(key)
-        body = part.body.removeprefix(_BYTE_ORDER_MARK) if start == 0 else part.body
-        *ended, rest = body.split(b"\n")
-        for piece in ended:
-            if not skip(number) and (line := bytes(pending + piece).strip()):
-                yield number, line
-            pending.clear()
-            number += 1
-        if not skip(number):
-            pending += rest
-        if len(pending) > LONGEST_LINE_BYTES:
-            raise UnreadableSample(f"{key}, line {number}: longer than {LONGEST_LINE_BYTES} bytes")
-    if pending.strip():
-        yield number, bytes(pending).strip()
+        for line in splitter.feed(part.body):
+            yield line
+    for line in splitter.finish():
+        yield line

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from worker.settings import Settings, SettingsError
+from worker.tokens.files import TokenizerFiles
 from worker.trainer import environment
 from worker.trainer.bucket import open_bucket
 
@@ -50,6 +51,25 @@ def provide(name: str, settings: Settings) -> bool:
         bucket.put(prefix + COMPLETE, msgspec.json.encode({"files": files}))
         _say(f"{name} is in the bucket: {len(files)} files, {sum(file.size_bytes for file in files) / 1e6:.0f} MB")
         return True
+
+
+def tokenizer_of(name: str) -> TokenizerFiles:
+    """Return the tokenizer of a known model, the same as in the bucket, without making the model: needs no torch.
+
+    Raises:
+        LookupError: the model is not known, or the extra ``trainer``, which it comes with, is not installed.
+    """
+    if name == "tiny":
+        from worker.trainer.tiny_tokenizer import tiny_tokenizer  # noqa: PLC0415 - a tokenizer is trained for it
+
+        return tiny_tokenizer()
+    if name not in KNOWN:
+        raise LookupError(f"{name} is not known; choose one of {', '.join(KNOWN)}")
+    try:
+        from worker.trainer.smollm2_tokenizer import smollm2_tokenizer  # noqa: PLC0415 - of an extra
+    except ModuleNotFoundError as error:
+        raise LookupError(f"the package {error.name} is not installed: install the extra trainer") from error
+    return smollm2_tokenizer()
 
 
 def _make(name: str, folder: Path) -> None:

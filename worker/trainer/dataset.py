@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import structlog
 import torch
 from torch.utils.data import Sampler
 
 from contracts.dataset import CheckedFile
 from handlers.planning.plan import Plan, PlannedDataset
 from handlers.ports import ObjectStore
-from worker.tokens.chat import ChatEncoder
-from worker.tokens.counter import encode_batch
+from worker.tokens.batching import batches, encode_batch
+from worker.tokens.encoder import SampleEncoder
 from worker.tokens.samples import Sample, invalid_lines, read_samples
 from worker.trainer.failures import users_fault
 from worker.trainer.token_file import TokenFile, TokenView
 
-#: Samples tokenised between two looks at whether to go on.
-_BATCH = 64
+log = structlog.get_logger()
 
 
 class Datasets(NamedTuple):
@@ -32,7 +32,7 @@ class Datasets(NamedTuple):
 
 
 async def build_datasets(
-    store: ObjectStore, plan: Plan, encoder: ChatEncoder, folder: Path, check: Callable[[], None]
+    store: ObjectStore, plan: Plan, encoder: SampleEncoder, folder: Path, check: Callable[[], None]
 ) -> Datasets:
     """Read, encode and split the plan's datasets, in the order of the plan. Deterministic.
 
@@ -53,7 +53,7 @@ async def build_datasets(
 
 
 class _Builder:
-    def __init__(self, plan: Plan, encoder: ChatEncoder, file: TokenFile) -> None:
+    def __init__(self, plan: Plan, encoder: SampleEncoder, file: TokenFile) -> None:
         self._plan, self._encoder, self._file = plan, encoder, file
         self._training: list[int] = []
         self._validation: list[int] = []
@@ -63,14 +63,20 @@ class _Builder:
         self, store: ObjectStore, planned: PlannedDataset, check: Callable[[], None], *, validation: bool
     ) -> None:
         training: list[int] = []
+        too_long = 0
         async for batch in _batches(store, planned.files, planned.findings_key):
             check()
-            for sample, encoded in zip(batch, encode_batch(self._encoder, batch), strict=True):
-                if len(encoded.ids) > self._plan.context_length:
-                    self._too_long += 1
+            for sample, encoded in zip(batch, encode_batch(self._encoder, self._plan.format, batch), strict=True):
+                (sequence,) = encoded.sequences
+                if len(sequence.ids) > self._plan.context_length:
+                    too_long += 1
                     continue
                 side = self._validation if validation or self._held_out(sample.data) else training
-                side.append(self._file.append(encoded))
+                side.append(self._file.append(sequence))
+        self._too_long += too_long
+        if planned.too_long not in {None, too_long}:
+            # Never seen; the fee and the plan would be about other samples than those trained on.
+            log.warning("dataset.counts_differ", dataset_id=planned.dataset_id, here=too_long, planned=planned.too_long)
         self._training += drawn(training, planned, self._plan.seed)
 
     def _held_out(self, data: dict[str, Any]) -> bool:
@@ -90,16 +96,11 @@ class _Builder:
 async def _batches(
     store: ObjectStore, files: Sequence[CheckedFile], findings_key: str | None
 ) -> AsyncIterator[list[Sample]]:
-    batch: list[Sample] = []
     try:
-        async for sample in read_samples(store, files, await invalid_lines(store, findings_key)):
-            batch.append(sample)
-            if len(batch) == _BATCH:
-                yield batch
-                batch = []
+        async for batch in batches(read_samples(store, files, await invalid_lines(store, findings_key))):
+            yield batch
     except FileNotFoundError as error:
         raise users_fault("dataset-gone", f"a file of the dataset is gone: {error}") from error
-    yield batch
 
 
 def held_out(data: dict[str, Any], seed: int, percent: int) -> bool:

@@ -10,7 +10,8 @@ from transformers import PrinterCallback, TrainingArguments, set_seed
 from contracts.training import Output
 from handlers.planning.plan import Plan
 from handlers.ports import JobSpec
-from worker.tokens.chat import CONFIG_FILE, TEMPLATE_FILE, TOKENIZER_FILE, ChatEncoder, TokenizerFiles
+from worker.tokens.encoder import SampleEncoder
+from worker.tokens.files import read_folder
 from worker.trainer import checkpoints, outputs
 from worker.trainer.bucket import Bucket
 from worker.trainer.callback import Chronicle
@@ -46,7 +47,7 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
     base_folder = scratch / "base"
     fetch_model(bucket, plan.base_prefix, base_folder)
     go_on()
-    encoder = ChatEncoder(_tokenizer_files(base_folder))
+    encoder = SampleEncoder(read_folder(base_folder))
     data = bucket.loop.run(build_datasets(bucket.store, plan, encoder, scratch, go_on))
     log.info("data.ready", training=len(data.training), validation=len(data.validation), too_long=data.too_long)
     resumed = _resumed(spec, bucket, scratch)
@@ -124,15 +125,6 @@ def _arguments(plan: Plan, chosen: Hyperparameters, total_steps: int, scratch: P
         dataloader_pin_memory=False,
         report_to=[],
         disable_tqdm=True,
-    )
-
-
-def _tokenizer_files(folder: Path) -> TokenizerFiles:
-    config, template = folder / CONFIG_FILE, folder / TEMPLATE_FILE
-    return TokenizerFiles(
-        tokenizer=(folder / TOKENIZER_FILE).read_bytes(),
-        config=config.read_bytes() if config.exists() else b"{}",
-        chat_template=template.read_bytes() if template.exists() else None,
     )
 
 

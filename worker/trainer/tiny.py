@@ -12,7 +12,7 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
-from worker.tokens.chat import CONFIG_FILE, TEMPLATE_FILE, TOKENIZER_FILE, TokenizerFiles
+from worker.tokens.files import CONFIG_FILE, TEMPLATE_FILE, TOKENIZER_FILE, TokenizerFiles
 from worker.trainer.tiny_tokenizer import CONTEXT_LENGTH, END, START, VOCABULARY, tiny_tokenizer
 
 _SEED = 20240726

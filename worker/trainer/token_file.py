@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from worker.tokens.chat import EncodedSample
+from worker.tokens.encoder import EncodedSequence
 
 
 class Tokens(NamedTuple):
@@ -30,8 +30,8 @@ class TokenFile:
         self._ids, self._weights = self._ids_path.open("wb"), self._weights_path.open("wb")
         self._ends = array("q", [0])
 
-    def append(self, sample: EncodedSample) -> int:
-        """Write a sample and return its number."""
+    def append(self, sample: EncodedSequence) -> int:
+        """Write a sample of one sequence and return its number."""
         self._ids.write(array("i", sample.ids).tobytes())
         self._weights.write(array("f", sample.weights).tobytes())
         self._ends.append(self._ends[-1] + len(sample.ids))

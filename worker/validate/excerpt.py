@@ -10,8 +10,7 @@ from rich.cells import cell_len
 
 from contracts.datasets.findings import CODES
 from contracts.strict_json import InvalidJson, StrictParser
-from handlers.validation.lines import BlockCutter
-from handlers.validation.lines import lines_of as lines_of_block
+from handlers.validation.lines import LineSplitter
 from worker.validate.places import place_of
 
 #: In longer lines nothing is looked for: their beginning has to do.
@@ -43,15 +42,14 @@ def has_place(code: str) -> bool:
 def lines_of(path: Path, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
     """Yield (number, line) of the lines with these numbers, in order; none that is too long. Raises OSError."""
     wanted = set(numbers)
-    last, number, cutter = max(wanted, default=0), 1, BlockCutter()
+    last, number, splitter = max(wanted, default=0), 0, LineSplitter()
     with path.open("rb") as file:
-        while number <= last:
+        while number < last:
             chunk = file.read(_CHUNK_BYTES)
-            for block in cutter.feed(chunk) if chunk else cutter.finish():
-                for line in lines_of_block(block, number):
-                    number += 1
-                    if line.number in wanted and line.body is not None:
-                        yield line.number, line.body
+            for line in splitter.feed(chunk) if chunk else splitter.finish():
+                number = line.number
+                if number in wanted and line.body is not None:
+                    yield number, line.body
             if not chunk:
                 return
 

@@ -17,10 +17,13 @@ PATIENCE_SECONDS = 0.5
 
 
 class Bar:
-    """Shows how far reading is, with MB/s and what remains. Silent where the console is no terminal."""
+    """Shows how far reading is, with MB/s and what remains. Silent where the console is no terminal.
 
-    def __init__(self, console: Console, total_bytes: int) -> None:
-        self._console, self._total = console, total_bytes
+    ``doing`` is what is done with a file, before its name.
+    """
+
+    def __init__(self, console: Console, total_bytes: int, doing: str = "") -> None:
+        self._console, self._total, self._doing = console, total_bytes, doing
         self._began = monotonic()
         self._done = 0
         self._bar: Progress | None = None
@@ -41,7 +44,7 @@ class Bar:
         if self._bar is None and self._console.is_terminal and monotonic() - self._began > PATIENCE_SECONDS:
             self._start()
         if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=self._done, description=file.path.name)
+            self._bar.update(self._task, completed=self._done, description=f"{self._doing} {file.path.name}".lstrip())
 
     def _start(self) -> None:
         from rich.progress import (  # noqa: PLC0415 - the reason is above
