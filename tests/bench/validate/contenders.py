@@ -28,10 +28,12 @@ CONTENDERS: dict[str, Contender] = {
         "repeated and unknown names, a number for a text; names no line; grows with the file",
     ),
     "datasets": Contender(
-        f"{_HERE}.huggingface:check", "datasets", "repeated names, null against absent; names no line"
+        f"{_HERE}.huggingface:check", "datasets", "repeated names, which line has an unknown one; names no line"
     ),
     "datasets-typed": Contender(
-        f"{_HERE}.huggingface:check_declared", "datasets", "the same, and unknown names; its types are declared"
+        f"{_HERE}.huggingface:check_declared",
+        "datasets",
+        "repeated names, a number for a text; an unknown name ends it; its types are declared",
     ),
 }
 

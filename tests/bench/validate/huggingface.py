@@ -40,7 +40,7 @@ def _loaded(path: str, cache: str, features: Any) -> Any:
     try:
         return datasets.load_dataset("json", data_files=path, split="train", cache_dir=cache, features=features)
     except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
-        raise Cannot(f"one broken line ends the load, unnamed: {error.__cause__ or error}") from error
+        raise Cannot(f"one odd line ends the load, unnamed: {error.__cause__ or error}") from error
 
 
 def _by_batches(loaded: Any) -> Iterator[Any]:
