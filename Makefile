@@ -38,6 +38,14 @@ test-unit: setup ## Run the tests that take seconds
 test-long: setup ## Run the tests that take minutes
 	.venv/bin/pytest -m long
 
+.venv/.bench: .venv/.complete
+	$(UV) sync --frozen --all-extras --group dev --group bench
+	@touch $@
+
+.PHONY: bench-validate
+bench-validate: .venv/.bench ## Measure dataset validation against its peers (ARGS="--megabytes 20 --repeats 3")
+	$(RUN) tests.bench.validate $(ARGS)
+
 .PHONY: lint
 lint: setup ## Check style and the direction of imports
 	.venv/bin/ruff check $(SOURCES)

@@ -1,0 +1,1 @@
+"""Dataset validation against its peers: `python -m tests.bench.validate`."""
