@@ -123,9 +123,14 @@ def lines_of(block: Block | LongLine, first_number: int, max_line_bytes: int = M
         return
     bodies = block.body.split(b"\n")
     for index, body in enumerate(bodies):
-        crlf = body.endswith(b"\r") and (block.ended or index < len(bodies) - 1)
-        size = len(body) - crlf
-        yield Line(first_number + index, body[:size] if size <= max_line_bytes else None, size, crlf)
+        yield line_of(body, first_number + index, max_line_bytes, ended=block.ended or index < len(bodies) - 1)
+
+
+def line_of(body: bytes, number: int, max_line_bytes: int = MAX_LINE_BYTES, *, ended: bool = True) -> Line:
+    """Return a line, given what stands before its LF; not ``ended``: before the end of the file."""
+    crlf = ended and body.endswith(b"\r")
+    size = len(body) - crlf
+    return Line(number, body[:size] if size <= max_line_bytes else None, size, crlf)
 
 
 class LineSplitter:

@@ -6,7 +6,7 @@ rules of the format (rules.py).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from contracts.datasets.findings import CODES, Finding
 from contracts.strict_json import Path, StrictParser, pointer
 from handlers.validation.line_digests import LineDigests
 from handlers.validation.line_reading import Reading, read_line
-from handlers.validation.lines import BLOCK_BYTES, MAX_LINE_BYTES, Block, BlockCutter, Line, LongLine, lines_of
+from handlers.validation.lines import BLOCK_BYTES, MAX_LINE_BYTES, Block, BlockCutter, Line, LongLine, line_of, lines_of
 from handlers.validation.opening import Decision, Opening
 from handlers.validation.plain import Shape, plain_lines
 from handlers.validation.problems import Problem
@@ -29,11 +29,8 @@ MAX_FINDINGS_A_LINE = 1000
 #: Characters of a pointer.
 MAX_POINTER_LENGTH = 1000
 
-#: Where many lines have findings, less is parsed in vain in smaller blocks.
-_SMALL_BLOCK_BYTES = 16 << 10
-
-#: Blocks whose lines are judged one by one after a block that had hardly any plain one.
-_BLOCKS_ONE_BY_ONE = 8
+#: After a block in which some line was not plain: in smaller ones fewer lines stand beside such a line.
+_SMALL_BLOCK_BYTES = 32 << 10
 
 #: Shapes are added up before there are too many of them to keep.
 _MOST_SHAPES = 10_000
@@ -101,7 +98,6 @@ class Scan:
         self._line = 1
         self._totals: Counter[str] = Counter()
         self._shapes: Counter[Shape] = Counter()
-        self._one_by_one = 0
         self._whole = decision is None
         self._opening = Opening(format)
         self._rules: Rules | None = None
@@ -142,7 +138,6 @@ class Scan:
         if isinstance(block, Block) and self._may_be_plain(block):
             self._take_plain(block)
             return
-        self._one_by_one = max(0, self._one_by_one - 1)
         for line in lines_of(block, self._line, self._max_line_bytes):
             self._line += 1
             self._next(line)
@@ -151,7 +146,6 @@ class Scan:
         return (
             self._fast
             and self._rules is not None
-            and not self._one_by_one
             and len(block.body) <= self._max_line_bytes
             # The first CR of a file is for the note on line endings.
             and (self._totals["crlf-line-endings"] > 0 or b"\r" not in block.body)
@@ -162,24 +156,25 @@ class Scan:
         assert self._rules is not None
         self._say_once("byte-order-mark", "the file begins with a byte-order mark", self._cutter.byte_order_mark)
         plain = plain_lines(block.body, self._rules.plain, self._shapes)
+        lines = block.body.split(b"\n") if self._digests or not all(plain) else []
         several = sum(plain)
         self._samples += several
         self._valid += several
-        if several == len(plain):
-            self._line += several
-            if self._digests:
-                self._digests.add([line.strip(_BLANK) for line in block.body.split(b"\n")])
-        else:
-            for line, is_plain in zip(lines_of(block, self._line, self._max_line_bytes), plain, strict=True):
-                self._line += 1
-                if not is_plain:
-                    self._take(line)
-                elif self._digests and line.body is not None:
-                    self._digests.add([line.body.strip(_BLANK)])
+        first = 0
+        for index in [index for index, is_plain in enumerate(plain) if not is_plain]:
+            self._keep(lines[first:index])
+            ended = block.ended or index < len(lines) - 1
+            self._take(line_of(lines[index], self._line + index, self._max_line_bytes, ended=ended))
+            first = index + 1
+        self._keep(lines[first:])
+        self._line += len(plain)
         self._cutter.block_bytes = BLOCK_BYTES if several == len(plain) else _SMALL_BLOCK_BYTES
-        self._one_by_one = _BLOCKS_ONE_BY_ONE if several < len(plain) // 2 else 0
         if len(self._shapes) > _MOST_SHAPES:
             self._add_shapes()
+
+    def _keep(self, valid: Sequence[bytes]) -> None:
+        if self._digests and valid:
+            self._digests.add([line.strip(_BLANK) for line in valid])
 
     def _next(self, line: Line) -> None:
         """Take a line, or hold it back until the format is decided."""
@@ -218,7 +213,7 @@ class Scan:
             self._valid += valid
         if self._digests:
             if valid and line.body is not None:
-                self._digests.add([line.body.strip(_BLANK)])
+                self._keep([line.body])
             else:
                 self._digests.skip(1)
 

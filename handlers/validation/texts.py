@@ -1,7 +1,7 @@
 """The rules of a text, wherever a format has one."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from contracts.strict_json import Path
@@ -13,10 +13,22 @@ _SPECIAL_TOKEN = re.compile(
 )
 
 
+#: Every control token holds one of these, and looking for them is much faster.
+_MARKS = ("<|", "<｜", "</s>", "_of_turn>", "<bos>", "<eos>", "<pad>")
+
+
 def holds_special_token(text: str) -> bool:
     """Return whether a text holds what a tokenizer may take for a control token."""
-    # Looking for the characters that all of them have is much faster, and most texts have none.
-    return ("<" in text or "INST]" in text) and _SPECIAL_TOKEN.search(text) is not None
+    if ("<" in text and any(mark in text for mark in _MARKS)) or ("[" in text and "INST]" in text):
+        return _SPECIAL_TOKEN.search(text) is not None
+    return False
+
+
+def are_plain_texts(values: Sequence[Any]) -> bool:
+    """Return whether all are texts and none holds a special token."""
+    if set(map(type, values)) != {str}:
+        return False
+    return not any(map(holds_special_token, [text for text in values if "<" in text or "[" in text]))
 
 
 def check_text(path: Path, text: str) -> Iterator[Problem]:
