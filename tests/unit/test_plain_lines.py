@@ -43,7 +43,28 @@ _WORDS = (
 )
 
 
-_VALUES = (None, True, False, 0, 1, 0.0, 0.5, 1.0, 2, -1, "", " ", "x", "user", "assistant", "tool", '"', [], {}, ["x"])
+_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    0,
+    1,
+    0.0,
+    0.5,
+    1.0,
+    2,
+    -1,
+    "",
+    " ",
+    "x",
+    "user",
+    "assistant",
+    "tool",
+    '"',
+    [],
+    {},
+    ["x"],
+)
 
 
 def said(data: bytes, format: Format, *, fast: bool) -> tuple[FileResult, list[Finding]]:
