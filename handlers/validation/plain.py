@@ -87,7 +87,7 @@ def _parsed(body: bytes) -> list[Any] | None:
     joined = body.replace(b"\n", b"\r,0,")
     lines = (len(joined) - len(body)) // 3 + 1
     try:
-        values: list[Any] = orjson.loads(b"[" + joined + b"]")
+        values: list[Any] = orjson.loads(b"".join((b"[", joined, b"]")))
     except orjson.JSONDecodeError:
         return None
     return values[::2] if len(values) == 2 * lines - 1 else None
@@ -117,15 +117,16 @@ def _is_faithful(lines: bytes, strings: int, texts: Sequence[str]) -> bool:
     Of a repeated name an object holds the last: then the lines have more quotes than its strings need. Two for each
     string, and those inside; only a quote that is written as an escape has none.
     """
-    inside = sum([text.count('"') for text in texts if '"' in text])
-    quotes, escapes = _quotes(lines)
-    return quotes == 2 * strings + inside and not (inside and escapes and _ESCAPED_QUOTE.search(lines))
-
-
-def _quotes(lines: bytes) -> tuple[int, bool]:
-    """Return how many quotes there are, and whether any character is written as an escape, three times as fast."""
     import numpy as np  # noqa: PLC0415 - it takes a while to load, and what imports this may have nothing to scan
 
     codes = np.frombuffer(lines, np.uint8)
-    escapes = (codes[:-1] == _BACKSLASH) & (codes[1:] == _U)
-    return int(np.count_nonzero(codes == _QUOTE)), bool(escapes.any())
+    quote, backslash = codes == _QUOTE, codes == _BACKSLASH
+    escaped = backslash[:-1]
+    if (escaped & (backslash | (codes == _U))[1:]).any():
+        # What stands before a quote, or for one, takes a closer look.
+        inside = sum([text.count('"') for text in texts if '"' in text])
+        if inside and _ESCAPED_QUOTE.search(lines):
+            return False
+    else:
+        inside = int(np.count_nonzero(escaped & quote[1:]))
+    return bool(np.count_nonzero(quote) == 2 * strings + inside)

@@ -30,7 +30,7 @@ MAX_FINDINGS_A_LINE = 1000
 MAX_POINTER_LENGTH = 1000
 
 #: After a block in which some line was not plain: in smaller ones fewer lines stand beside such a line.
-_SMALL_BLOCK_BYTES = 16 << 10
+_SMALL_BLOCK_BYTES = 8 << 10
 
 #: Shapes are added up before there are too many of them to keep.
 _MOST_SHAPES = 10_000
@@ -168,7 +168,10 @@ class Scan:
             first = index + 1
         self._keep(lines[first:])
         self._line += len(plain)
-        self._cutter.block_bytes = BLOCK_BYTES if several == len(plain) else _SMALL_BLOCK_BYTES
+        if several == len(plain):
+            self._cutter.block_bytes = min(self._cutter.block_bytes + _SMALL_BLOCK_BYTES, BLOCK_BYTES)
+        else:
+            self._cutter.block_bytes = _SMALL_BLOCK_BYTES
         if len(self._shapes) > _MOST_SHAPES:
             self._add_shapes()
 
