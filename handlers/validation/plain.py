@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from handlers.validation.lines import Block
 from handlers.validation.statistics import Counted
 
 #: All that is counted of a sample. The first entry is the number of strings in it, names and values.
@@ -43,14 +44,14 @@ class Plain(NamedTuple):
     together: Callable[[Sequence[Any]], Seen | None] = lambda _: None
 
 
-def plain_lines(body: bytes, plain: Plain, shapes: Counter[Shape]) -> list[bool]:
+def plain_lines(block: Block, plain: Plain, shapes: Counter[Shape]) -> list[bool]:
     """Return for each line of a block whether it is plain; ``shapes`` gets the shapes of those that are."""
-    objects = _parsed(body)
+    objects = _parsed(block.body)
     if objects is None:
-        objects = [_parsed_alone(line) for line in body.split(b"\n")]
-    elif _are_plain(body, objects, plain, shapes):
+        objects = [_parsed_alone(line) for line in block.lines]
+    elif _are_plain(block.body, objects, plain, shapes):
         return [True] * len(objects)
-    return _plain_ones(body, objects, plain, shapes)
+    return _plain_ones(block.lines, objects, plain, shapes)
 
 
 def _are_plain(body: bytes, objects: list[Any], plain: Plain, shapes: Counter[Shape]) -> bool:
@@ -65,9 +66,8 @@ def _are_plain(body: bytes, objects: list[Any], plain: Plain, shapes: Counter[Sh
     return True
 
 
-def _plain_ones(body: bytes, objects: list[Any], plain: Plain, shapes: Counter[Shape]) -> list[bool]:
+def _plain_ones(lines: list[bytes], objects: list[Any], plain: Plain, shapes: Counter[Shape]) -> list[bool]:
     found, texts = _shapes(objects, plain)
-    lines = body.split(b"\n")
     if not _is_faithful(b"\n".join(compress(lines, found)), sum([shape[0] for shape in found if shape]), texts):
         of_plain = iter(texts)
         for index, shape in enumerate(found):
