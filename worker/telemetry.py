@@ -7,7 +7,10 @@ import structlog
 
 
 def configure_logging(log_format: str, level: str) -> None:
-    """Set up structlog, and the standard library's logging for the clients we use. May be called twice."""
+    """Set up structlog, and the standard library's logging for the clients we use. May be called twice.
+
+    A traceback is its frames and its error, never the values in the frames: those are users' data.
+    """
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -15,11 +18,12 @@ def configure_logging(log_format: str, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         if log_format == "console"
         else structlog.processors.JSONRenderer()
     )
-    exceptions = [] if log_format == "console" else [structlog.processors.dict_tracebacks]
+    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    exceptions = [] if log_format == "console" else [structlog.processors.ExceptionRenderer(tracebacks)]
     structlog.configure(
         processors=[*shared, *exceptions, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),

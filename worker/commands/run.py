@@ -31,11 +31,12 @@ def run(
     from worker.checks import check_services  # noqa: PLC0415 - the reason is above
     from worker.telemetry import configure_logging  # noqa: PLC0415 - the same
 
+    stages = _chosen(stage)
     settings = Settings.from_environment()
     configure_logging(settings.log_format, settings.log_level)
     if check:
         raise typer.Exit(asyncio.run(check_services(settings)))
-    asyncio.run(_until_signalled(settings, _chosen(stage)))
+    asyncio.run(_until_signalled(settings, stages))
 
 
 def _chosen(names: list[str] | None) -> list[Stage]:
