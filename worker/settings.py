@@ -14,6 +14,10 @@ from worker.variables import PREFIX, Unknown, unknown_among, value_of
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Period = Annotated[float, Meta(gt=0, le=86_400)]
 
+_SERVER = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+Servers = Annotated[str, Meta(pattern=f"^{_SERVER}(,{_SERVER})*$", description="host:port, or several with commas")]
+Url = Annotated[str, Meta(pattern="^https?://[^/]", description="a URL that begins with http:// or https://")]
+
 
 class SettingsError(ValueError):
     """Settings that cannot be used; the text names each variable and the remedy."""
@@ -23,7 +27,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Everything that can be set. Field ``storage_url`` is variable ``WORKER_STORAGE_URL``, and so on."""
 
     #: Kafka brokers, comma-separated ``host:port``. ``KAFKA_BOOTSTRAP_SERVERS`` is read too.
-    kafka_bootstrap_servers: str = "localhost:9092"
+    kafka_bootstrap_servers: Servers = "localhost:9092"
     #: Consumer groups are named ``<prefix>.<stage>``.
     group_prefix: str = "finetune-worker"
     #: Seconds without a heartbeat after which a worker's partitions go to others. Kafka allows 6 to 1,800 by default.
@@ -31,7 +35,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: The bucket: ``file:///path`` (one machine, several processes) or ``s3://bucket``.
     storage_url: str = Path(".worker/bucket").absolute().as_uri()
     #: S3 endpoint for servers other than AWS. Credentials come from the usual AWS variables or files.
-    s3_endpoint_url: str | None = None
+    s3_endpoint_url: Url | None = None
     #: Where local jobs live: their pids, logs and scratch files.
     work_dir: Path = Path(".worker")
     #: Jobs the local executor runs at a time.

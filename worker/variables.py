@@ -63,6 +63,10 @@ def value_of(text: str, kind: Any) -> Any:
 
 
 def _expected(info: inspect.Type) -> str:
+    if isinstance(info, inspect.UnionType):
+        return _expected(next(each for each in info.types if not isinstance(each, inspect.NoneType)))
+    if isinstance(info, inspect.Metadata):
+        return str((info.extra_json_schema or {}).get("description", "text"))
     if isinstance(info, inspect.LiteralType):
         return f"one of {', '.join(map(str, info.values))}"
     if not isinstance(info, inspect.IntType | inspect.FloatType):

@@ -14,6 +14,10 @@ from worker.settings import Settings, SettingsError
         ("WORKER_LEASE_SECONDS", "nan", "must be a number, above 0 and at most 86400"),
         ("WORKER_SESSION_TIMEOUT_SECONDS", "1000000", "must be a number, at least 1 and at most 1800"),
         ("WORKER_LOG_LEVEL", "trace", "must be one of critical, debug, error, info, warning"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "PLAINTEXT://a:1", "must be host:port, or several with commas"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:1, b:2", "must be host:port, or several with commas"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "", "must be host:port, or several with commas"),
+        ("WORKER_S3_ENDPOINT_URL", "minio:9000", "must be a URL that begins with http:// or https://"),
         ("WORKER_LOG_FORMAT", "xml", "must be one of console, json"),
     ],
 )
@@ -42,6 +46,8 @@ def test_every_delay_has_an_end() -> None:
 def test_words_may_be_in_capitals_and_brokers_under_either_name() -> None:
     assert Settings.from_environment({"WORKER_LOG_LEVEL": "INFO"}).log_level == "info"
     assert Settings.from_environment({"KAFKA_BOOTSTRAP_SERVERS": "a:1"}).kafka_bootstrap_servers == "a:1"
+    several = "a:1,b-1.example.org:9092,[::1]:9092,localhost"
+    assert Settings.from_environment({"KAFKA_BOOTSTRAP_SERVERS": several}).kafka_bootstrap_servers == several
     both = {"KAFKA_BOOTSTRAP_SERVERS": "a:1", "WORKER_KAFKA_BOOTSTRAP_SERVERS": "b:1"}
     assert Settings.from_environment(both).kafka_bootstrap_servers == "b:1"
 

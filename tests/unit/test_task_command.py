@@ -198,9 +198,8 @@ async def test_a_refused_command_is_answered_and_the_task_keeps_its_own_reason(c
 async def test_the_same_command_id_for_another_task_is_another_command() -> None:
     world = World()
     for task_id in ("t-1", "t-2"):
-        await task_state.change(
-            world.store, world.clock, task_id, lambda _, name=task_id: TaskState(task_id=name, attempt=1)
-        )
+        created = TaskState(task_id=task_id, attempt=1)
+        await task_state.change(world.store, world.clock, task_id, lambda _, new=created: new)  # type: ignore[misc]
         outcome = await world.deliver("task-command", command_event("stop", task_id, command_id="stop-1"))
         assert [status.phase for status in statuses(outcome.events)] == [Phase.TERMINATED]
         assert (await world.state(task_id)).desired == "stop"
