@@ -1,6 +1,5 @@
 """``worker run --check``: what cannot be used is said, and nothing is created."""
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -30,12 +29,16 @@ def _lines(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     return {line[5:].partition(":")[0]: line[:4].strip() for line in capsys.readouterr().err.splitlines()}
 
 
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 async def test_on_a_fresh_machine_it_says_what_is_missing_and_creates_nothing(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await check_services(settings) == 0
     assert _lines(capsys) == {"broker": "note", "bucket": "note", "catalogue": "ok", "work folder": "note"}
-    assert os.listdir(tmp_path) == []
+    assert _names(tmp_path) == []
     servers = settings.kafka_bootstrap_servers
     async with connected(AIOKafkaAdminClient(bootstrap_servers=servers), servers) as admin:
         assert list(await admin.list_topics()) == []
