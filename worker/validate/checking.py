@@ -16,8 +16,8 @@ from contracts.datasets.findings import Finding, Severity
 from handlers.validation.conclusion import ScannedFile, conclude
 from handlers.validation.report import Capped, Report
 from handlers.validation.scan import Scan
-from worker.storage.files import whole_file
 from worker.validate.inputs import CouldNotCheck, Input, Inputs
+from worker.validate.outputs import written
 
 CHUNK_BYTES = 1 << 20
 
@@ -58,8 +58,8 @@ def check(
 ) -> Checked:
     """Return the report on the files; its findings are capped a code, its totals exact. Blocks.
 
-    Every finding is written to ``report_path`` as NDJSON, whole or not at all. ``advance`` is told how many bytes of
-    which file were just read.
+    Every finding is written to ``report_path`` as NDJSON, at the end; a file appears whole or not at all.
+    ``advance`` is told how many bytes of which file were just read.
 
     Raises:
         CouldNotCheck: a file cannot be read, or the report not be written.
@@ -117,7 +117,7 @@ def _scan(
 
 def _write(path: Path, spools: list[BinaryIO], added: list[bytes]) -> None:
     try:
-        with whole_file(path) as whole:
+        with written(path) as whole:
             for spool in spools:
                 spool.seek(0)
                 shutil.copyfileobj(spool, whole, CHUNK_BYTES)
