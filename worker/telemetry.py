@@ -2,8 +2,30 @@
 
 import logging
 import sys
+from time import monotonic
 
 import structlog
+
+#: Seconds until a client may say the same again.
+_AGAIN_SECONDS = 30.0
+_MOST_REMEMBERED = 1000
+
+
+class _Again(logging.Filter):
+    """Drops what a client has just said: until a fresh broker is ready, each tries ten times a second, loudly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text, now = record.getMessage(), monotonic()
+        if now - self._said.get(text, -_AGAIN_SECONDS) < _AGAIN_SECONDS:
+            return False
+        if len(self._said) >= _MOST_REMEMBERED:
+            self._said.clear()
+        self._said[text] = now
+        return True
 
 
 def configure_logging(log_format: str, level: str) -> None:
@@ -37,6 +59,7 @@ def configure_logging(log_format: str, level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *exceptions, renderer],
         )
     )
+    handler.addFilter(_Again())
     root = logging.getLogger()
     root.handlers = [handler]
     # The clients narrate every heartbeat and every refused connection; what matters of it we say ourselves.
