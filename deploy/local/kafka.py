@@ -1,8 +1,10 @@
 """Apache Kafka, one KRaft node, with this machine's Java: ``python -m deploy.local.kafka`` runs one until Ctrl-C.
 
-The jars come from Maven Central through ``mvn`` and stay in a cache folder; a start takes about two seconds.
+The jars come from Maven Central through ``mvn`` and stay in a cache folder; a start takes a few seconds. It keeps
+nothing after its end.
 """
 
+import argparse
 import asyncio
 import os
 import shutil
@@ -48,18 +50,26 @@ class KafkaMissing(RuntimeError):
 
 
 class ApacheKafka:
-    """``async with ApacheKafka() as bootstrap_servers:`` - a fresh node on a free loopback port.
+    """``async with ApacheKafka() as bootstrap_servers:`` - a fresh node on a loopback port, a free one by default.
 
     ``kill`` and ``restart`` are for tests of what a broker's end does; what was acknowledged survives them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int | None = None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
-        self._port = _free_port()
+        self._port = port or _free_port()
         self._process: asyncio.subprocess.Process | None = None
         self.bootstrap_servers = f"127.0.0.1:{self._port}"
 
     async def __aenter__(self) -> str:
+        try:
+            await self._begin()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self.bootstrap_servers
+
+    async def _begin(self) -> None:
         text = _PROPERTIES.format(port=self._port, controller=_free_port(), folder=self._folder)
         self._properties.write_text(text)
         jars = await jars_folder()
@@ -68,7 +78,6 @@ class ApacheKafka:
             *("-t", _cluster_id(), "-c", str(self._properties)),
         )
         await self.start()
-        return self.bootstrap_servers
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -191,14 +200,45 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _main() -> None:
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As the broker does: what a broker that has just ended leaves of its connections is no hindrance.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def main(arguments: list[str]) -> int:
+    """Run a node until Ctrl-C or SIGTERM; return the exit code: 0 it ran, 2 it could not."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.local.kafka",
+        description="Run Apache Kafka on this machine until Ctrl-C. Needs Java 17 or newer and, the first time, Maven.",
+    )
+    parser.add_argument(
+        "--port", type=int, default=9092, help="default: 9092, where a worker looks for it; 0 takes a free one"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        asyncio.run(_run_until_stopped(given.port))
+    except KafkaMissing as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+async def _run_until_stopped(port: int) -> None:
+    if port and not _is_free(port):
+        raise KafkaMissing(f"port {port} is in use, by another broker perhaps; --port 0 takes a free one")
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with ApacheKafka() as servers:
+    async with ApacheKafka(port) as servers:
         print(f"KAFKA_BOOTSTRAP_SERVERS={servers}", flush=True)  # noqa: T201 - what the caller needs
         await stopping.wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    sys.exit(main(sys.argv[1:]))

@@ -107,6 +107,17 @@ def test_a_file_that_is_read_is_never_written(tmp_path: Path) -> None:
     assert source.read_text() == "\n" + GOOD
 
 
+def test_the_report_never_takes_the_place_of_the_corrected_copy(tmp_path: Path) -> None:
+    source, out, link = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "link.jsonl"
+    source.write_text("\n" + GOOD)
+    link.symlink_to(out)
+    for report in (out, link, tmp_path / "." / "out.jsonl"):
+        result = fix(source, out, "--report", str(report))
+        assert result.exit_code == 2
+        assert "would both go to" in result.stderr
+        assert not out.exists()
+
+
 def test_several_files_are_corrected_into_a_directory(tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
@@ -115,6 +126,8 @@ def test_several_files_are_corrected_into_a_directory(tmp_path: Path) -> None:
     assert fix(folder, out).exit_code == 0
     assert (out / "a.jsonl").read_text() == GOOD
     assert fix(folder, folder).exit_code == 2
+    assert fix(folder, out, "--report", str(out / "b.jsonl")).exit_code == 2
+    assert (out / "b.jsonl").read_text() == GOOD.replace("?", "??")
     other = tmp_path / "other"
     other.mkdir()
     (other / "a.jsonl").write_text(GOOD)

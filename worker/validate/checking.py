@@ -16,8 +16,8 @@ from handlers.validation.report import Report
 from worker.scan_conclusion import Concluded, FileScan, concluded
 from worker.scan_local import scan_local
 from worker.scan_parts import Part
-from worker.storage.files import whole_file
 from worker.validate.inputs import CouldNotCheck, Input, Inputs
+from worker.validate.outputs import written
 
 Advance = Callable[[Input, int], None]
 
@@ -56,8 +56,8 @@ def check(
 ) -> Checked:
     """Return the report on the files; its findings are capped a code, its totals exact. Blocks.
 
-    Every finding is written to ``report_path`` as NDJSON, whole or not at all. ``advance`` is told how many bytes of
-    which file were just read.
+    Every finding is written to ``report_path`` as NDJSON, at the end; a file appears whole or not at all.
+    ``advance`` is told how many bytes of which file were just read.
 
     Raises:
         CouldNotCheck: a file cannot be read, or the report not be written.
@@ -96,7 +96,7 @@ def _scan(
 def _write(path: Path, found: Concluded, inputs: Inputs) -> None:
     encode, decoder = msgspec.json.Encoder().encode, msgspec.json.Decoder(Finding)
     try:
-        with whole_file(path) as whole:
+        with written(path) as whole:
             for line in found.findings():
                 whole.write(encode(_shown(inputs, decoder.decode(line))) + b"\n")
     except OSError as error:
