@@ -162,7 +162,8 @@ def _check_reasoning(path: Path, reasoning: Any, *, is_last: bool) -> Iterator[P
         return
     if not is_last:
         message = "only the last assistant message may have reasoning_content"
-        yield Problem(path, "reasoning-not-on-last-assistant", message, "remove it here")
+        hint = "remove it here, or end a sample with each such answer: worker validate --fix does"
+        yield Problem(path, "reasoning-not-on-last-assistant", message, hint)
     yield from check_text(path, reasoning)
 
 
