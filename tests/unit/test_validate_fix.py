@@ -129,7 +129,7 @@ def test_a_call_with_reasoning_ends_a_sample_and_an_answer_that_is_not_trained_m
         '{"a": 1} {"b": ',
         '{"a" : 1 }  ',
         '{"messages": [{"role": "assistant", "content": "a", "reasoning_content": "only here"}]}',
-        '{"messages": [{"role": "user", "content": "", "reasoning_content": "b"}, {"role": "assistant", "content": ""}]}',
+        '{"messages": [{"role": "user", "reasoning_content": "b", "content": ""}, {"role": "assistant"}]}',
         '{"messages": [{"role": "assistant", "content": "a", "reasoning_content": "b"}, {"role": "assistant"}]}',
     ],
 )
