@@ -1,0 +1,49 @@
+"""One small change of a module's syntax tree, made and taken back in place."""
+
+import ast
+from typing import Any, NamedTuple
+
+
+class Mutation(NamedTuple):
+    """A change at one place: ``holder.key``, or ``holder.key[index]``, becomes ``new``; None for an index removes it.
+
+    ``scope`` is the function or class it is in, ``was`` and ``becomes`` the first line of the statement around it.
+    """
+
+    file: str
+    line: int
+    scope: str
+    was: str
+    becomes: str
+    place: "Place"
+    new: Any
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Return what tells it from others, and stays when lines move."""
+        return self.file, self.scope, self.was, self.becomes
+
+
+class Place(NamedTuple):
+    """A field of a node, or one entry of a field that is a list."""
+
+    holder: ast.AST
+    field: str
+    index: int | None = None
+
+    def get(self) -> Any:
+        """Return what is there."""
+        value = getattr(self.holder, self.field)
+        return value if self.index is None else value[self.index]
+
+    def put(self, new: Any) -> None:
+        """Change what is there."""
+        if self.index is None:
+            setattr(self.holder, self.field, new)
+        else:
+            getattr(self.holder, self.field)[self.index] = new
+
+
+def first_line(statement: ast.AST) -> str:
+    """Return a statement as one line; of one with a body, what is before the body."""
+    return ast.unparse(ast.fix_missing_locations(statement)).split("\n", 1)[0]
