@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 class Mutation(NamedTuple):
     """A change at one place: ``holder.key``, or ``holder.key[index]``, becomes ``new``; None for an index removes it.
 
-    ``scope`` is the function or class it is in, ``was`` and ``becomes`` the first line of the statement around it.
+    ``scope`` is the function it is in, or else the class, or empty; ``was`` and ``becomes`` are the first line of the
+    statement around it.
     """
 
     file: str
     line: int
     scope: str
+    in_function: bool
     was: str
     becomes: str
     place: "Place"

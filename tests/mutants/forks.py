@@ -45,6 +45,8 @@ class FirstFailure:
 
 def first_failure(items: Sequence[pytest.Item], after: Callable[[pytest.Item], None] = lambda _: None) -> str:
     """Run tests up to the first that fails and return its id, or nothing. ``after`` is called after each."""
+    if not items:
+        return ""
     failure = FirstFailure()
     items[0].config.pluginmanager.register(failure)
     for item in items:

@@ -24,7 +24,7 @@ def graft(name: str, tree: ast.Module) -> None:
 
 
 def _exchange(module: str, name: str, old: Any, new: Any) -> None:
-    if old is new or getattr(new, "__module__", module) != module:
+    if old is new:
         return
     if isinstance(new, type):
         for each, value in vars(new).items():

@@ -1,5 +1,6 @@
 """Trying mutants: pytest collects the tests once, and each mutant is a fork of that process that ends where one fails."""
 
+from importlib import import_module
 from typing import NamedTuple
 
 import pytest
@@ -22,6 +23,8 @@ class Trials:
     """A pytest plugin that runs the collected tests once as they are, and then against every mutant."""
 
     def __init__(self, modules: list[Module]) -> None:
+        for module in modules:
+            import_module(module.name)
         self._modules = modules
         self.outcomes: list[Outcome] = []
         self.failing = "no test was collected"
@@ -46,7 +49,7 @@ class Trials:
 def _reaching(items: list[pytest.Item], reach: Reach, mutation: Mutation) -> list[pytest.Item]:
     """Return the tests that run what is changed; where that is no function, every test."""
     scope = f"{mutation.file}:{mutation.scope}"
-    return [item for item in items if scope in reach.scopes[item.nodeid]] or items
+    return [item for item in items if not mutation.in_function or scope in reach.scopes[item.nodeid]]
 
 
 def _noticed(module: Module, mutation: Mutation, items: list[pytest.Item]) -> str:
