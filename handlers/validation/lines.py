@@ -38,7 +38,7 @@ class LineSplitter:
         start = 0
         if not self._started:
             chunk = bytes(self._pending) + chunk
-            if len(chunk) < len(BYTE_ORDER_MARK) and BYTE_ORDER_MARK.startswith(chunk):
+            if BYTE_ORDER_MARK.startswith(chunk):
                 self._pending[:] = chunk
                 return
             start = self._skip_mark(chunk)
@@ -72,17 +72,15 @@ class LineSplitter:
             self._pending.clear()
 
     def _line(self, piece: bytes, *, ended: bool) -> Line:
-        if not self._size and len(piece) <= self._max:
-            body: bytes | None = piece
-            size, crlf = len(piece), piece.endswith(b"\r")
+        if not self._size:
+            body, size, crlf = piece, len(piece), piece.endswith(b"\r")
         else:
             self._hold(piece)
-            size, crlf = self._size, self._ends_with_cr
-            body = bytes(self._pending) if size <= self._max + 1 else None
+            body, size, crlf = bytes(self._pending), self._size, self._ends_with_cr
         crlf = crlf and ended
         size -= crlf
-        line = Line(self._number, body[:size] if body is not None and size <= self._max else None, size, crlf)
+        line = Line(self._number, body[:size] if size <= self._max else None, size, crlf)
         self._number += 1
         self._pending.clear()
-        self._size, self._ends_with_cr = 0, False
+        self._size = 0
         return line

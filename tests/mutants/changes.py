@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 
 class Mutation(NamedTuple):
-    """A change at one place: ``holder.key``, or ``holder.key[index]``, becomes ``new``; None for an index removes it.
+    """A change at one place: a node or a text in the tree becomes ``new``.
 
     ``scope`` is the function it is in, or else the class, or empty; ``was`` and ``becomes`` are the first line of the
     statement around it.
@@ -31,19 +31,19 @@ class Place(NamedTuple):
 
     holder: ast.AST
     field: str
-    index: int | None = None
+    entry: int | None = None
 
     def get(self) -> Any:
         """Return what is there."""
         value = getattr(self.holder, self.field)
-        return value if self.index is None else value[self.index]
+        return value if self.entry is None else value[self.entry]
 
     def put(self, new: Any) -> None:
         """Change what is there."""
-        if self.index is None:
+        if self.entry is None:
             setattr(self.holder, self.field, new)
         else:
-            getattr(self.holder, self.field)[self.index] = new
+            getattr(self.holder, self.field)[self.entry] = new
 
 
 def first_line(statement: ast.AST) -> str:

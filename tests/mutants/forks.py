@@ -37,10 +37,14 @@ class FirstFailure:
     def __init__(self) -> None:
         self.test = ""
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Look at how a test, or what is around it, went."""
-        if report.failed:
-            self.test = self.test or report.nodeid
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> pytest.TestReport | None:
+        """Report a failure without its traceback, which takes longer than the test. Anything else is left to pytest."""
+        if call.excinfo is None or call.excinfo.errisinstance(pytest.skip.Exception):
+            return None
+        assert call.when != "collect", "the tests are collected once, before"
+        self.test = self.test or item.nodeid
+        return pytest.TestReport(item.nodeid, item.location, item.keywords, "failed", "", call.when)
 
 
 def first_failure(items: Sequence[pytest.Item], after: Callable[[pytest.Item], None] = lambda _: None) -> str:

@@ -20,10 +20,10 @@ def graft(name: str, tree: ast.Module) -> None:
     exec(code, fresh.__dict__)  # noqa: S102 - it is our own source, changed in one place
     for each, new in vars(fresh).items():
         if not each.startswith("__"):
-            _exchange(name, each, vars(module)[each], new)
+            _exchange(each, vars(module)[each], new)
 
 
-def _exchange(module: str, name: str, old: Any, new: Any) -> None:
+def _exchange(name: str, old: Any, new: Any) -> None:
     if old is new:
         return
     if isinstance(new, type):

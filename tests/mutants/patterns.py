@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 _COUNT = re.compile(r"(?<=[{,])\d+(?=[,}])")
 
@@ -18,7 +19,7 @@ def broken_patterns(node: ast.Call) -> Iterator[ast.expr]:
 
 def _broken(pattern: str) -> Iterator[str]:
     bars = [-1, *_bars(pattern), len(pattern)]
-    parts = [pattern[start + 1 : end] for start, end in zip(bars, bars[1:], strict=False)]
+    parts = [pattern[start + 1 : end] for start, end in pairwise(bars)]
     if len(parts) > 1:
         yield from ("|".join([*parts[:index], *parts[index + 1 :]]) for index in range(len(parts)))
     for count in _COUNT.finditer(pattern):

@@ -30,7 +30,9 @@ def judge(outcomes: Sequence[Outcome], files: Sequence[str]) -> Result:
             unused[mutation.key] -= 1
             explained += 1
         else:
-            survivors.append({"line": mutation.line, **dict(zip(("file", "scope", "was", "becomes"), mutation.key, strict=True))})
+            survivors.append(
+                {"line": mutation.line, **dict(zip(("file", "scope", "was", "becomes"), mutation.key, strict=True))}
+            )
     stale = [" | ".join(key) for key in unused.elements()]
     noticed_count = len(outcomes) - explained - len(survivors)
     return Result(len(outcomes), noticed_count, explained, survivors, stale)

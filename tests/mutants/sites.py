@@ -59,7 +59,7 @@ class _Finder:
         place.put(new)
         becomes = "" if old is statement else first_line(statement)
         place.put(old)
-        line = getattr(old, "lineno", None) or getattr(statement, "lineno", 1)
+        line: int = getattr(old, "lineno", getattr(statement, "lineno", 1))
         scope = ".".join(getattr(each, "name", "") for each in self._scopes)
         in_function = bool(self._scopes) and not isinstance(self._scopes[-1], ast.ClassDef)
         self.found.append(Mutation(self._file, line, scope, in_function, was, becomes, place, new))

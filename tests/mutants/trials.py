@@ -1,4 +1,4 @@
-"""Trying mutants: pytest collects the tests once, and each mutant is a fork of that process that ends where one fails."""
+"""Trying mutants: pytest collects the tests once, and each mutant is a fork of it that ends where one fails."""
 
 from importlib import import_module
 from typing import NamedTuple

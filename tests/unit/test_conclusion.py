@@ -1,4 +1,4 @@
-"""From the scans of files to the report: formats that differ, files that repeat, counts that add up, findings capped."""
+"""From the scans of files to the report: formats that differ, files that repeat, counts, findings capped."""
 
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ def finding(code: str = "empty-content", line: int = 1, file: int = 0) -> Findin
 
 
 def scanned(
-    index: int, format: Format | None = "sft", samples: int = 10, *findings: Finding, sha256: str = "", **counts: Any
+    index: int, format: Format | None = "sft", samples: int = 10, *findings: Finding, sha256: Any = "", **counts: Any
 ) -> ScannedFile:
     totals: dict[str, int] = {}
     for each in findings:

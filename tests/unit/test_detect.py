@@ -36,7 +36,8 @@ SFT = {"messages": [{"role": "user", "content": "q"}, ANSWER]}
         # Less than all the fields of a foreign format says nothing.
         ({"instruction": "a"}, None), ({"output": "a"}, None), ({"prompt": "a"}, None), ({"completion": "a"}, None),
         ({"chosen": "a"}, None), ({"rejected": "a"}, None), ({"query": "a", "pos": []}, None),
-        ({"query": "a", "neg": []}, None), ({"pos": [], "neg": []}, None), ({"instruction": "a", "text": "b"}, "pretrain"),
+        ({"query": "a", "neg": []}, None), ({"pos": [], "neg": []}, None),
+        ({"instruction": "a", "text": "b"}, "pretrain"),
         # With messages that are no list, it was meant for a conversation, whatever else is there.
         ({"messages": "a", "docs": []}, None), ({"messages": None, "text": "a"}, None), ({}, None),
         ([], None), (["text"], None), ("text", None), (None, None), (7, None),

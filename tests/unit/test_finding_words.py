@@ -15,7 +15,9 @@ TWENTY = "1" + "0" * 19 + "..."
 
 
 def words(format: Format, sample: dict[str, Any], place: str) -> tuple[str, str]:
-    found = [(problem.message, problem.hint) for problem in RULES[format].check(sample) if pointer(problem.path) == place]
+    found = [
+        (problem.message, problem.hint) for problem in RULES[format].check(sample) if pointer(problem.path) == place
+    ]
     assert len(found) == 1
     return found[0]
 
@@ -44,6 +46,7 @@ def labelled(label: Any) -> dict[str, Any]:
     return {"text": "t", "label": label}
 
 
+MASK = "lm_loss_mask must be 0 or 1, but is"
 MAY_BE_EMPTY = 'beside tool_calls it may be ""'
 CALLING = {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
@@ -52,10 +55,12 @@ TOOLS = [{"type": "function", "function": {"name": "f"}}]
 @pytest.mark.parametrize(
     ("sample", "place", "message", "hint"),
     [
-        (chat({"role": "usr", "content": "q"}, assistant()), "/messages/0/role", "'usr' is not a role", "did you mean 'user'?"),
+        (chat({"role": "usr", "content": "q"}, assistant()), "/messages/0/role", "'usr' is not a role",
+         "did you mean 'user'?"),
         (chat({"role": "bot", "content": "q"}, assistant()), "/messages/0/role", "'bot' is not a role",
          "one of system, user, assistant, tool"),
-        (chat({"content": "q"}, assistant()), "/messages/0/role", "role is missing", "one of system, user, assistant, tool"),
+        (chat({"content": "q"}, assistant()), "/messages/0/role", "role is missing",
+         "one of system, user, assistant, tool"),
         (chat({"role": 1, "content": "q"}, assistant()), "/messages/0/role", "role must be a string, but is a number",
          "write it in double quotes"),
         (chat(user(), {"role": "assistant"}), "/messages/1/content", "content is missing", "add content"),
@@ -65,13 +70,16 @@ TOOLS = [{"type": "function", "function": {"name": "f"}}]
          "write it in double quotes"),
         (chat(user(), assistant(None, **CALLING), tools=TOOLS), "/messages/1/content",
          "content must be a string, but is null", MAY_BE_EMPTY),
-        (chat(user(), assistant(loss_weight=HUGE)), "/messages/1/loss_weight", f"loss_weight is {TWENTY}", "0.0 to 1.0"),
+        (chat(user(), assistant(loss_weight=HUGE)), "/messages/1/loss_weight", f"loss_weight is {TWENTY}",
+         "0.0 to 1.0"),
         (chat("hi", assistant()), "/messages/0", "entry 0 must be an object, but is a string", "write it in { }"),
-        (chat(user(), assistant(), thinking=1), "/thinking", "thinking must be a string, a boolean or an object, but is a number",
+        (chat(user(), assistant(), thinking=1), "/thinking",
+         "thinking must be a string, a boolean or an object, but is a number",
          "write a string, a boolean or an object"),
         (chat(user(), assistant(), parallel_tool_calls=0), "/parallel_tool_calls",
          "parallel_tool_calls must be a boolean, but is a number", "write true or false, without quotes"),
-        (chat(user(), assistant(tool_calls={})), "/messages/1/tool_calls", "tool_calls must be a list, but is an object",
+        (chat(user(), assistant(tool_calls={})), "/messages/1/tool_calls",
+         "tool_calls must be a list, but is an object",
          "write it in [ ]"),
         (chat(user(), assistant(), extra=1), "/extra", "'extra' is not a field here",
          "known here: messages, tools, parallel_tool_calls, thinking"),
@@ -98,9 +106,17 @@ def test_scores_that_make_no_pair(scores: tuple[Any, ...], message: str) -> None
     ("candidate", "place", "message"),
     [
         ({"text": "t", "score": HUGE}, "/score", f"score is {TWENTY}"),
-        ({"text": "t", "score": 1, "lm_loss_mask": HUGE}, "/lm_loss_mask", f"lm_loss_mask must be 0 or 1, but is {TWENTY}"),
-        ({"text": "t", "score": 1, "lm_loss_mask": 0.5}, "/lm_loss_mask", "lm_loss_mask must be 0 or 1, but is 0.5"),
-        ({"text": "t", "score": 1, "lm_loss_mask": "1"}, "/lm_loss_mask", "lm_loss_mask must be 0 or 1, but is a string"),
+        (
+            {"text": "t", "score": 1, "lm_loss_mask": HUGE},
+            "/lm_loss_mask",
+            f"lm_loss_mask must be 0 or 1, but is {TWENTY}",
+        ),
+        ({"text": "t", "score": 1, "lm_loss_mask": 0.5}, "/lm_loss_mask", f"{MASK} 0.5"),
+        (
+            {"text": "t", "score": 1, "lm_loss_mask": "1"},
+            "/lm_loss_mask",
+            "lm_loss_mask must be 0 or 1, but is a string",
+        ),
         ({"text": 1, "score": 1}, "/text", "text must be a string, but is a number"),
         ({"score": 1}, "/text", "text is missing"),
     ],
@@ -110,9 +126,7 @@ def test_what_is_said_about_a_candidate(candidate: dict[str, Any], place: str, m
     assert words("preference", sample, "/messages/1/content/1" + place)[0] == message
 
 
-@pytest.mark.parametrize(
-    ("count", "message"), [(0, "0 candidates"), (1, "1 candidate"), (6, "6 candidates")]
-)
+@pytest.mark.parametrize(("count", "message"), [(0, "0 candidates"), (1, "1 candidate"), (6, "6 candidates")])
 def test_how_many_candidates_there_are(count: int, message: str) -> None:
     sample = candidates(*[{"text": "t", "score": number / 10} for number in range(count)])
     hint = "write 2 to 5: what is better, and what is worse"

@@ -61,6 +61,7 @@ def test_a_byte_order_mark_is_dropped_at_the_start_alone() -> None:
     assert not split(b"a" + MARK)[1]
     assert not split(b"\xef\xbb")[1]
     assert not split()[1]
+    assert not LineSplitter().byte_order_mark
 
 
 @pytest.mark.parametrize("body", [MARK[:1], MARK[:2], MARK[:1] + b"x", MARK[:2] + b"x", b"\xbb\xbf", b"\xbf", b"ab"])

@@ -1,4 +1,4 @@
-"""The rules of messages that sft and preference share: fields, types and places that the formats' own tests leave out."""
+"""The rules of messages that sft and preference share: what the formats' own tests leave out."""
 
 from typing import Any
 
@@ -42,7 +42,9 @@ def test_what_thinking_may_be(thinking: Any, good: bool) -> None:
 
 @pytest.mark.parametrize(("parallel", "good"), [(True, True), (False, True), (None, True), (0, False), ("true", False)])
 def test_what_parallel_tool_calls_may_be(parallel: Any, good: bool) -> None:
-    assert sft(USER, ASSISTANT, parallel_tool_calls=parallel) == ([] if good else [("wrong-type", "/parallel_tool_calls")])
+    assert sft(USER, ASSISTANT, parallel_tool_calls=parallel) == (
+        [] if good else [("wrong-type", "/parallel_tool_calls")]
+    )
 
 
 def test_only_false_forbids_parallel_calls() -> None:
@@ -113,7 +115,9 @@ def test_tools_are_missing_only_where_something_is_called(tools: Any) -> None:
 
 def test_all_weights_0_are_said_where_every_one_is_a_number_and_0() -> None:
     untrained = {**ASSISTANT, "loss_weight": 0}
-    assert sft(USER, untrained, USER, {**ASSISTANT, "loss_weight": False}) == [("wrong-type", "/messages/3/loss_weight")]
+    assert sft(USER, untrained, USER, {**ASSISTANT, "loss_weight": False}) == [
+        ("wrong-type", "/messages/3/loss_weight")
+    ]
     assert sft(USER) == [("no-assistant-message", "/messages")]
 
 

@@ -28,8 +28,8 @@ def test_control_tokens_are_named(token: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "<||>", f"<|{'x' * 41}|>", "<|a b|>", "<｜｜>", f"<｜{'x' * 41}｜>", "<｜a<b｜>", "[inst]", "INST", "<s>", "< /s>",
-        "<middle_of_turn>", "<BOS>", "<unk>", "a < b | c > d", "<b>bold</b>",
+        "", "<||>", f"<|{'x' * 41}|>", "<|a b|>", "<｜｜>", f"<｜{'x' * 41}｜>", "<｜a<b｜>", "[inst]", "INST", "<s>",
+        "< /s>", "<middle_of_turn>", "<BOS>", "<unk>", "a < b | c > d", "<b>bold</b>",
     ],
 )  # fmt: skip
 def test_other_texts_are_left_alone(text: str) -> None:
@@ -46,7 +46,10 @@ def test_the_first_token_of_a_text_is_the_one_that_is_named() -> None:
         ({}, ("missing-field", "/a/text", "add text")),
         ({"text": None}, ("wrong-type", "/a/text", "write it in double quotes")),
         ({"text": ""}, ("empty-text", "/a/text", "the hint")),
-        ({"text": "<pad>"}, ("special-token-in-text", "/a/text", "remove it, unless the model shall learn to read it as text")),
+        (
+            {"text": "<pad>"},
+            ("special-token-in-text", "/a/text", "remove it, unless the model shall learn to read it as text"),
+        ),
         ({"text": " "}, None),
     ],
 )

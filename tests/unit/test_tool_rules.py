@@ -104,9 +104,7 @@ def test_a_list_where_one_schema_belongs(keyword: str) -> None:
 
 @pytest.mark.parametrize("keyword", ["properties", "patternProperties", "$defs", "definitions"])
 def test_a_keyword_that_holds_schemas_by_name(keyword: str) -> None:
-    assert schema_faults({keyword: {"a": {}, "b": {"type": "str"}}}) == [
-        ("invalid-tool-schema", f"/{keyword}/b/type")
-    ]
+    assert schema_faults({keyword: {"a": {}, "b": {"type": "str"}}}) == [("invalid-tool-schema", f"/{keyword}/b/type")]
     assert schema_faults({keyword: []}) == [("invalid-tool-schema", f"/{keyword}")]
 
 
@@ -135,7 +133,16 @@ def test_parameters_are_an_object_and_said_once_where_they_are_not(kind: str, co
     assert schema_faults({"type": kind}) == ([("invalid-tool-schema", "/type")] if code else [])
 
 
-@pytest.mark.parametrize(("names", "good"), [(["a", "b"], True), ([], True), (["a", 1], False), ("a", False), (None, False)])
+def test_a_type_nobody_knows_does_not_hide_what_else_is_wrong() -> None:
+    assert schema_faults({"type": "dict", "required": "a"}) == [
+        ("invalid-tool-schema", "/type"),
+        ("invalid-tool-schema", "/required"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "good"), [(["a", "b"], True), ([], True), (["a", 1], False), ("a", False), (None, False)]
+)
 def test_required_is_a_list_of_names(names: Any, good: bool) -> None:
     assert schema_faults({"required": names}) == ([] if good else [("invalid-tool-schema", "/required")])
 

@@ -101,6 +101,7 @@ def test_answers_to_a_message_that_cannot_be_read_may_be_right() -> None:
 def test_a_message_that_cannot_be_read_may_be_the_answer_that_is_missing_and_no_other_fault() -> None:
     assert told("uat?a", "02") == []
     assert told("ua?a", "01") == []
+    assert told("ua?", "01") == []
     assert told("uat?a", "01") == []
     assert told("uatt?a", "01") == [("tool-call-count-mismatch", "/1/tool_calls")]
     assert told("uatu?a", "02") == [("tool-call-count-mismatch", "/1/tool_calls"), ("roles-not-alternating", "/3")]
