@@ -150,6 +150,11 @@ class LineSplitter:
         self._cutter = BlockCutter(max_line_bytes)
         self._number = 1
 
+    @property
+    def byte_order_mark(self) -> bool:
+        """Return whether the first bytes were one."""
+        return self._cutter.byte_order_mark
+
     def feed(self, chunk: bytes) -> Iterator[Line]:
         """Yield the lines that end in this chunk. Consume it whole before the next call."""
         return self._numbered(self._cutter.feed(chunk))
