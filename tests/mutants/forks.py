@@ -9,8 +9,8 @@ from typing import NoReturn
 
 import pytest
 
-#: CPU seconds one test may take. The slowest takes a fifth of it where nothing is broken.
-_SECONDS_A_TEST = 20
+#: CPU seconds one test may take. The slowest takes a tenth of it where nothing is broken.
+_SECONDS_A_TEST = 5
 
 #: Bytes a fork may take beyond what the process has.
 _MEMORY = 2 << 30
