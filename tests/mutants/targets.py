@@ -2,8 +2,8 @@
 
 from tests.mutants.sites import ROOT
 
-#: Not plain*.py: what recognises less than it could is right, only slower; that nothing recognises too much is a law of its
-#: own (tests/unit/test_plain_lines.py).
+#: Not plain*.py: what recognises less than it could is right, only slower; that nothing recognises too much is a law
+#: of its own (tests/unit/test_plain_lines.py).
 _PATTERNS = (
     "contracts/strict_json.py",
     "handlers/validation/rules*.py",
