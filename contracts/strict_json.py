@@ -6,6 +6,7 @@ Everything found is named with its place, so that a whole form or a line of a da
 import json
 import re
 from collections import Counter
+from math import isnan
 from typing import Any, Literal, NamedTuple
 
 #: Deeper is refused. A fixed bound, so that the same bytes are judged alike whatever stack they are read on.
@@ -178,7 +179,7 @@ def _oddities(value: Any) -> list[Oddity]:
 
 def _broken(path: Path, item: Any) -> Oddity | None:
     message = None
-    if isinstance(item, float) and item != item:  # noqa: PLR0124 - NaN is the value that differs from itself
+    if isinstance(item, float) and isnan(item):
         message = "NaN, Infinity and numbers out of range are not JSON"
     elif isinstance(item, dict | list) and len(path) >= MAX_DEPTH:
         message = _too_deep()

@@ -6,10 +6,8 @@ nothing after its end.
 
 import argparse
 import asyncio
-import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from base64 import urlsafe_b64encode
@@ -21,10 +19,9 @@ from uuid import uuid4
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from worker import tied_process
+from deploy.local.server_process import CACHE, ServerMissing, ServerProcess, is_free, on_free_ports, program, run
 
 _POM = Path(__file__).with_name("kafka-pom.xml")
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "finetune-worker"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
 
@@ -45,37 +42,37 @@ auto.create.topics.enable=false
 """
 
 
-class KafkaMissing(RuntimeError):
-    """Apache Kafka cannot be started here; the text says what is missing."""
-
-
 class ApacheKafka:
     """``async with ApacheKafka() as bootstrap_servers:`` - a fresh node on a loopback port, a free one by default.
 
-    ``kill`` and ``restart`` are for tests of what a broker's end does; what was acknowledged survives them.
+    ``kill`` and ``start`` are for tests of what a broker's end does; what was acknowledged survives them.
     """
 
     def __init__(self, port: int | None = None) -> None:
+        self._port = port
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
-        self._port = port or _free_port()
-        self._process: asyncio.subprocess.Process | None = None
-        self.bootstrap_servers = f"127.0.0.1:{self._port}"
+        self._cluster_id = _new_cluster_id()
+        self._process = ServerProcess(
+            "Kafka", self._folder / "log", start_seconds=_START_SECONDS, stop_seconds=_STOP_SECONDS
+        )
+        self.bootstrap_servers = ""
 
     async def __aenter__(self) -> str:
         try:
-            await self._begin()
+            await on_free_ports(2, self._start_on, first=self._port)
         except BaseException:
-            await self.__aexit__(None, None, None)
+            shutil.rmtree(self._folder, ignore_errors=True)
             raise
         return self.bootstrap_servers
 
-    async def _begin(self) -> None:
-        text = _PROPERTIES.format(port=self._port, controller=_free_port(), folder=self._folder)
-        self._properties.write_text(text)
+    async def _start_on(self, ports: list[int]) -> None:
+        port, controller = ports
+        self.bootstrap_servers = f"127.0.0.1:{port}"
+        self._properties.write_text(_PROPERTIES.format(port=port, controller=controller, folder=self._folder))
         jars = await jars_folder()
-        await _run(
-            *("java", "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format"),
-            *("-t", _cluster_id(), "-c", str(self._properties)),
+        await run(
+            *(_java(), "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "--ignore-formatted"),
+            *("-t", self._cluster_id, "-c", str(self._properties)),
         )
         await self.start()
 
@@ -90,60 +87,30 @@ class ApacheKafka:
         return self._folder / "server.properties"
 
     async def start(self) -> None:
-        """Start the node and wait until it answers."""
+        """Start the node and wait until it answers; after ``stop`` or ``kill``, on the same records and ports."""
         jars = await jars_folder()
-        with (self._folder / "log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", tied_process.__file__, str(os.getpid())),
-                *(_java(), "-Xmx384m", "-cp", f"{jars}/*", "kafka.Kafka", str(self._properties)),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        try:
-            async with asyncio.timeout(_START_SECONDS):
-                while not await _answers(self.bootstrap_servers):
-                    if self._process.returncode is not None:
-                        raise KafkaMissing(f"Kafka ended at its start:\n{self._log_tail()}")
-                    await asyncio.sleep(0.2)
-        except TimeoutError as error:
-            raise KafkaMissing(f"Kafka did not answer within {_START_SECONDS:.0f} s:\n{self._log_tail()}") from error
+        command = [_java(), "-Xmx384m", "-cp", f"{jars}/*", "kafka.Kafka", str(self._properties)]
+        await self._process.start(command, lambda: _answers(self.bootstrap_servers, self._cluster_id))
 
     async def stop(self) -> None:
         """Stop the node in order; kill it where that takes too long."""
-        process, self._process = self._process, None
-        if process is None or process.returncode is not None:
-            return
-        process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await self._process.stop()
 
     async def kill(self) -> None:
         """End the node as a power cut would."""
-        if self._process is not None:
-            self._process.kill()
-            await self._process.wait()
-            self._process = None
-
-    def _log_tail(self) -> str:
-        return (self._folder / "log").read_text(errors="replace")[-1500:]
+        await self._process.kill()
 
 
 async def jars_folder() -> Path:
-    """Return the folder with Kafka's jars, fetching them once. Raises KafkaMissing without Java or Maven."""
+    """Return the folder with Kafka's jars, fetching them once. Raises ServerMissing without Java or Maven."""
     _java()
-    folder = _CACHE / f"kafka-{sha256(_POM.read_bytes()).hexdigest()[:12]}"
+    folder = CACHE / f"kafka-{sha256(_POM.read_bytes()).hexdigest()[:12]}"
     if folder.exists():
         return folder
-    if shutil.which("mvn") is None:
-        raise KafkaMissing("Maven (mvn) is needed once, to fetch Apache Kafka's jars")
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    arriving = Path(tempfile.mkdtemp(dir=_CACHE))
-    await _run("mvn", "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies", f"-DoutputDirectory={arriving}")
+    mvn = program("mvn", "Maven (mvn) is needed once, to fetch Apache Kafka's jars")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    arriving = Path(tempfile.mkdtemp(dir=CACHE))
+    await run(mvn, "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies", f"-DoutputDirectory={arriving}")
     return _keep(arriving, folder)
 
 
@@ -156,22 +123,10 @@ def _keep(arriving: Path, folder: Path) -> Path:
 
 
 def _java() -> str:
-    java = shutil.which("java")
-    if java is None:
-        raise KafkaMissing("Java 17 or newer is needed to run Apache Kafka")
-    return java
+    return program("java", "Java 17 or newer is needed to run Apache Kafka")
 
 
-async def _run(*command: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    out, _ = await process.communicate()
-    if process.returncode:
-        raise KafkaMissing(f"{command[0]} ended with {process.returncode}:\n{out.decode(errors='replace')[-1500:]}")
-
-
-async def _answers(bootstrap_servers: str) -> bool:
+async def _answers(bootstrap_servers: str, cluster_id: str) -> bool:
     # A look at the port first: the client logs an error for every refused connection.
     host, port = bootstrap_servers.split(":")
     try:
@@ -182,33 +137,17 @@ async def _answers(bootstrap_servers: str) -> bool:
     client = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=1000)
     try:
         await client.start()
+        # Another node may have taken the port first.
+        return bool((await client.describe_cluster())["cluster_id"] == cluster_id)
     except (KafkaError, OSError):
         return False
     finally:
         await client.close()
-    return True
 
 
-def _cluster_id() -> str:
+def _new_cluster_id() -> str:
     # Kafka's ids are 16 bytes in URL-safe base64 without padding; one that begins with a hyphen reads as an option.
     return "k" + urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")[1:]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As the broker does: what a broker that has just ended leaves of its connections is no hindrance.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def main(arguments: list[str]) -> int:
@@ -223,15 +162,15 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         asyncio.run(_run_until_stopped(given.port))
-    except KafkaMissing as error:
+    except ServerMissing as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
 
 
 async def _run_until_stopped(port: int) -> None:
-    if port and not _is_free(port):
-        raise KafkaMissing(f"port {port} is in use, by another broker perhaps; --port 0 takes a free one")
+    if port and not is_free(port):
+        raise ServerMissing(f"port {port} is in use, by another broker perhaps; --port 0 takes a free one")
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

@@ -41,8 +41,7 @@ def looks_like(value: Any) -> str | None:
 def detected(seen: Sequence[str | None]) -> Format | None:
     """Return the format most of the first objects have, the earliest where several are level, or None."""
     ours = Counter(kind for kind in seen if kind in _FORMATS)
-    most = max(ours.values(), default=0)
-    first = next((kind for kind, count in ours.items() if count == most), None)
+    first = max(ours, key=ours.__getitem__, default=None)
     if first is None and _CONVERSATION in seen:
         return "sft"
     return next((known for known in get_args(Format) if known == first), None)
@@ -54,7 +53,8 @@ def disagreement(declared: Format, seen: Sequence[str | None]) -> str | None:
     named = [kind for kind in seen if kind not in may_be]
     if not named or declared in named:
         return None
-    return Counter(named).most_common(1)[0][0]
+    counts = Counter(named)
+    return max(counts, key=counts.__getitem__)
 
 
 def foreigner(seen: Sequence[str | None]) -> str | None:

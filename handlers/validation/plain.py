@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from handlers.validation.lines import Block
 from handlers.validation.statistics import Counted
 
 #: All that is counted of a sample. The first entry is the number of strings in it, names and values.
 Shape = tuple[int, ...]
 
+_QUOTE, _BACKSLASH, _U = b'"\\u'
 _ESCAPED_QUOTE = re.compile(rb"\\u0022")
 
 
@@ -42,14 +44,14 @@ class Plain(NamedTuple):
     together: Callable[[Sequence[Any]], Seen | None] = lambda _: None
 
 
-def plain_lines(body: bytes, plain: Plain, shapes: Counter[Shape]) -> list[bool]:
+def plain_lines(block: Block, plain: Plain, shapes: Counter[Shape]) -> list[bool]:
     """Return for each line of a block whether it is plain; ``shapes`` gets the shapes of those that are."""
-    objects = _parsed(body)
+    objects = _parsed(block.body)
     if objects is None:
-        objects = [_parsed_alone(line) for line in body.split(b"\n")]
-    elif _are_plain(body, objects, plain, shapes):
+        objects = [_parsed_alone(line) for line in block.lines]
+    elif _are_plain(block.body, objects, plain, shapes):
         return [True] * len(objects)
-    return _plain_ones(body, objects, plain, shapes)
+    return _plain_ones(block.lines, objects, plain, shapes)
 
 
 def _are_plain(body: bytes, objects: list[Any], plain: Plain, shapes: Counter[Shape]) -> bool:
@@ -64,9 +66,8 @@ def _are_plain(body: bytes, objects: list[Any], plain: Plain, shapes: Counter[Sh
     return True
 
 
-def _plain_ones(body: bytes, objects: list[Any], plain: Plain, shapes: Counter[Shape]) -> list[bool]:
+def _plain_ones(lines: list[bytes], objects: list[Any], plain: Plain, shapes: Counter[Shape]) -> list[bool]:
     found, texts = _shapes(objects, plain)
-    lines = body.split(b"\n")
     if not _is_faithful(b"\n".join(compress(lines, found)), sum([shape[0] for shape in found if shape]), texts):
         of_plain = iter(texts)
         for index, shape in enumerate(found):
@@ -86,7 +87,7 @@ def _parsed(body: bytes) -> list[Any] | None:
     joined = body.replace(b"\n", b"\r,0,")
     lines = (len(joined) - len(body)) // 3 + 1
     try:
-        values: list[Any] = orjson.loads(b"[" + joined + b"]")
+        values: list[Any] = orjson.loads(b"".join((b"[", joined, b"]")))
     except orjson.JSONDecodeError:
         return None
     return values[::2] if len(values) == 2 * lines - 1 else None
@@ -116,5 +117,16 @@ def _is_faithful(lines: bytes, strings: int, texts: Sequence[str]) -> bool:
     Of a repeated name an object holds the last: then the lines have more quotes than its strings need. Two for each
     string, and those inside; only a quote that is written as an escape has none.
     """
-    inside = sum([text.count('"') for text in texts if '"' in text])
-    return lines.count(b'"') == 2 * strings + inside and not (inside and _ESCAPED_QUOTE.search(lines))
+    import numpy as np  # noqa: PLC0415 - it takes a while to load, and what imports this may have nothing to scan
+
+    codes = np.frombuffer(lines, np.uint8)
+    quote, backslash = codes == _QUOTE, codes == _BACKSLASH
+    escaped = backslash[:-1]
+    if (escaped & (backslash | (codes == _U))[1:]).any():
+        # What stands before a quote, or for one, takes a closer look.
+        inside = sum([text.count('"') for text in texts if '"' in text])
+        if inside and _ESCAPED_QUOTE.search(lines):
+            return False
+    else:
+        inside = int(np.count_nonzero(escaped & quote[1:]))
+    return bool(np.count_nonzero(quote) == 2 * strings + inside)

@@ -8,36 +8,26 @@ from typing import Any
 from contracts.datasets.preference import FEWEST_CANDIDATES, MOST_CANDIDATES
 from handlers.validation.plain import Plain, Seen, Shape
 from handlers.validation.statistics import Counted
-from handlers.validation.texts import are_plain_texts, holds_special_token
+from handlers.validation.texts import add_plain_text, are_plain_texts, holds_special_token
 
 #: Messages of a sample; with more it is left to the rules.
 _MOST_MESSAGES = 64
 
 #: The roles of so many messages: an odd one is the system's.
 _TURNS = [["system"] * (size % 2) + ["user", "assistant"] * (size // 2) for size in range(_MOST_MESSAGES + 1)]
-
-
-def _speak_in_turn(messages: list[Any]) -> bool:
-    size = len(messages)
-    return 2 <= size <= _MOST_MESSAGES and [message["role"] for message in messages] == _TURNS[size]
-
-
-def _add(texts: list[str], said: list[Any]) -> bool:
-    """Append what was said as one text, unless it holds a special token. Raises TypeError where it is not all text."""
-    text = "\n".join(said)
-    if holds_special_token(text):
-        return False
-    texts.append(text)
-    return True
+_TURNS[:2] = [["nobody"], ["nobody"]]
 
 
 def _sft_shape(sample: Any, texts: list[str]) -> Shape | None:
     messages = sample["messages"]
-    if len(sample) != 1 or not _speak_in_turn(messages):
-        return None
     size = len(messages)
     said = [message["content"] for message in messages]
-    if not all(said):
+    if (
+        len(sample) != 1
+        or size > _MOST_MESSAGES
+        or [message["role"] for message in messages] != _TURNS[size]
+        or not all(said)
+    ):
         return None
     # "messages", and of each message "role", its value, "content" and its value.
     strings = 1 + 4 * size
@@ -46,7 +36,11 @@ def _sft_shape(sample: Any, texts: list[str]) -> Shape | None:
         if more is None or _is_silent(messages):
             return None
         strings += more
-    return (strings, size) if _add(texts, said) else None
+    text = "\n".join(said)
+    if holds_special_token(text):
+        return None
+    texts.append(text)
+    return strings, size
 
 
 def _sft_together(samples: Sequence[Any]) -> Seen | None:
@@ -55,7 +49,7 @@ def _sft_together(samples: Sequence[Any]) -> Seen | None:
     said = [message["content"] for message in messages]
     sizes = Counter(map(len, talks))
     if (
-        not 2 <= min(sizes) <= max(sizes) <= _MOST_MESSAGES
+        max(sizes) > _MOST_MESSAGES
         or [message["role"] for message in messages] != list(chain.from_iterable([_TURNS[len(talk)] for talk in talks]))
         or not all(said)
     ):
@@ -117,11 +111,11 @@ _SPELLINGS = {_PAIR: ("chosen/rejected",), _SCORED: ("text/score",), _MASKED: ("
 
 def _preference_shape(sample: Any, texts: list[str]) -> Shape | None:
     messages = sample["messages"]
-    if len(sample) != 1 or not _speak_in_turn(messages):
+    size = len(messages)
+    if len(sample) != 1 or size > _MOST_MESSAGES or [message["role"] for message in messages] != _TURNS[size]:
         return None
     *prompt, answer = messages
     said = [message["content"] for message in prompt]
-    size = len(messages)
     # "messages", "role" and "assistant", and of each message of the prompt two names and two values.
     strings = 3 + 4 * len(prompt)
     if sum(map(len, prompt)) > 2 * len(prompt):
@@ -131,7 +125,7 @@ def _preference_shape(sample: Any, texts: list[str]) -> Shape | None:
         strings += more
     if len(answer) == 3:
         said += answer["chosen"], answer["rejected"]
-        return (strings + 4, size, 2, _PAIR) if all(said) and _add(texts, said) else None
+        return (strings + 4, size, 2, _PAIR) if all(said) and add_plain_text(texts, said) else None
     candidates = answer["content"]
     if len(answer) != 2 or type(candidates) is not list or not FEWEST_CANDIDATES <= len(candidates) <= MOST_CANDIDATES:
         return None
@@ -141,7 +135,7 @@ def _preference_shape(sample: Any, texts: list[str]) -> Shape | None:
         return None
     # "content", and of each candidate two names and a text.
     strings += 1 + 3 * len(candidates) + masked
-    return (strings, size, len(candidates), _MASKED if masked else _SCORED) if _add(texts, said) else None
+    return (strings, size, len(candidates), _MASKED if masked else _SCORED) if add_plain_text(texts, said) else None
 
 
 def _make_a_pair(scores: list[Any]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from contracts.datasets.ranking import MOST_NEGATIVES
 from handlers.validation.plain import Plain, Seen, Shape
 from handlers.validation.statistics import Counted
-from handlers.validation.texts import are_plain_texts, holds_special_token
+from handlers.validation.texts import add_plain_text, are_plain_texts, holds_special_token
 
 
 def _pretrain_shape(sample: Any, texts: list[str]) -> Shape | None:
@@ -40,11 +40,8 @@ def _ranking_shape(sample: Any, texts: list[str]) -> Shape | None:
     negatives = labels.count(0)
     if len(labels) - negatives != 1 or negatives > MOST_NEGATIVES:
         return None
-    text = "\n".join(said)
-    if holds_special_token(text):
-        return None
-    texts.append(text)
-    return 3 + 3 * len(docs), negatives, bool in types, types != {bool}
+    shape = (3 + 3 * len(docs), negatives, bool in types, types != {bool})
+    return shape if add_plain_text(texts, said) else None
 
 
 def _ranking_counted(shape: Shape) -> Mapping[Counted, int]:

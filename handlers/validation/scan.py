@@ -6,7 +6,7 @@ rules of the format (rules.py).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from msgspec import Struct
@@ -156,26 +156,29 @@ class Scan:
         """Take the plain lines of a block together, and every other by itself."""
         assert self._rules is not None
         self._say_once("byte-order-mark", "the file begins with a byte-order mark", self._cutter.byte_order_mark)
-        plain = plain_lines(block.body, self._rules.plain, self._shapes)
-        lines = block.body.split(b"\n") if self._digests or not all(plain) else []
+        plain = plain_lines(block, self._rules.plain, self._shapes)
         several = sum(plain)
         self._samples += several
         self._valid += several
         first = 0
         for index in [index for index, is_plain in enumerate(plain) if not is_plain]:
-            self._keep(lines[first:index])
-            ended = block.ended or index < len(lines) - 1
-            self._take(line_of(lines[index], self._line + index, self._max_line_bytes, ended=ended))
+            self._keep(block, first, index)
+            ended = block.ended or index < len(block.lines) - 1
+            self._take(line_of(block.lines[index], self._line + index, self._max_line_bytes, ended=ended))
             first = index + 1
-        self._keep(lines[first:])
+        self._keep(block, first, len(plain))
         self._line += len(plain)
-        self._cutter.block_bytes = BLOCK_BYTES if several == len(plain) else _SMALL_BLOCK_BYTES
+        if several == len(plain):
+            self._cutter.block_bytes = min(self._cutter.block_bytes + _SMALL_BLOCK_BYTES, BLOCK_BYTES)
+        else:
+            self._cutter.block_bytes = _SMALL_BLOCK_BYTES
         if len(self._shapes) > _MOST_SHAPES:
             self._add_shapes()
 
-    def _keep(self, valid: Sequence[bytes]) -> None:
-        if self._digests and valid:
-            self._digests.add([line.strip(_BLANK) for line in valid])
+    def _keep(self, block: Block, first: int, end: int) -> None:
+        """Remember valid lines of a block, for finding copies."""
+        if self._digests and first < end:
+            self._digests.add([line.strip(_BLANK) for line in block.lines[first:end]])
 
     def _next(self, line: Line) -> None:
         """Take a line, or hold it back until the format is decided."""
@@ -214,7 +217,7 @@ class Scan:
             self._valid += valid
         if self._digests:
             if valid and line.body is not None:
-                self._keep([line.body])
+                self._digests.add([line.body.strip(_BLANK)])
             else:
                 self._digests.skip(1)
 

@@ -19,9 +19,18 @@ _MARKS = ("<|", "<｜", "</s>", "_of_turn>", "<bos>", "<eos>", "<pad>")
 
 def holds_special_token(text: str) -> bool:
     """Return whether a text holds what a tokenizer may take for a control token."""
-    if ("<" in text and any(mark in text for mark in _MARKS)) or ("[" in text and "INST]" in text):
-        return _SPECIAL_TOKEN.search(text) is not None
-    return False
+    if "<" not in text and "[" not in text:
+        return False
+    return ("INST]" in text or any(mark in text for mark in _MARKS)) and _SPECIAL_TOKEN.search(text) is not None
+
+
+def add_plain_text(texts: list[str], said: Sequence[Any]) -> bool:
+    """Append what was said as one text, unless it holds a special token. Raises TypeError where it is not all text."""
+    text = "\n".join(said)
+    if holds_special_token(text):
+        return False
+    texts.append(text)
+    return True
 
 
 def are_plain_texts(values: Sequence[Any]) -> bool:

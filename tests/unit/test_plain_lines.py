@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from contracts.dataset import Format
 from contracts.datasets.findings import Finding
+from handlers.validation.lines import Block
 from handlers.validation.opening import Decision
 from handlers.validation.plain import plain_lines
 from handlers.validation.rules import RULES
@@ -75,7 +76,7 @@ def said(data: bytes, format: Format, *, fast: bool) -> tuple[FileResult, list[F
 
 
 def is_plain(line: bytes, format: Format) -> bool:
-    return all(plain_lines(line, RULES[format].plain, Counter()))
+    return all(plain_lines(Block(line), RULES[format].plain, Counter()))
 
 
 def examples(format: Format, kind: str) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -87,10 +88,69 @@ def test_no_content_beside_calls_becomes_an_empty_text(tmp_path: Path, given: st
     assert "wrote the object /messages/1/tool_calls/0/function/arguments as a string" in result.stderr
 
 
+def test_what_is_corrected_can_be_split_at_its_reasoning_at_once() -> None:
+    line = (
+        '{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "reasoning_content": "r", '
+        '"content": null, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}, '
+        '{"role": "tool", "content": "1"}, {"role": "assistant", "content": "!"}], '
+        '"tools": [{"type": "function", "function": {"name": "f"}}]}'
+    )
+    once = fixed(line)
+    assert len(once) == 2
+    assert [each for part in once for each in fixed(part)] == once
+
+
 @pytest.mark.parametrize(("given", "meant"), [('"1"', "1"), ('" 0"', "0"), ('"True"', "true"), ('"false"', "false")])
 def test_a_label_in_quotes_loses_them(given: str, meant: str) -> None:
     line = '{"query": "q", "docs": [{"text": "a", "label": %s}, {"text": "b", "label": 0}]}'
     assert fixed(line % given) == [line % meant]
+
+
+def test_every_answer_with_reasoning_ends_a_sample_and_is_trained_once() -> None:
+    said: list[dict[str, Any]] = [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "1+1?"},
+        {"role": "assistant", "content": "2", "reasoning_content": "one more"},
+        {"role": "user", "content": "sure?"},
+        {"role": "assistant", "content": "yes", "loss_weight": 0.5},
+        {"role": "user", "content": "2+2?"},
+        {"role": "assistant", "content": "4", "reasoning_content": "twice", "loss_weight": 1.50},
+        {"role": "user", "content": "bye"},
+        {"role": "assistant", "content": "bye"},
+    ]
+    line = json.dumps({"thinking": True, "messages": said})
+    pieces = [json.loads(each) for each in fixed(line)]
+    assert all(piece["thinking"] is True for piece in pieces)
+    assert [len(piece["messages"]) for piece in pieces] == [3, 7, 9]
+    assert pieces[0]["messages"] == said[:3]
+    without = [{name: value for name, value in each.items() if name != "reasoning_content"} for each in said]
+    assert pieces[1]["messages"] == [*without[:2], {**without[2], "loss_weight": 0.0}, *said[3:7]]
+    assert (
+        pieces[2]["messages"]
+        == [{**each, "loss_weight": 0.0} if each["role"] == "assistant" else each for each in without[:7]] + said[7:]
+    )
+    assert fix_line(line.encode(), StrictParser()).done == ("wrote 3 samples, one for each answer with reasoning",)
+    assert [each for piece in fixed(line) for each in fixed(piece)] == fixed(line)
+
+
+def test_a_call_with_reasoning_ends_a_sample_and_an_answer_that_is_not_trained_makes_none() -> None:
+    call = {
+        "role": "assistant",
+        "content": "",
+        "reasoning_content": "look",
+        "tool_calls": [{"function": {"name": "f"}}],
+    }
+    said: list[dict[str, Any]] = [
+        {"role": "user", "content": "?"},
+        call,
+        {"role": "tool", "content": "1"},
+        {"role": "assistant", "content": "1"},
+    ]
+    first, second = [json.loads(each)["messages"] for each in fixed(json.dumps({"messages": said}))]
+    assert first == said[:2]
+    assert second[1] == {**{name: call[name] for name in ("role", "content", "tool_calls")}, "loss_weight": 0.0}
+    said[3]["loss_weight"] = 0
+    assert len(fixed(json.dumps({"messages": said}))) == 1
 
 
 @pytest.mark.parametrize(
@@ -110,6 +170,9 @@ def test_a_label_in_quotes_loses_them(given: str, meant: str) -> None:
         '{"a": 1} [2]',
         '{"a": 1} {"b": ',
         '{"a" : 1 }  ',
+        '{"messages": [{"role": "assistant", "content": "a", "reasoning_content": "only here"}]}',
+        '{"messages": [{"role": "user", "reasoning_content": "b", "content": ""}, {"role": "assistant"}]}',
+        '{"messages": [{"role": "assistant", "content": "a", "reasoning_content": "b"}, {"role": "assistant"}]}',
     ],
 )
 def test_what_would_have_to_be_guessed_stays_as_it_is(line: str) -> None:

@@ -58,7 +58,8 @@ def validate(
 ) -> None:
     """Find every fault of a dataset in one pass, with the rules that imported datasets are judged by.
 
-    --fix corrects what can be without guessing: several objects on a line, blank lines, a byte-order mark, CR LF,
+    --fix corrects what can be without guessing: several objects on a line, reasoning in several answers (each
+    ends a sample of its own), blank lines, a byte-order mark, CR LF,
     function.arguments given as an object, labels in quotes, content null or missing beside tool_calls. Each change is
     said on stderr. Where the copy or the report goes to stdout, what people read goes to stderr.
 

@@ -4,6 +4,7 @@ import json
 from typing import NamedTuple
 
 from contracts.strict_json import Document, InvalidJson, StrictParser
+from worker.validate.fix_reasoning import split_reasoning
 from worker.validate.places import Place, children
 
 _BLANK = b" \t\r\n"
@@ -28,8 +29,9 @@ class _Edit(NamedTuple):
 def fix_line(body: bytes, parser: StrictParser) -> Fixed:
     """Return what to write instead of a line. Never raises; a line it cannot mend comes back as it is.
 
-    Blank lines go; several objects get a line each; ``function.arguments`` given as an object become a string that
-    holds the same text; labels in quotes lose them; ``content`` that is null or missing beside tool calls becomes "".
+    Blank lines go; several objects get a line each; a conversation with reasoning in several answers becomes several;
+    ``function.arguments`` given as an object become a string that holds the same text; labels in quotes lose them;
+    ``content`` that is null or missing beside tool calls becomes "".
     """
     if not body.strip(_BLANK):
         return Fixed((), ("removed a blank line",))
@@ -43,7 +45,11 @@ def fix_line(body: bytes, parser: StrictParser) -> Fixed:
     for start, document in documents:
         piece, edits = _mended(text, start, document)
         done += edits
-        lines.append(piece.encode())
+        value = parser.parse_first(piece).value if edits else document.value
+        samples = None if document.oddities else split_reasoning(value, piece)
+        if samples is not None:
+            done.append(f"wrote {len(samples)} samples, one for each answer with reasoning")
+        lines += [each.encode() for each in samples or [piece]]
     return Fixed(tuple(lines), tuple(done)) if done else Fixed((body,))
 
 
