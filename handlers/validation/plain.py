@@ -36,7 +36,7 @@ class Plain(NamedTuple):
     ``shape(object, texts)`` returns the shape of a plain sample, and appends all of it that may hold a quote as one
     text. For any other it appends nothing, and returns None or raises KeyError or TypeError. ``counted(shape)`` is what
     is counted of it. ``together(objects)`` is the quicker way where all of many are plain; None, KeyError or TypeError
-    say nothing. It need not look for names that do not belong: each would be two quotes too many.
+    say nothing. Neither has to look for names that do not belong: each would be two quotes too many.
     """
 
     shape: Callable[[Any, list[str]], Shape | None]

@@ -22,12 +22,7 @@ def _sft_shape(sample: Any, texts: list[str]) -> Shape | None:
     messages = sample["messages"]
     size = len(messages)
     said = [message["content"] for message in messages]
-    if (
-        len(sample) != 1
-        or size > _MOST_MESSAGES
-        or [message["role"] for message in messages] != _TURNS[size]
-        or not all(said)
-    ):
+    if size > _MOST_MESSAGES or [message["role"] for message in messages] != _TURNS[size] or not all(said):
         return None
     # "messages", and of each message "role", its value, "content" and its value.
     strings = 1 + 4 * size
@@ -112,7 +107,7 @@ _SPELLINGS = {_PAIR: ("chosen/rejected",), _SCORED: ("text/score",), _MASKED: ("
 def _preference_shape(sample: Any, texts: list[str]) -> Shape | None:
     messages = sample["messages"]
     size = len(messages)
-    if len(sample) != 1 or size > _MOST_MESSAGES or [message["role"] for message in messages] != _TURNS[size]:
+    if size > _MOST_MESSAGES or [message["role"] for message in messages] != _TURNS[size]:
         return None
     *prompt, answer = messages
     said = [message["content"] for message in prompt]
@@ -127,7 +122,7 @@ def _preference_shape(sample: Any, texts: list[str]) -> Shape | None:
         said += answer["chosen"], answer["rejected"]
         return (strings + 4, size, 2, _PAIR) if all(said) and add_plain_text(texts, said) else None
     candidates = answer["content"]
-    if len(answer) != 2 or type(candidates) is not list or not FEWEST_CANDIDATES <= len(candidates) <= MOST_CANDIDATES:
+    if not FEWEST_CANDIDATES <= len(candidates) <= MOST_CANDIDATES:
         return None
     said += [candidate["text"] for candidate in candidates]
     masked = _masks(candidates)
@@ -143,13 +138,13 @@ def _make_a_pair(scores: list[Any]) -> bool:
 
 
 def _masks(candidates: list[Any]) -> int | None:
-    """Return how many candidates have a mask, or None where one has something else besides text and score."""
+    """Return how many candidates have a mask, or None where one is neither 0 nor 1."""
     masks = 0
     for candidate in candidates:
         if len(candidate) == 2:
             continue
         mask = candidate["lm_loss_mask"]
-        if len(candidate) != 3 or type(mask) not in {int, float} or mask not in {0, 1}:
+        if type(mask) not in {int, float} or mask not in {0, 1}:
             return None
         masks += 1
     return masks

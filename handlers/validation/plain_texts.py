@@ -11,7 +11,7 @@ from handlers.validation.texts import add_plain_text, are_plain_texts, holds_spe
 
 def _pretrain_shape(sample: Any, texts: list[str]) -> Shape | None:
     text = sample["text"]
-    if len(sample) != 1 or type(text) is not str or not text or holds_special_token(text):
+    if not text or type(text) is not str or holds_special_token(text):
         return None
     texts.append(text)
     return (2,)
@@ -30,16 +30,12 @@ def _pretrain_counted(_: Shape) -> Mapping[Counted, int]:
 
 def _ranking_shape(sample: Any, texts: list[str]) -> Shape | None:
     query, docs = sample["query"], sample["docs"]
-    if len(sample) != 2 or type(docs) is not list or sum(map(len, docs)) != 2 * len(docs):
-        return None
     labels = [doc["label"] for doc in docs]
     said = [query, *[doc["text"] for doc in docs]]
-    types = set(map(type, labels))
-    if not all(said) or not types <= {bool, int, float} or not {0, 1}.issuperset(labels):
-        return None
     negatives = labels.count(0)
-    if len(labels) - negatives != 1 or negatives > MOST_NEGATIVES:
+    if not all(said) or labels.count(1) != 1 or 1 + negatives != len(labels) or negatives > MOST_NEGATIVES:
         return None
+    types = set(map(type, labels))
     shape = (3 + 3 * len(docs), negatives, bool in types, types != {bool})
     return shape if add_plain_text(texts, said) else None
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 
 #: CPU seconds one test may take. The slowest takes a tenth of it where nothing is broken.
-_SECONDS_A_TEST = 3
+_SECONDS_A_TEST = 5
 
 #: Bytes a fork may take beyond what the process has.
 _MEMORY = 2 << 30
