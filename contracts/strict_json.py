@@ -86,7 +86,7 @@ class StrictParser:
         try:
             value, end = self._decoder.raw_decode(text, begin)
         except json.JSONDecodeError as error:
-            raise InvalidJson(error.msg[:1].lower() + error.msg[1:], error.pos) from None
+            raise _refusal(text, error) from None
         except RecursionError:
             raise InvalidJson(_too_deep(), begin) from None
         end = _skip_space(text, end)
@@ -132,6 +132,20 @@ def _skip_space(text: str, start: int) -> int:
     found = _SPACE.match(text, start)
     assert found is not None
     return found.end()
+
+
+def _refusal(text: str, error: json.JSONDecodeError) -> InvalidJson:
+    """Return what Python's parser said, without its loose ends, and the same in every version of Python."""
+    comma = error.pos
+    if text[comma : comma + 1] in {"}", "]"}:
+        # Before 3.13 the place is the bracket behind a comma that should not be there.
+        comma -= 1
+        while comma > 0 and text[comma] in " \t\n\r":
+            comma -= 1
+    if error.msg.startswith("Illegal trailing comma") or (comma != error.pos and text[comma : comma + 1] == ","):
+        return InvalidJson("a comma before the end of a list or an object", comma)
+    message = error.msg.removesuffix(" at").removesuffix(": ")
+    return InvalidJson(message[:1].lower() + message[1:], error.pos)
 
 
 def _too_deep() -> str:

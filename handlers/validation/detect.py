@@ -6,16 +6,9 @@ from typing import Any, get_args
 
 from contracts.dataset import Format
 from contracts.spelling import clip
+from handlers.validation.foreign import FOREIGN, LOOSE, conversion, foreign_name
 from handlers.validation.rules_preference import has_candidates
 
-#: Formats of other tools, by the fields that give them away. They are named, not read.
-_FOREIGN = {
-    "the ShareGPT format": {"conversations"},
-    "the Alpaca format": {"instruction", "output"},
-    "the prompt/completion format": {"prompt", "completion"},
-    "the chosen/rejected format": {"chosen", "rejected"},
-    "the query/positive/negative format": {"query", "pos", "neg"},
-}
 _FORMATS: tuple[str, ...] = get_args(Format)
 
 #: What messages look like that are too faulty to tell which of these they were meant for.
@@ -38,8 +31,11 @@ def looks_like(value: Any) -> str | None:
         return _conversation(messages)
     if "docs" in value and "messages" not in value:
         return "ranking"
-    foreign = next((name for name, fields in _FOREIGN.items() if fields <= set(value)), None)
-    return foreign or ("pretrain" if "text" in value and "messages" not in value else None)
+    if foreign := foreign_name(value, FOREIGN):
+        return foreign
+    if "messages" in value:
+        return None
+    return "pretrain" if "text" in value else foreign_name(value, LOOSE)
 
 
 def detected(seen: Sequence[str | None]) -> Format | None:
@@ -59,6 +55,20 @@ def disagreement(declared: Format, seen: Sequence[str | None]) -> str | None:
         return None
     counts = Counter(named)
     return max(counts, key=counts.__getitem__)
+
+
+def foreigner(seen: Sequence[str | None]) -> str | None:
+    """Return the format of another tool that most of the first objects have, or None."""
+    named = Counter(kind for kind in seen if kind and conversion(kind)).most_common(1)
+    return named[0][0] if named else None
+
+
+def remedy(settled: Format | None, looks: str) -> str:
+    """Return what to write instead of what a file looks like, where it is read as ``settled``; None: as what it is."""
+    foreign = conversion(looks)
+    if foreign and settled in {None, foreign.ours}:
+        return f"as {foreign.ours}: {foreign.conversion}"
+    return f"{settled} is {SHAPES[settled]}" if settled else ""
 
 
 def fields_of(value: Any) -> str:

@@ -134,13 +134,23 @@ def _bad_role(path: Path, message: dict[str, Any]) -> Problem:
 def _check_content(path: Path, message: dict[str, Any], *, may_be_empty: bool) -> Iterator[Problem]:
     content = message.get("content")
     if "content" not in message:
-        yield missing(path, 'add content; beside tool_calls it may be ""' if may_be_empty else "")
+        yield missing(
+            path, 'beside tool_calls add "content": "", as worker validate --fix does' if may_be_empty else ""
+        )
     elif not isinstance(content, str):
-        yield wrong_type(path, content, "a string", 'beside tool_calls it may be ""' if may_be_empty else "")
+        yield wrong_type(path, content, "a string", _text_hint(content, may_be_empty=may_be_empty))
     elif not content and not may_be_empty:
         yield Problem(path, "empty-content", "content is empty", "only a message with tool_calls may have no text")
     else:
         yield from check_text(path, content)
+
+
+def _text_hint(content: Any, *, may_be_empty: bool) -> str:
+    if may_be_empty and content is None:
+        return 'beside tool_calls write "" instead of null, as worker validate --fix does'
+    if isinstance(content, list):
+        return "write one text: content in parts is not read"
+    return 'beside tool_calls it may be ""' if may_be_empty else ""
 
 
 def _check_weight(path: Path, weight: Any, role: str | None) -> Iterator[Problem]:

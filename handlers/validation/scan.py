@@ -17,6 +17,7 @@ from contracts.strict_json import Path, StrictParser, pointer
 from handlers.validation.line_digests import LineDigests
 from handlers.validation.line_reading import Reading, read_line
 from handlers.validation.lines import BLOCK_BYTES, MAX_LINE_BYTES, Block, BlockCutter, Line, LongLine, line_of, lines_of
+from handlers.validation.one_value import ARRAY_TO_LINES
 from handlers.validation.opening import Decision, Opening
 from handlers.validation.plain import Shape, plain_lines
 from handlers.validation.problems import Problem
@@ -122,7 +123,7 @@ class Scan:
             self._say(1, Problem((), "empty-file", "the file has no samples", "upload it again, with data"))
         self._add_shapes()
         return FileResult(
-            format=self.decision.format if self.decision else self._opening.decide().format,
+            format=self.decision.format if self.decision else self._opening.declared,
             size_bytes=self._size,
             lines=self._line - 1,
             samples=self._samples,
@@ -185,7 +186,7 @@ class Scan:
             self._take(line)
             return
         reading = self._read(line)
-        if not reading.objects and not self._opening.held:
+        if not reading.objects and not self._opening.held and not self._opening.may_begin_value(line):
             # Nothing to decide by. What is wrong with such a line is wrong in every format.
             self._take(line)
         elif self._opening.hold(line, reading.objects):
@@ -193,11 +194,11 @@ class Scan:
 
     def _decide(self) -> None:
         decision = self._opening.decide()
-        if decision.wrong:
-            self._say(1, decision.wrong)
-        self._settle(decision)
-        held, self._opening.held = self._opening.held, []
-        for line in held:
+        if decision:
+            if decision.wrong:
+                self._say(1, decision.wrong)
+            self._settle(decision)
+        for line in self._opening.release():
             self._take(line)
 
     def _settle(self, decision: Decision) -> None:
@@ -206,7 +207,7 @@ class Scan:
 
     def _take(self, line: Line) -> None:
         self._say_once("byte-order-mark", "the file begins with a byte-order mark", self._cutter.byte_order_mark)
-        self._say_once("crlf-line-endings", "lines end with CR LF", line.crlf)
+        self._say_once("crlf-line-endings", "lines end with CR LF", line.crlf, "it is read as LF")
         valid = False
         if line.body is not None and not line.body.strip(_BLANK):
             self._say(line.number, Problem((), "blank-line", "the line is blank", "nothing to do: it is skipped"))
@@ -238,7 +239,8 @@ class Scan:
         if line.body is not None:
             return read_line(line.body, self._parser) if line.body.strip(_BLANK) else Reading((), ())
         message = f"the line is {line.size} bytes long; at most {self._max_line_bytes} are read"
-        return Reading((), (Problem((), "line-too-long", message, "split the sample"),))
+        hint = f"split the sample; a list of samples is split by {ARRAY_TO_LINES}"
+        return Reading((), (Problem((), "line-too-long", message, hint),))
 
     def _problems(self, reading: Reading) -> Iterator[Problem]:
         yield from reading.problems
@@ -254,9 +256,9 @@ class Scan:
             self._tally.add_times(self._rules.plain.counted(shape), times)
         self._shapes.clear()
 
-    def _say_once(self, code: str, message: str, applies: bool) -> None:
+    def _say_once(self, code: str, message: str, applies: bool, why: str = "it is skipped") -> None:
         if applies and not self._totals[code]:
-            self._say(1, Problem((), code, message, "nothing to do: it is skipped"))
+            self._say(1, Problem((), code, message, f"nothing to do: {why}"))
 
     def _say(self, line: int, problem: Problem) -> bool:
         """Report a finding and return whether it is an error."""

@@ -27,6 +27,7 @@ TESTS = tuple(
         "dataset_examples",
         "detect",
         "finding_words",
+        "line_hints",
         "line_reading",
         "lines",
         "message_rules",

@@ -47,7 +47,6 @@ def labelled(label: Any) -> dict[str, Any]:
 
 
 MASK = "lm_loss_mask must be 0 or 1, but is"
-MAY_BE_EMPTY = 'beside tool_calls it may be ""'
 CALLING = {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 
@@ -65,11 +64,16 @@ TOOLS = [{"type": "function", "function": {"name": "f"}}]
          "write it in double quotes"),
         (chat(user(), {"role": "assistant"}), "/messages/1/content", "content is missing", "add content"),
         (chat(user(), {"role": "assistant", **CALLING}, tools=TOOLS), "/messages/1/content", "content is missing",
-         f"add content; {MAY_BE_EMPTY}"),
+         'beside tool_calls add "content": "", as worker validate --fix does'),
         (chat(user(), assistant(None)), "/messages/1/content", "content must be a string, but is null",
          "write it in double quotes"),
         (chat(user(), assistant(None, **CALLING), tools=TOOLS), "/messages/1/content",
-         "content must be a string, but is null", MAY_BE_EMPTY),
+         "content must be a string, but is null",
+         'beside tool_calls write "" instead of null, as worker validate --fix does'),
+        (chat(user(), assistant(1, **CALLING), tools=TOOLS), "/messages/1/content",
+         "content must be a string, but is a number", 'beside tool_calls it may be ""'),
+        (chat(user(), assistant([])), "/messages/1/content", "content must be a string, but is a list",
+         "write one text: content in parts is not read"),
         (chat(user(), assistant(loss_weight=HUGE)), "/messages/1/loss_weight", f"loss_weight is {TWENTY}",
          "0.0 to 1.0"),
         (chat("hi", assistant()), "/messages/0", "entry 0 must be an object, but is a string", "write it in { }"),

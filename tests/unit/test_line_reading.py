@@ -4,6 +4,10 @@ import pytest
 
 from contracts.strict_json import StrictParser, pointer
 from handlers.validation.line_reading import Reading, read_line
+from handlers.validation.one_value import ARRAY_TO_LINES
+
+ENDS_INSIDE = "the line ends inside a value: write each object on one line, or add what was cut off"
+DOUBLE_QUOTES = "write double quotes, as JSON has them: Python's json.dumps does, print and str do not"
 
 
 def read(body: bytes) -> Reading:
@@ -47,10 +51,14 @@ def test_bytes_that_are_no_text_are_named_with_their_place(body: bytes, byte: in
         (b"x,", "expecting value at character 1", "write one JSON object a line"),
         (b",x", "expecting value at character 1", "write one JSON object a line"),
         (b'{"a": 1}x,', "there is more after the value at character 9", "write one JSON object a line"),
-        (b'{"a": ', "expecting value at character 7", "the line ends inside a value: write each object on one line"),
-        (b"{'a': 1}", "expecting property name enclosed in double quotes at character 2", "JSON has double quotes"),
-        (b"['a']", "expecting value at character 2", "JSON has double quotes"),
-        (b"{a: 1}", "expecting property name enclosed in double quotes at character 2", "write one JSON object a line"),
+        (b'{"a": ', "expecting value at character 7", ENDS_INSIDE),
+        (b"{'a': 1}", "expecting property name enclosed in double quotes at character 2", DOUBLE_QUOTES),
+        (b"['a']", "expecting value at character 2", DOUBLE_QUOTES),
+        (
+            b"{a: 1}",
+            "expecting property name enclosed in double quotes at character 2",
+            "write the names of fields in double quotes",
+        ),
         (b"{} []", "there is more after the value at character 4", "write one JSON object a line"),
         (b"[] {}", "there is more after the value at character 4", "write one JSON object a line"),
         (b"{} x", "there is more after the value at character 4", "write one JSON object a line"),
@@ -62,15 +70,19 @@ def test_what_is_not_json_is_named_with_its_place_and_the_remedy(body: bytes, me
     assert said(body) == ("invalid-json", message, hint)
 
 
-def test_a_line_cut_short_behind_a_comma_is_missing_its_end_as_much_as_the_comma() -> None:
-    assert said(b'{"a": 1,')[2] == "remove the comma at the end of the line"
-    assert said(b'{"a": 1, ')[2] == "remove the comma at the end of the line"
+def test_a_line_cut_short_behind_a_comma_is_missing_its_end_and_has_no_comma_too_many() -> None:
+    assert said(b'{"a": 1,')[2] == ENDS_INSIDE
+    assert said(b'{"a": 1, ')[2] == ENDS_INSIDE
 
 
 @pytest.mark.parametrize(
     ("body", "message", "hint"),
     [
-        (b"[{}]", "the line is a list, not an object", "write one object a line, without brackets around them"),
+        (
+            b"[{}]",
+            "the line is a list, not an object",
+            f"write one object a line, without brackets around them, as {ARRAY_TO_LINES} does",
+        ),
         (b"7", "the line is a number, not an object", "write one object a line"),
         (b"1.5", "the line is a number, not an object", "write one object a line"),
         (b'"a"', "the line is a string, not an object", "write one object a line"),

@@ -129,6 +129,16 @@ def test_a_directory_is_one_dataset_of_its_jsonl_files(tmp_path: Path, bad: Path
     assert as_json(bad, good)["totals"] == found["totals"]
 
 
+def test_copies_name_the_file_that_has_the_original(tmp_path: Path, good: Path) -> None:
+    copy, some = write(tmp_path / "copy.jsonl", GOOD), write(tmp_path / "some.jsonl", GOOD.splitlines()[2] + "\n")
+    report = tmp_path / "all.ndjson"
+    found = as_json(good, copy, some, "--report", report)
+    messages = [f"the whole file is the same as {good}", f"the same as line 3 of {good}"]
+    assert [finding["message"] for finding in found["findings"]] == messages
+    assert [json.loads(line)["message"] for line in report.read_text().splitlines()] == messages
+    assert f"{some}:1 warning duplicate-sample the same as line 3 of {good}; " in validate(good, copy, some).stdout
+
+
 def test_a_file_of_another_format_than_the_dataset_is_named_once(tmp_path: Path, good: Path) -> None:
     stranger = write(tmp_path / "text.jsonl", '{"text": "孤灯照不寐"}\n' * 3)
     report = tmp_path / "all.ndjson"

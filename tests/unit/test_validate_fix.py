@@ -63,6 +63,43 @@ def test_arguments_given_as_an_object_become_a_string_with_the_same_text() -> No
     assert fixed(line) == [line]
 
 
+_CALL = '"tool_calls": [{"function": {"name": "f", "arguments": %s}}]'
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ('"role": "assistant", "content": null, ' + _CALL, '"role": "assistant", "content": "", ' + _CALL),
+        (_CALL + ', "content": null, "role": "assistant"', _CALL + ', "content": "", "role": "assistant"'),
+        ('"role": "assistant", ' + _CALL, '"content": "", "role": "assistant", ' + _CALL),
+    ],
+)
+def test_no_content_beside_calls_becomes_an_empty_text(tmp_path: Path, given: str, meant: str) -> None:
+    line = (
+        '{"messages": [{"role": "user", "content": "?"}, {%s}], '
+        '"tools": [{"type": "function", "function": {"name": "f"}}]}'
+    )
+    (tmp_path / "in.jsonl").write_text(line % (given % "{}") + "\n")
+    result = fix(tmp_path / "in.jsonl", tmp_path / "out.jsonl", "--json")
+    assert (tmp_path / "out.jsonl").read_text() == line % (meant % '"{}"') + "\n"
+    assert json.loads(result.stdout)["totals"] == {"too-few-samples": 1}
+    assert "in.jsonl:1: " in result.stderr
+    assert '/messages/1/content as ""' in result.stderr
+    assert "wrote the object /messages/1/tool_calls/0/function/arguments as a string" in result.stderr
+
+
+def test_what_is_corrected_can_be_split_at_its_reasoning_at_once() -> None:
+    line = (
+        '{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "reasoning_content": "r", '
+        '"content": null, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}, '
+        '{"role": "tool", "content": "1"}, {"role": "assistant", "content": "!"}], '
+        '"tools": [{"type": "function", "function": {"name": "f"}}]}'
+    )
+    once = fixed(line)
+    assert len(once) == 2
+    assert [each for part in once for each in fixed(part)] == once
+
+
 @pytest.mark.parametrize(("given", "meant"), [('"1"', "1"), ('" 0"', "0"), ('"True"', "true"), ('"false"', "false")])
 def test_a_label_in_quotes_loses_them(given: str, meant: str) -> None:
     line = '{"query": "q", "docs": [{"text": "a", "label": %s}, {"text": "b", "label": 0}]}'
@@ -124,6 +161,11 @@ def test_a_call_with_reasoning_ends_a_sample_and_an_answer_that_is_not_trained_m
         '{"docs": {"label": "1"}, "messages": {"0": {"tool_calls": 1}}}',
         '{"messages": [1, {"tool_calls": [{"function": []}, {"function": {"arguments": [1]}}]}]}',
         '{"messages": [{"tool_calls": [{"function": {"arguments": {"a": 1, "a": 2}}}]}]}',
+        '{"messages": [{"role": "assistant", "content": null}]}',
+        '{"messages": [{"role": "assistant", "content": null, "tool_calls": []}]}',
+        '{"messages": [{"role": "user", "content": null, "tool_calls": [1]}, {"content": null, "tool_calls": [1]}]}',
+        '{"messages": [{"role": "assistant", "tool_calls": [1], "chosen": "a", "rejected": "b"}]}',
+        '{"messages": [{"role": "assistant", "tool_calls": [1], "content": 1}]}',
         '{"a": 1},',
         '{"a": 1} [2]',
         '{"a": 1} {"b": ',

@@ -60,8 +60,8 @@ def validate(
 
     --fix corrects what can be without guessing: several objects on a line, reasoning in several answers (each
     ends a sample of its own), blank lines, a byte-order mark, CR LF,
-    function.arguments given as an object, labels in quotes. Each change is said on stderr. Where the copy or the report
-    goes to stdout, what people read goes to stderr.
+    function.arguments given as an object, labels in quotes, content null or missing beside tool_calls. Each change is
+    said on stderr. Where the copy or the report goes to stdout, what people read goes to stderr.
 
     --model counts what would be trained on, exactly, with the model's own tokenizer and chat template. A sample that is
     longer than its context is left out of training: an error.

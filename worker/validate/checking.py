@@ -1,6 +1,7 @@
 """Checking the files of one dataset: one pass, in memory that does not grow with them."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,9 @@ from worker.scan_local import scan_local
 from worker.scan_parts import Part
 from worker.validate.inputs import CouldNotCheck, Input, Inputs
 from worker.validate.outputs import written
+
+#: How the message on a copy says which file the original is in: by its number, which is all an event needs.
+_OTHER_FILE = re.compile(r"\bfile (\d+)$")
 
 Advance = Callable[[Input, int], None]
 
@@ -103,6 +107,14 @@ def _write(path: Path, found: Concluded, inputs: Inputs) -> None:
         raise CouldNotCheck(f"the report cannot be written to {path}: {error.strerror}") from error
 
 
+def named(inputs: Inputs, finding: Finding) -> str:
+    """Return the message of a finding with the name of the other file it is about, instead of its number."""
+    other = _OTHER_FILE.search(finding.message) if finding.code == "duplicate-sample" else None
+    if other is None:
+        return finding.message
+    return finding.message[: other.start()] + inputs.files[int(other[1]) - 1].name
+
+
 def _shown(inputs: Inputs, finding: Finding) -> Shown:
     return Shown(
         file=inputs.files[finding.file].name if inputs.several else UNSET,
@@ -110,6 +122,6 @@ def _shown(inputs: Inputs, finding: Finding) -> Shown:
         pointer=finding.pointer,
         code=finding.code,
         severity=finding.severity,
-        message=finding.message,
+        message=named(inputs, finding),
         hint=finding.hint,
     )

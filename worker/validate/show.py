@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from contracts.datasets.findings import CODES, Finding, Severity
-from worker.validate.checking import Checked
+from worker.validate.checking import Checked, named
 from worker.validate.excerpt import Excerpt, excerpt, has_place, lines_of, safe
 
 _COLOURS: dict[Severity, str] = {"error": "red", "warning": "yellow", "note": "cyan"}
@@ -56,7 +56,7 @@ def _headline(checked: Checked, finding: Finding) -> Text:
     if finding.pointer:
         line.append(f" {safe(finding.pointer)}", style="not bold")
     line.append(f" {finding.severity} {finding.code}", style=f"{colour} not bold")
-    line.append(f" {safe(finding.message)}", style="not bold")
+    line.append(f" {safe(named(checked.inputs, finding))}", style="not bold")
     if finding.hint:
         line.append(f"; {safe(finding.hint)}", style="dim not bold")
     return line
