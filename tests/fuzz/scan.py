@@ -109,13 +109,13 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in get_args(Format):
         sys.stderr.write(f"{__doc__}\nFORMAT is one of {', '.join(get_args(Format))}\n")
         sys.exit(2)
-    format: Format = msgspec.convert(sys.argv.pop(1), Format)
+    fuzzed: Format = msgspec.convert(sys.argv.pop(1), Format)
     _SEEDS.extend(
-        line for path in sorted((_EXAMPLES / format).rglob("*.jsonl")) for line in path.read_bytes().splitlines()
+        line for path in sorted((_EXAMPLES / fuzzed).rglob("*.jsonl")) for line in path.read_bytes().splitlines()
     )
 
     def one(data: bytes) -> None:
-        check(data if data else b"\n".join(_SEEDS[:20]), format)
+        check(data or b"\n".join(_SEEDS[:20]), fuzzed)
 
     atheris.Setup([*sys.argv, f"-max_len={_MOST_BYTES}"], one, custom_mutator=_mutated)
     atheris.Fuzz()
