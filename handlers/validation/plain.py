@@ -36,7 +36,8 @@ class Plain(NamedTuple):
     ``shape(object, texts)`` returns the shape of a plain sample, and appends all of it that may hold a quote as one
     text. For any other it appends nothing, and returns None or raises KeyError or TypeError. ``counted(shape)`` is what
     is counted of it. ``together(objects)`` is the quicker way where all of many are plain; None, KeyError or TypeError
-    say nothing. Neither has to look for names that do not belong: each would be two quotes too many.
+    say nothing. Neither has to look for names that do not belong: each would be two quotes too many. But then the lines
+    beside it are counted one by one, so ``shape`` looks where it costs little.
     """
 
     shape: Callable[[Any, list[str]], Shape | None]
@@ -73,7 +74,7 @@ def _plain_ones(lines: list[bytes], objects: list[Any], plain: Plain, shapes: Co
         for index, shape in enumerate(found):
             if shape and not _is_faithful(lines[index], shape[0], [next(of_plain)]):
                 found[index] = None
-    shapes.update(shape for shape in found if shape)
+    shapes.update(filter(None, found))
     return [shape is not None for shape in found]
 
 

@@ -22,11 +22,13 @@ def _sft_shape(sample: Any, texts: list[str]) -> Shape | None:
     messages = sample["messages"]
     size = len(messages)
     said = [message["content"] for message in messages]
-    if size > _MOST_MESSAGES or [message["role"] for message in messages] != _TURNS[size] or not all(said):
+    if len(sample) > 1 or size > _MOST_MESSAGES or not all(said):
         return None
     # "messages", and of each message "role", its value, "content" and its value.
     strings = 1 + 4 * size
-    if sum(map(len, messages)) > 2 * size:
+    if [message["role"] for message in messages if len(message) == 2] != _TURNS[size]:
+        if [message["role"] for message in messages] != _TURNS[size]:
+            return None
         more = _attributes(messages, said, may_reason=messages[-1])
         if more is None or _is_silent(messages):
             return None
@@ -107,7 +109,7 @@ _SPELLINGS = {_PAIR: ("chosen/rejected",), _SCORED: ("text/score",), _MASKED: ("
 def _preference_shape(sample: Any, texts: list[str]) -> Shape | None:
     messages = sample["messages"]
     size = len(messages)
-    if size > _MOST_MESSAGES or [message["role"] for message in messages] != _TURNS[size]:
+    if len(sample) > 1 or size > _MOST_MESSAGES or [message["role"] for message in messages] != _TURNS[size]:
         return None
     *prompt, answer = messages
     said = [message["content"] for message in prompt]

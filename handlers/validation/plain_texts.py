@@ -11,7 +11,7 @@ from handlers.validation.texts import add_plain_text, are_plain_texts, holds_spe
 
 def _pretrain_shape(sample: Any, texts: list[str]) -> Shape | None:
     text = sample["text"]
-    if not text or type(text) is not str or holds_special_token(text):
+    if len(sample) > 1 or not text or type(text) is not str or holds_special_token(text):
         return None
     texts.append(text)
     return (2,)
@@ -33,7 +33,13 @@ def _ranking_shape(sample: Any, texts: list[str]) -> Shape | None:
     labels = [doc["label"] for doc in docs]
     said = [query, *[doc["text"] for doc in docs]]
     negatives = labels.count(0)
-    if not all(said) or labels.count(1) != 1 or 1 + negatives != len(labels) or negatives > MOST_NEGATIVES:
+    if (
+        len(sample) > 2
+        or not all(said)
+        or labels.count(1) != 1
+        or 1 + negatives != len(labels)
+        or negatives > MOST_NEGATIVES
+    ):
         return None
     types = set(map(type, labels))
     shape = (3 + 3 * len(docs), negatives, bool in types, types != {bool})

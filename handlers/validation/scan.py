@@ -31,7 +31,7 @@ MAX_FINDINGS_A_LINE = 1000
 MAX_POINTER_LENGTH = 1000
 
 #: After a block in which some line was not plain: in smaller ones fewer lines stand beside such a line.
-_SMALL_BLOCK_BYTES = 32 << 10
+_SMALL_BLOCK_BYTES = 16 << 10
 
 #: Shapes are added up before there are too many of them to keep.
 _MOST_SHAPES = 10_000
