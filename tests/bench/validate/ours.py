@@ -9,7 +9,7 @@ from contracts.datasets.findings import Finding
 from handlers.validation.scan import Scan
 from tests.bench.validate.result import Format, Result
 
-_CHUNK_BYTES = 1 << 18
+_CHUNK_BYTES = 1 << 19
 
 
 def check(path: str, format: Format) -> Result:
