@@ -7,8 +7,8 @@ from typing import Any
 
 from contracts.datasets.preference import FEWEST_CANDIDATES, MOST_CANDIDATES
 from handlers.validation.plain import Plain, Seen, Shape
+from handlers.validation.plain_special_tokens import add_plain_text, are_plain_texts, holds_special_token
 from handlers.validation.statistics import Counted
-from handlers.validation.texts import add_plain_text, are_plain_texts, holds_special_token
 
 #: Messages of a sample; with more it is left to the rules.
 _MOST_MESSAGES = 64

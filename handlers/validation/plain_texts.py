@@ -5,8 +5,8 @@ from typing import Any
 
 from contracts.datasets.ranking import MOST_NEGATIVES
 from handlers.validation.plain import Plain, Seen, Shape
+from handlers.validation.plain_special_tokens import add_plain_text, are_plain_texts, holds_special_token
 from handlers.validation.statistics import Counted
-from handlers.validation.texts import add_plain_text, are_plain_texts, holds_special_token
 
 
 def _pretrain_shape(sample: Any, texts: list[str]) -> Shape | None:

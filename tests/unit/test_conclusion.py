@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from contracts.dataset import CheckedFile, DatasetFile, Format
 from contracts.datasets.findings import Finding
-from handlers.validation.conclusion import ScannedFile, conclude
+from handlers.validation.conclusion import Copies, ScannedFile, conclude, copy_finding, not_compared
 from handlers.validation.report import CAP, Capped, Report, content_digest
 from handlers.validation.scan import FileResult
 
@@ -175,3 +175,29 @@ def test_the_digest_of_a_dataset_changes_with_what_is_judged() -> None:
     ]
     assert len(set(digests)) == len(digests)
     assert content_digest([one, other], "sft") == digests[0]
+
+
+def test_copies_are_counted_and_named_with_the_rest() -> None:
+    copies = Copies(total=30, findings=tuple(copy_finding(line, 0, 1, 0) for line in (2, 3)))
+    report = conclude("digest", "sft", [scanned(0, "sft", 40, finding("empty-content", 9))], copies).report
+    assert report.totals == {"duplicate-sample": 30, "empty-content": 1}
+    assert told(report) == [(0, 2, "duplicate-sample"), (0, 3, "duplicate-sample"), (0, 9, "empty-content")]
+
+
+def test_a_copy_names_the_line_it_repeats_and_its_file_where_that_is_another() -> None:
+    here, elsewhere = copy_finding(7, 2, 3, 2), copy_finding(7, 2, 3, 0)
+    assert (here.line, here.file, here.code, here.severity) == (7, 2, "duplicate-sample", "warning")
+    assert here.message == "the same as line 3"
+    assert elsewhere.message == "the same as line 3 of file 1"
+
+
+def test_lines_of_strangers_and_of_whole_copies_are_not_compared() -> None:
+    files = [scanned(0, "sft", sha256="a"), scanned(1, "pretrain"), scanned(2, "sft", sha256="a"), scanned(3, "sft")]
+    assert not_compared("auto", files) == {1, 2}
+
+
+def test_strangers_are_named_in_the_order_of_files() -> None:
+    files = [scanned(0, "sft"), *[scanned(index, "pretrain") for index in range(1, 12)]]
+    assert [each.file for each in conclude("digest", "auto", files).added if each.code == "wrong-format"] == [
+        *range(1, 12)
+    ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from handlers.validation.lines import MAX_LINE_BYTES, Line, LineSplitter
+from handlers.validation.lines import MAX_LINE_BYTES, Block, BlockCutter, Line, LineSplitter, lines_of
 
 MARK = b"\xef\xbb\xbf"
 
@@ -104,3 +104,25 @@ def test_of_a_line_that_is_too_long_nothing_is_held() -> None:
     ]  # fmt: skip
     assert list(splitter.feed(b"\r\n")) == [Line(2, b"yyy", 3, crlf=True)]
     assert list(splitter.finish()) == []
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2, 3, 5, 8, 100])
+def test_blocks_are_whole_lines_of_about_so_many_bytes(block_bytes: int) -> None:
+    body = b"a\nbb\r\n\nccccccc\n" + b"dd\n" * 4 + b"ee"
+    for at in range(len(body) + 1):
+        cutter, number, lines = BlockCutter(6, block_bytes=block_bytes), 1, list[Line]()
+        for block in [*cutter.feed(body[:at]), *cutter.feed(body[at:]), *cutter.finish()]:
+            if isinstance(block, Block):
+                assert len(block.body) < block_bytes or b"\n" not in block.body
+            lines += lines_of(block, number, 6)
+            number = lines[-1].number + 1
+        assert lines == every_cut(body, bound=6)
+    whole = list(BlockCutter(6, block_bytes=8).feed(b"dd\n" * 8))
+    assert [block.body for block in whole if isinstance(block, Block)] == [b"dd\ndd"] * 4
+    assert all(isinstance(block, Block) and block.ended for block in whole)
+
+
+def test_a_block_keeps_its_lines_and_says_whether_the_last_one_ended() -> None:
+    assert Block(b"a\n\nb").lines == [b"a", b"", b"b"]
+    assert list(lines_of(Block(b"a\r\nb\r"), 7)) == [Line(7, b"a", 1, crlf=True), Line(8, b"b", 1, crlf=True)]
+    assert list(lines_of(Block(b"a\r\nb\r", ended=False), 7)) == [Line(7, b"a", 1, crlf=True), Line(8, b"b\r", 2)]
