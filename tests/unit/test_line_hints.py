@@ -71,6 +71,7 @@ def test_utf_16_is_named_with_and_without_a_byte_order_mark(encoding: str) -> No
         ("\n".join(json.dumps(sample, indent=2) for sample in SAMPLES), "jq -c . FILE"),
         ("\r\n\r\n" + json.dumps(SAMPLES[0], indent=2).replace("\n", "\r\n"), "jq -c . FILE"),
         ("\n".join(f'{{"messages":\n {json.dumps(sample["messages"])}}}' for sample in SAMPLES), "jq -c . FILE"),
+        (f'{{"messages":\n {json.dumps(SAMPLES[0]["messages"])}}}', "jq -c . FILE"),
         (json.dumps(SAMPLES, indent=1), "jq -c '.[]' FILE"),
         (json.dumps(SAMPLES * 20, indent=1)[:-500], "jq -c '.[]' FILE"),
         ("[\n" + ",\n".join(LINES) + "\n]", "jq -c '.[]' FILE"),
