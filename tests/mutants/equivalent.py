@@ -14,7 +14,8 @@ class Equivalent(NamedTuple):
 
 
 _JSON = "contracts/strict_json.py"
-_LINES = "handlers/validation/lines.py"
+_DETECT = "handlers/validation/detect.py"
+_CONCLUSION = "handlers/validation/conclusion.py"
 _MESSAGES = "handlers/validation/rules_messages.py"
 _TURNS = "handlers/validation/rules_turns.py"
 
@@ -22,6 +23,15 @@ _SUSPICIOUS = "self._suspicious = False"
 _COUNTED = "if text.count('[', begin, end) + text.count('{', begin, end)"
 _MISSING = "index + answers + 1 < len(roles) and (roles[index + answers + 1] is None)):"
 
+_SPACE_BEFORE = r"while comma > 0 and text[comma] in ' \t\n\r':"
+_TRAILING = "(comma != error.pos and text[comma:comma + 1] == ','):"
+_KIND = "named = Counter((kind for kind in seen if kind and conversion(kind)))"
+_ADDED = "for finding in files[index].findings]"
+
+_BRACKET_BEFORE = (
+    "behind a closing bracket's spaces stands something else, unless nothing does, and then there is no comma"
+)
+_FROM_313 = "only Python 3.13 and later say so"
 _WRITTEN_FIRST = "it is written before it is ever read"
 _ONLY_TIME = "the value is searched for oddities once more, and there are none"
 
@@ -39,6 +49,48 @@ EQUIVALENT = (
     ),
     Equivalent(_JSON, "StrictParser._object", "return value", "", _ONLY_TIME),
     Equivalent(_JSON, "_may_hide_something", f"{_COUNTED} > MAX_DEPTH:", f"{_COUNTED} >= MAX_DEPTH:", _ONLY_TIME),
+    Equivalent(_JSON, "_refusal", _SPACE_BEFORE, r"while text[comma] in ' \t\n\r':", _BRACKET_BEFORE),
+    Equivalent(_JSON, "_refusal", _SPACE_BEFORE, r"while comma >= 0 and text[comma] in ' \t\n\r':", _BRACKET_BEFORE),
+    Equivalent(_JSON, "_refusal", _SPACE_BEFORE, r"while comma > 1 and text[comma] in ' \t\n\r':", _BRACKET_BEFORE),
+    Equivalent(_JSON, "_refusal", _SPACE_BEFORE, r"while comma > -1 and text[comma] in ' \t\n\r':", _BRACKET_BEFORE),
+    Equivalent(
+        _JSON,
+        "_refusal",
+        f"if error.msg.startswith('Illegal trailing comma') or {_TRAILING}",
+        "if comma != error.pos and text[comma:comma + 1] == ',':",
+        _FROM_313,
+    ),
+    Equivalent(
+        _JSON,
+        "_refusal",
+        f"if error.msg.startswith('Illegal trailing comma') or {_TRAILING}",
+        f"if error.msg.endswith('Illegal trailing comma') or {_TRAILING}",
+        _FROM_313,
+    ),
+    Equivalent(
+        _CONCLUSION,
+        "conclude",
+        f"added = [finding for index in sorted(strangers) {_ADDED}",
+        f"added = [finding for index in list(strangers) {_ADDED}",
+        "CPython has a set of small numbers in order",
+    ),
+    Equivalent(
+        _DETECT,
+        "foreigner",
+        f"{_KIND}.most_common(1)",
+        "named = Counter((kind for kind in seen if conversion(kind))).most_common(1)",
+        "None has no conversion",
+    ),
+    Equivalent(
+        _DETECT, "foreigner", f"{_KIND}.most_common(1)", f"{_KIND}.most_common(2)", "only the first is looked at"
+    ),
+    Equivalent(
+        _DETECT,
+        "foreigner",
+        "return named[0][0] if named else None",
+        "return named[-1][0] if named else None",
+        "there is one",
+    ),
     Equivalent(
         _MESSAGES,
         "conversation",
@@ -59,23 +111,5 @@ EQUIVALENT = (
         f"if roles[index] is None or (calls > answers and {_MISSING}",
         f"if roles[index] is None or (calls >= answers and {_MISSING}",
         "as many answers as calls are balanced, whatever follows",
-    ),
-    Equivalent(_LINES, "LineSplitter.__init__", "self._ends_with_cr = False", "", _WRITTEN_FIRST),
-    Equivalent(
-        _LINES, "LineSplitter.__init__", "self._ends_with_cr = False", "self._ends_with_cr = True", _WRITTEN_FIRST
-    ),
-    Equivalent(
-        _LINES,
-        "LineSplitter._hold",
-        "if self._size <= self._max + 1:",
-        "if self._size <= self._max + 2:",
-        "one byte more is held, and not looked at",
-    ),
-    Equivalent(
-        _LINES,
-        "LineSplitter._hold",
-        "self._pending.clear()",
-        "",
-        "what is held of a line that is too long is not looked at, and goes with the line",
     ),
 )

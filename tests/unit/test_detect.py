@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from handlers.validation.detect import detected, disagreement, fields_of, looks_like
+from handlers.validation.detect import detected, disagreement, fields_of, foreigner, looks_like
+from handlers.validation.foreign import FOREIGN
 
 ANSWER = {"role": "assistant", "content": "a"}
 SFT = {"messages": [{"role": "user", "content": "q"}, ANSWER]}
@@ -84,3 +85,9 @@ def test_the_fields_that_are_named_are_five_each_cut_to_forty_characters() -> No
     assert fields_of(dict.fromkeys(["a", "b", "c", "d", "e", "f"])) == "'a', 'b', 'c', 'd', 'e'"
     assert fields_of({"x" * 40: 1, "y" * 41: 1}) == f"'{'x' * 40}', '{'y' * 40}...'"
     assert fields_of({}) == fields_of([]) == fields_of(["a"]) == "none"
+
+
+def test_the_foreign_format_is_the_one_most_objects_have_of_those_that_are_foreign() -> None:
+    one, other, *_ = FOREIGN
+    assert foreigner([None, None, None, "sft", "sft", "sft", one, other, other]) == other
+    assert foreigner([None, "sft"]) is None

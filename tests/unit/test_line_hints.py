@@ -63,6 +63,12 @@ def test_utf_16_is_named_with_and_without_a_byte_order_mark(encoding: str) -> No
     assert {finding.hint for finding in findings} == {"this looks like UTF-16: save the file as UTF-8"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_zero_byte_is_named_by_its_byte_order_mark(encoding: str) -> None:
+    _, findings = scan("\ufeff多少关心事".encode(encoding))
+    assert [finding.hint for finding in findings][:1] == ["this looks like UTF-16: save the file as UTF-8"]
+
+
 @pytest.mark.parametrize("format", ["auto", "sft", "ranking"])
 @pytest.mark.parametrize(
     ("body", "command"),
