@@ -46,6 +46,14 @@ test-long: setup ## Run the tests that take minutes
 bench-validate: .venv/.bench ## Measure dataset validation against its peers (ARGS="--megabytes 20 --repeats 3")
 	$(RUN) tests.bench.validate $(ARGS)
 
+.venv/.fuzz: .venv/.complete
+	$(UV) sync --frozen --all-extras --group dev --group fuzz
+	@touch $@
+
+.PHONY: fuzz
+fuzz: .venv/.fuzz ## Fuzz the scan of datasets (FORMAT=sft SECONDS=600)
+	$(RUN) tests.fuzz.scan $(or $(FORMAT),sft) -max_total_time=$(or $(SECONDS),600)
+
 .PHONY: lint
 lint: setup ## Check style and the direction of imports
 	.venv/bin/ruff check $(SOURCES)

@@ -6,6 +6,7 @@ Everything found is named with its place, so that a whole form or a line of a da
 import json
 import re
 from collections import Counter
+from math import isnan
 from typing import Any, Literal, NamedTuple
 
 #: Deeper is refused. A fixed bound, so that the same bytes are judged alike whatever stack they are read on.
@@ -85,7 +86,7 @@ class StrictParser:
         try:
             value, end = self._decoder.raw_decode(text, begin)
         except json.JSONDecodeError as error:
-            raise InvalidJson(error.msg[:1].lower() + error.msg[1:], error.pos) from None
+            raise _refusal(text, error) from None
         except RecursionError:
             raise InvalidJson(_too_deep(), begin) from None
         end = _skip_space(text, end)
@@ -133,6 +134,20 @@ def _skip_space(text: str, start: int) -> int:
     return found.end()
 
 
+def _refusal(text: str, error: json.JSONDecodeError) -> InvalidJson:
+    """Return what Python's parser said, without its loose ends, and the same in every version of Python."""
+    comma = error.pos
+    if text[comma : comma + 1] in {"}", "]"}:
+        # Before 3.13 the place is the bracket behind a comma that should not be there.
+        comma -= 1
+        while comma > 0 and text[comma] in " \t\n\r":
+            comma -= 1
+    if error.msg.startswith("Illegal trailing comma") or (comma != error.pos and text[comma : comma + 1] == ","):
+        return InvalidJson("a comma before the end of a list or an object", comma)
+    message = error.msg.removesuffix(" at").removesuffix(": ")
+    return InvalidJson(message[:1].lower() + message[1:], error.pos)
+
+
 def _too_deep() -> str:
     return f"nested deeper than {MAX_DEPTH} levels"
 
@@ -164,7 +179,7 @@ def _oddities(value: Any) -> list[Oddity]:
 
 def _broken(path: Path, item: Any) -> Oddity | None:
     message = None
-    if isinstance(item, float) and item != item:  # noqa: PLR0124 - NaN is the value that differs from itself
+    if isinstance(item, float) and isnan(item):
         message = "NaN, Infinity and numbers out of range are not JSON"
     elif isinstance(item, dict | list) and len(path) >= MAX_DEPTH:
         message = _too_deep()

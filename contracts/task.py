@@ -121,7 +121,7 @@ class Fault(Struct, frozen=True):
 
 
 class TaskCommand(Struct, frozen=True, kw_only=True):
-    """A user's order about a task. ``command_id`` names it: two pauses are two commands, a repeated one is one."""
+    """A user's order about a task. ``command_id`` names it among the task's: two pauses are two commands."""
 
     command_id: Id
     task_id: Id

@@ -22,16 +22,22 @@ async def obey_command(
     clock: Clock,
     cancel_grace_seconds: float,
 ) -> Outcome:
-    """Carry out a user's order. Idempotent by ``command_id``: a repeated command acts once and answers again.
+    """Carry out a user's order. Idempotent by task and ``command_id``: a repeated command acts once and answers again.
 
     What is wanted is written into the state before anything is done about it, so a stop that overtakes its own
-    ``task.created`` holds too. A command that cannot be obeyed is answered with the reason.
+    ``task.created`` holds too. A command that cannot be obeyed is answered with the reason. Any other command than
+    stop for a task nobody has created ends as ``unknown-task`` and is not answered: there is no status to say.
     """
     command = event.data
 
     async def work() -> Decision:
+        acted = False
+
         def decided(state: TaskState | None) -> TaskState | None:
-            return _decide(command, state)
+            nonlocal acted
+            wanted = _decide(command, state)
+            acted = wanted is not None
+            return wanted
 
         state = await task_state.change(store, clock, command.task_id, decided)
         if state and state.phase is Phase.TERMINATING:
@@ -39,14 +45,23 @@ async def obey_command(
         if state and state.deleted:
             await _delete_files(store, state)
         refusal = _refusal(command, state) if state else None
-        return Decision(name="refused" if refusal else command.command, follow_ons=(refusal,) if refusal else ())
+        return Decision(name=_name(command, state, refusal, acted=acted), follow_ons=(refusal,) if refusal else ())
 
-    outcome = await receipts.once(STAGE, command.command_id, event, work)
+    # Not the id alone: a platform may count its commands a task, and the second task's stop must not be lost.
+    outcome = await receipts.once(STAGE, f"{command.task_id}/{command.command_id}", event, work)
     state = await task_state.read(store, command.task_id)
     if state is None:
         return outcome
     # The topic is compacted: what stands last in it must be where the task is.
     return Outcome(name=outcome.name, events=outcome.events + task_state.said(state, event, STAGE))
+
+
+def _name(command: TaskCommand, state: TaskState | None, refusal: FollowOn | None, *, acted: bool) -> str:
+    if state is None:
+        return "unknown-task"
+    if refusal is not None:
+        return "refused"
+    return command.command if acted else "nothing-to-do"
 
 
 def _decide(command: TaskCommand, state: TaskState | None) -> TaskState | None:

@@ -5,12 +5,12 @@ import contextlib
 import functools
 import inspect
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import InvalidSessionTimeoutError, KafkaConnectionError
 from faststream.kafka import KafkaBroker
 
 from handlers.ports import Executor
@@ -26,7 +26,7 @@ from worker.delivery.receipts import BucketReceipts
 from worker.executors.local import LocalExecutor
 from worker.reconciler import Reconciler
 from worker.scanner import Scanner
-from worker.settings import Settings
+from worker.settings import Settings, SettingsError
 from worker.storage import open_store
 from worker.tokens.counter import TemplateTokenCounter
 from worker.topics import ensure_topics
@@ -47,6 +47,11 @@ async def run_worker(
     """Run the stages until ``stopping`` is set, then drain: finish what runs, commit what is done, leave the groups.
 
     Waits for the broker, with backoff, one clear line a try. ``ports`` replaces ports by name, for tests.
+
+    Raises:
+        SettingsError: settings cannot be used, as the files, the bucket or the broker they name see it.
+        TopicCreationError: topics are missing and the broker refuses to create them.
+        Unavailable: the bucket's directory does not answer.
     """
     await _reach_broker(settings, stopping)
     if stopping.is_set():
@@ -64,7 +69,7 @@ async def run_worker(
         try:
             for intake in intakes:
                 intake.start()
-            await asyncio.gather(*(broker.start() for broker in brokers.values()))
+            await _join(brokers.values(), settings)
             log.info("worker.started", stages=[stage.name for stage in stages], storage=settings.storage_url)
             if started:
                 started.set()
@@ -145,6 +150,17 @@ def _background(
     if isinstance(executor, LocalExecutor):
         tasks.append(asyncio.create_task(executor.run(), name="local-executor"))
     return tasks
+
+
+async def _join(brokers: Iterable[KafkaBroker], settings: Settings) -> None:
+    """Join every stage's group."""
+    try:
+        await asyncio.gather(*(broker.start() for broker in brokers))
+    except InvalidSessionTimeoutError as error:
+        raise SettingsError(
+            f"WORKER_SESSION_TIMEOUT_SECONDS is {settings.session_timeout_seconds:g}, which the broker does not allow; "
+            "its bounds are its settings group.min.session.timeout.ms and group.max.session.timeout.ms"
+        ) from error
 
 
 async def _until(stopping: asyncio.Event, background: Sequence[asyncio.Task[None]]) -> None:

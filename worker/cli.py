@@ -4,6 +4,8 @@ Exit codes everywhere: 0 done, 1 the thing asked about is not right, 2 could not
 """
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -12,11 +14,27 @@ from worker.settings import SettingsError
 
 app = typer.Typer(
     name="worker",
-    help="Event-driven worker for model fine-tuning platforms.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"worker {version('finetune-worker')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Event-driven worker for model fine-tuning platforms."""
+
+
 app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("publish")(publish.publish)

@@ -12,7 +12,7 @@ from handlers.validation.scan import Scan
 from worker.scan_parts import PART_BYTES, Part, PartScan, ScannedPart, split
 
 #: Bytes read at a time: few enough that they are still in the processor's cache when they are scanned.
-CHUNK_BYTES = 256 << 10
+CHUNK_BYTES = 512 << 10
 
 #: Seconds between two looks at how far the other processes are.
 _LOOK_SECONDS = 0.1

@@ -3,29 +3,39 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
 
+from worker.variables import PREFIX, Unknown, unknown_among, value_of
+
+#: Seconds, a day at the most: anything longer is a slip, and far longer ones no clock can hold.
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+Period = Annotated[float, Meta(gt=0, le=86_400)]
+
+_SERVER = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+Servers = Annotated[str, Meta(pattern=f"^{_SERVER}(,{_SERVER})*$", description="host:port, or several with commas")]
+Url = Annotated[str, Meta(pattern="^https?://[^/]", description="a URL that begins with http:// or https://")]
+
 
 class SettingsError(ValueError):
-    """A setting that cannot be used; the text names the variable and the remedy."""
+    """Settings that cannot be used; the text names each variable and the remedy."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
     """Everything that can be set. Field ``storage_url`` is variable ``WORKER_STORAGE_URL``, and so on."""
 
     #: Kafka brokers, comma-separated ``host:port``. ``KAFKA_BOOTSTRAP_SERVERS`` is read too.
-    kafka_bootstrap_servers: str = "localhost:9092"
+    kafka_bootstrap_servers: Servers = "localhost:9092"
     #: Consumer groups are named ``<prefix>.<stage>``.
     group_prefix: str = "finetune-worker"
-    #: Seconds without a heartbeat after which a worker's partitions go to others. Kafka allows 6 and more by default.
-    session_timeout_seconds: Annotated[float, Meta(gt=0)] = 10.0
+    #: Seconds without a heartbeat after which a worker's partitions go to others. Kafka allows 6 to 1,800 by default.
+    session_timeout_seconds: Annotated[float, Meta(ge=1, le=1800)] = 10.0
     #: The bucket: ``file:///path`` (one machine, several processes) or ``s3://bucket``.
     storage_url: str = Path(".worker/bucket").absolute().as_uri()
     #: S3 endpoint for servers other than AWS. Credentials come from the usual AWS variables or files.
-    s3_endpoint_url: str | None = None
+    s3_endpoint_url: Url | None = None
     #: Where local jobs live: their pids, logs and scratch files.
     work_dir: Path = Path(".worker")
     #: Jobs the local executor runs at a time.
@@ -34,52 +44,64 @@ class Settings(Struct, frozen=True, kw_only=True):
     models_file: Path | None = None
     prices_file: Path | None = None
     #: Seconds between the import's own time and the estimate.
-    estimate_delay_seconds: Annotated[float, Meta(ge=0)] = 5.0
+    estimate_delay_seconds: Seconds = 5.0
     #: Infrastructure faults after which a task fails.
     retry_limit: Annotated[int, Meta(ge=0)] = 3
     #: Seconds between two sweeps of the reconciler, and without a heartbeat after which its lease may be taken.
-    reconcile_seconds: Annotated[float, Meta(gt=0)] = 5.0
-    lease_seconds: Annotated[float, Meta(gt=0)] = 15.0
+    reconcile_seconds: Period = 5.0
+    lease_seconds: Period = 15.0
     #: Seconds a job may be gone without a word before it counts as lost: its last event may still be on its way.
-    lost_job_seconds: Annotated[float, Meta(gt=0)] = 10.0
+    lost_job_seconds: Period = 10.0
     #: Seconds a cancelled job has to save a checkpoint.
-    cancel_grace_seconds: Annotated[float, Meta(ge=0)] = 30.0
+    cancel_grace_seconds: Seconds = 30.0
     #: Seconds between two looks of a trainer at its task's state.
-    heartbeat_seconds: Annotated[float, Meta(gt=0)] = 5.0
+    heartbeat_seconds: Period = 5.0
     #: Handlers run at a time in this process, and records read ahead of the slowest a partition.
-    concurrency: Annotated[int, Meta(ge=1)] = 64
+    concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 64
     spread_limit: Annotated[int, Meta(ge=1)] = 10_000
     #: Processes for scanning and tokenising.
     cpu_workers: Annotated[int, Meta(ge=1)] = max(1, (os.cpu_count() or 2) - 1)
     #: Seconds a stop waits for running handlers.
-    drain_seconds: Annotated[float, Meta(ge=0)] = 20.0
+    drain_seconds: Seconds = 20.0
     #: Seconds a rebalance waits for running handlers of a partition that goes to another worker.
-    revoke_grace_seconds: Annotated[float, Meta(ge=0)] = 5.0
-    #: ``json`` or ``console``.
-    log_format: str = "json"
-    log_level: str = "info"
+    revoke_grace_seconds: Seconds = 5.0
+    #: One JSON object a line, or lines for people.
+    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """Read the settings. Raises SettingsError naming the variable that cannot be used, or that does not exist."""
+        """Read the settings. Raises SettingsError naming every variable that cannot be used.
+
+        Variables that are no settings are left alone, see :meth:`unknown`: other programs may have set them.
+        """
         given = os.environ if environment is None else environment
-        values: dict[str, str] = {}
-        if "KAFKA_BOOTSTRAP_SERVERS" in given:
-            values["kafka_bootstrap_servers"] = given["KAFKA_BOOTSTRAP_SERVERS"]
-        known = set(cls.__struct_fields__)
-        for variable, value in given.items():
-            if not variable.startswith("WORKER_"):
+        values, faults = {}, []
+        for field, kind in get_type_hints(cls, include_extras=True).items():
+            variable = _variable(field)
+            if field == "kafka_bootstrap_servers" and variable not in given:
+                variable = "KAFKA_BOOTSTRAP_SERVERS"
+            if variable not in given:
                 continue
-            field = variable.removeprefix("WORKER_").lower()
-            if field not in known:
-                raise SettingsError(f"{variable} is not a setting; known are {', '.join(sorted(known))}")
-            values[field] = value
-        try:
-            return msgspec.convert(values, cls, strict=False, dec_hook=lambda kind, value: kind(value))
-        except msgspec.ValidationError as error:
-            raise SettingsError(f"a WORKER_ variable cannot be used: {error}") from error
+            try:
+                values[field] = value_of(given[variable], kind)
+            except ValueError as error:
+                faults.append(f"{variable} {error}")
+        if faults:
+            raise SettingsError("; ".join(faults))
+        return cls(**values)
+
+    @classmethod
+    def unknown(cls, environment: Mapping[str, str] | None = None) -> list[Unknown]:
+        """Return the ``WORKER_`` variables that are no settings, each with the one that was probably meant."""
+        given = os.environ if environment is None else environment
+        return unknown_among(given, map(_variable, cls.__struct_fields__))
 
     def to_environment(self) -> dict[str, str]:
         """Return the settings as environment variables, for a child process that must see the same."""
         fields = msgspec.to_builtins(self, enc_hook=str)
-        return {f"WORKER_{name.upper()}": str(value) for name, value in fields.items() if value is not None}
+        return {_variable(name): str(value) for name, value in fields.items() if value is not None}
+
+
+def _variable(field: str) -> str:
+    return PREFIX + field.upper()

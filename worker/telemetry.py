@@ -2,12 +2,37 @@
 
 import logging
 import sys
+from time import monotonic
 
 import structlog
 
+#: Seconds until a client may say the same again.
+_AGAIN_SECONDS = 30.0
+_MOST_REMEMBERED = 1000
+
+
+class _Again(logging.Filter):
+    """Drops what a client has just said: until a fresh broker is ready, each tries ten times a second, loudly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text, now = record.getMessage(), monotonic()
+        if now - self._said.get(text, -_AGAIN_SECONDS) < _AGAIN_SECONDS:
+            return False
+        if len(self._said) >= _MOST_REMEMBERED:
+            self._said.clear()
+        self._said[text] = now
+        return True
+
 
 def configure_logging(log_format: str, level: str) -> None:
-    """Set up structlog, and the standard library's logging for the clients we use. May be called twice."""
+    """Set up structlog, and the standard library's logging for the clients we use. May be called twice.
+
+    A traceback is its frames and its error, never the values in the frames: those are users' data.
+    """
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -15,11 +40,12 @@ def configure_logging(log_format: str, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         if log_format == "console"
         else structlog.processors.JSONRenderer()
     )
-    exceptions = [] if log_format == "console" else [structlog.processors.dict_tracebacks]
+    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    exceptions = [] if log_format == "console" else [structlog.processors.ExceptionRenderer(tracebacks)]
     structlog.configure(
         processors=[*shared, *exceptions, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -33,6 +59,7 @@ def configure_logging(log_format: str, level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *exceptions, renderer],
         )
     )
+    handler.addFilter(_Again())
     root = logging.getLogger()
     root.handlers = [handler]
     # The clients narrate every heartbeat and every refused connection; what matters of it we say ourselves.

@@ -1,4 +1,4 @@
-"""Creates the topics on the broker."""
+"""The topics on the broker: which are missing, and creating those."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,6 +11,9 @@ from worker.broker import connected
 
 #: Copies of every partition, as far as there are brokers.
 REPLICAS = 3
+
+#: A dead letter may be the only copy left of an event: three months in which somebody can put it back.
+DEAD_LETTER_RETENTION_MS = 90 * 24 * 3600 * 1000
 
 
 class TopicCreationError(RuntimeError):
@@ -27,23 +30,43 @@ async def ensure_topics(bootstrap_servers: str, topics: Iterable[Topic] = TOPICS
         BrokerUnavailable: no broker answers.
         TopicCreationError: the broker refused.
     """
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    async with connected(client, bootstrap_servers) as admin:
-        existing = set(await admin.list_topics())
-        replicas = min(REPLICAS, len((await admin.describe_cluster())["brokers"]))
-        wanted = [new for topic in topics for new in _with_dead_letter(topic, replicas)]
-        missing = [new for new in wanted if new.name not in existing]
+    async with connected(AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers), bootstrap_servers) as admin:
+        missing = await _missing(admin, topics)
         if not missing:
             return []
         response = await admin.create_topics(missing)
     return names_created(response.topic_errors)
 
 
-def _with_dead_letter(topic: Topic, replicas: int) -> list[NewTopic]:
-    settings = {"cleanup.policy": "compact" if topic.compacted else "delete"}
+async def missing_topics(bootstrap_servers: str, topics: Iterable[Topic] = TOPICS.values()) -> list[str]:
+    """Return the names of the topics, and dead-letter topics, that :func:`ensure_topics` would create. Only reads.
+
+    Raises:
+        BrokerUnavailable: no broker answers.
+    """
+    async with connected(AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers), bootstrap_servers) as admin:
+        return [new.name for new in await _missing(admin, topics)]
+
+
+async def _missing(admin: AIOKafkaAdminClient, topics: Iterable[Topic]) -> list[NewTopic]:
+    existing = set(await admin.list_topics())
+    replicas = min(REPLICAS, len((await admin.describe_cluster())["brokers"]))
+    wanted = [new for topic in topics for new in new_topics(topic, replicas)]
+    return [new for new in wanted if new.name not in existing]
+
+
+def new_topics(topic: Topic, replicas: int) -> list[NewTopic]:
+    """Return what to create for a topic: itself and its dead letters, with so many copies of each partition.
+
+    A write needs all copies but one: with three, one broker's end neither loses what was acknowledged nor
+    stops the service. The broker's own default, one copy, would let an acknowledged event be lost.
+    """
+    durable = {"min.insync.replicas": str(max(1, replicas - 1))}
+    own = durable | {"cleanup.policy": "compact" if topic.compacted else "delete"}
+    dead = durable | {"cleanup.policy": "delete", "retention.ms": str(DEAD_LETTER_RETENTION_MS)}
     return [
-        NewTopic(topic.name, topic.partitions, replicas, topic_configs=settings),
-        NewTopic(topic.dead_letter, topic.partitions, replicas, topic_configs={"cleanup.policy": "delete"}),
+        NewTopic(topic.name, topic.partitions, replicas, topic_configs=own),
+        NewTopic(topic.dead_letter, topic.partitions, replicas, topic_configs=dead),
     ]
 
 

@@ -1,11 +1,14 @@
 """Apache Kafka, one KRaft node, with this machine's Java: ``python -m deploy.local.kafka`` runs one until Ctrl-C.
 
-The jars come from Maven Central through ``mvn`` and stay in a cache folder; a start takes about two seconds.
+The jars come from Maven Central through ``mvn`` and stay in a cache folder; a start takes a few seconds. It keeps
+nothing after its end.
 """
 
+import argparse
 import asyncio
 import shutil
 import signal
+import sys
 import tempfile
 from base64 import urlsafe_b64encode
 from hashlib import sha256
@@ -16,7 +19,7 @@ from uuid import uuid4
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from deploy.local.server_process import CACHE, ServerProcess, on_free_ports, program, run
+from deploy.local.server_process import CACHE, ServerMissing, ServerProcess, is_free, on_free_ports, program, run
 
 _POM = Path(__file__).with_name("kafka-pom.xml")
 _START_SECONDS = 60.0
@@ -40,12 +43,13 @@ auto.create.topics.enable=false
 
 
 class ApacheKafka:
-    """``async with ApacheKafka() as bootstrap_servers:`` - a fresh node on a free loopback port.
+    """``async with ApacheKafka() as bootstrap_servers:`` - a fresh node on a loopback port, a free one by default.
 
     ``kill`` and ``start`` are for tests of what a broker's end does; what was acknowledged survives them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int | None = None) -> None:
+        self._port = port
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._cluster_id = _new_cluster_id()
         self._process = ServerProcess(
@@ -55,7 +59,7 @@ class ApacheKafka:
 
     async def __aenter__(self) -> str:
         try:
-            await on_free_ports(2, self._start_on)
+            await on_free_ports(2, self._start_on, first=self._port)
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
@@ -146,14 +150,34 @@ def _new_cluster_id() -> str:
     return "k" + urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")[1:]
 
 
-async def _main() -> None:
+def main(arguments: list[str]) -> int:
+    """Run a node until Ctrl-C or SIGTERM; return the exit code: 0 it ran, 2 it could not."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.local.kafka",
+        description="Run Apache Kafka on this machine until Ctrl-C. Needs Java 17 or newer and, the first time, Maven.",
+    )
+    parser.add_argument(
+        "--port", type=int, default=9092, help="default: 9092, where a worker looks for it; 0 takes a free one"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        asyncio.run(_run_until_stopped(given.port))
+    except ServerMissing as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+async def _run_until_stopped(port: int) -> None:
+    if port and not is_free(port):
+        raise ServerMissing(f"port {port} is in use, by another broker perhaps; --port 0 takes a free one")
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with ApacheKafka() as servers:
+    async with ApacheKafka(port) as servers:
         print(f"KAFKA_BOOTSTRAP_SERVERS={servers}", flush=True)  # noqa: T201 - what the caller needs
         await stopping.wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    sys.exit(main(sys.argv[1:]))

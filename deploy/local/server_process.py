@@ -138,15 +138,30 @@ def free_ports(count: int) -> list[int]:
     raise ServerMissing(f"no {count} ports are free from {_PORTS.start} to {_PORTS.stop - 1}")
 
 
-async def on_free_ports(count: int, start: Callable[[list[int]], Awaitable[None]]) -> None:
+def is_free(port: int) -> bool:
+    """Return whether a server could take a loopback port now."""
+    with socket.socket() as probe:
+        # As servers do: what one that has just ended leaves of its connections is no hindrance.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+async def on_free_ports(count: int, start: Callable[[list[int]], Awaitable[None]], *, first: int | None = None) -> None:
     """Start something on free ports; again on others, a few times, where one was taken meanwhile.
+
+    ``first`` is the first of them where that must be a certain one.
 
     Raises:
         PortTaken: that happened every time.
     """
     for tries_left in reversed(range(_PORT_TRIES)):
+        ports = free_ports(count)
         try:
-            await start(free_ports(count))
+            await start([first, *(port for port in ports if port != first)][:count] if first else ports)
         except PortTaken:
             if not tries_left:
                 raise

@@ -6,16 +6,9 @@ from typing import Any, get_args
 
 from contracts.dataset import Format
 from contracts.spelling import clip
+from handlers.validation.foreign import FOREIGN, LOOSE, conversion, foreign_name
 from handlers.validation.rules_preference import has_candidates
 
-#: Formats of other tools, by the fields that give them away. They are named, not read.
-_FOREIGN = {
-    "the ShareGPT format": {"conversations"},
-    "the Alpaca format": {"instruction", "output"},
-    "the prompt/completion format": {"prompt", "completion"},
-    "the chosen/rejected format": {"chosen", "rejected"},
-    "the query/positive/negative format": {"query", "pos", "neg"},
-}
 _FORMATS: tuple[str, ...] = get_args(Format)
 
 #: What messages look like that are too faulty to tell which of these they were meant for.
@@ -38,15 +31,17 @@ def looks_like(value: Any) -> str | None:
         return _conversation(messages)
     if "docs" in value and "messages" not in value:
         return "ranking"
-    foreign = next((name for name, fields in _FOREIGN.items() if fields <= set(value)), None)
-    return foreign or ("pretrain" if "text" in value and "messages" not in value else None)
+    if foreign := foreign_name(value, FOREIGN):
+        return foreign
+    if "messages" in value:
+        return None
+    return "pretrain" if "text" in value else foreign_name(value, LOOSE)
 
 
 def detected(seen: Sequence[str | None]) -> Format | None:
     """Return the format most of the first objects have, the earliest where several are level, or None."""
     ours = Counter(kind for kind in seen if kind in _FORMATS)
-    most = max(ours.values(), default=0)
-    first = next((kind for kind, count in ours.items() if count == most), None)
+    first = max(ours, key=ours.__getitem__, default=None)
     if first is None and _CONVERSATION in seen:
         return "sft"
     return next((known for known in get_args(Format) if known == first), None)
@@ -58,7 +53,22 @@ def disagreement(declared: Format, seen: Sequence[str | None]) -> str | None:
     named = [kind for kind in seen if kind not in may_be]
     if not named or declared in named:
         return None
-    return Counter(named).most_common(1)[0][0]
+    counts = Counter(named)
+    return max(counts, key=counts.__getitem__)
+
+
+def foreigner(seen: Sequence[str | None]) -> str | None:
+    """Return the format of another tool that most of the first objects have, or None."""
+    named = Counter(kind for kind in seen if kind and conversion(kind)).most_common(1)
+    return named[0][0] if named else None
+
+
+def remedy(settled: Format | None, looks: str) -> str:
+    """Return what to write instead of what a file looks like, where it is read as ``settled``; None: as what it is."""
+    foreign = conversion(looks)
+    if foreign and settled in {None, foreign.ours}:
+        return f"as {foreign.ours}: {foreign.conversion}"
+    return f"{settled} is {SHAPES[settled]}" if settled else ""
 
 
 def fields_of(value: Any) -> str:

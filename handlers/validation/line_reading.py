@@ -3,15 +3,19 @@
 from typing import Any, NamedTuple
 
 from contracts.strict_json import Document, InvalidJson, StrictParser
+from handlers.validation.json_hints import is_utf16, json_hint
+from handlers.validation.one_value import ARRAY_TO_LINES
 from handlers.validation.problems import Problem, name_of_type
 
 #: Objects of one line that are looked at.
 _MOST_OBJECTS = 100
 
+_UTF16 = "UTF-16: save the file as UTF-8"
+
 #: What files that are no text begin with.
 _MAGIC = {
-    b"\xff\xfe": "UTF-16: save the file as UTF-8",
-    b"\xfe\xff": "UTF-16: save the file as UTF-8",
+    b"\xff\xfe": _UTF16,
+    b"\xfe\xff": _UTF16,
     b"\x1f\x8b": "gzip: unpack the file",
     b"PK\x03\x04": "a ZIP archive or a spreadsheet: write JSONL",
     b"PAR1": "Parquet: write JSONL",
@@ -35,17 +39,15 @@ def read_line(body: bytes, parser: StrictParser) -> Reading:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        magic = next((hint for start, hint in _MAGIC.items() if body.startswith(start)), "")
-        hint = f"this looks like {magic}" if magic else "save the file as UTF-8"
-        return _refused("invalid-utf8", f"byte {error.start + 1} of the line is not UTF-8", hint)
+        return _refused("invalid-utf8", f"byte {error.start + 1} of the line is not UTF-8", _encoding_hint(body))
     try:
         first = parser.parse_first(text)
         if first.end == len(text):
             return _one(first)
         return _several(first, text, parser)
     except InvalidJson as error:
-        message = f"{error} at character {error.position + 1}"
-        return _refused("invalid-json", message, _hint(text, error.position))
+        hint = _encoding_hint(body) if is_utf16(body) else json_hint(text, str(error), error.position)
+        return _refused("invalid-json", f"{error} at character {error.position + 1}", hint)
 
 
 def _one(document: Document) -> Reading:
@@ -55,7 +57,8 @@ def _one(document: Document) -> Reading:
     if document.invalid:
         return Reading((), problems)
     if not isinstance(document.value, dict):
-        hint = "write one object a line" + ", without brackets around them" * isinstance(document.value, list)
+        is_list = isinstance(document.value, list)
+        hint = "write one object a line" + f", without brackets around them, as {ARRAY_TO_LINES} does" * is_list
         message = f"the line is {name_of_type(document.value)}, not an object"
         return Reading((), (*problems, Problem((), "not-an-object", message, hint)))
     return Reading((document.value,), problems)
@@ -86,11 +89,6 @@ def _refused(code: str, message: str, hint: str) -> Reading:
     return Reading((), (Problem((), code, message, hint),))
 
 
-def _hint(text: str, position: int) -> str:
-    if text.rstrip().endswith(",") and position >= len(text.rstrip()) - 1:
-        return "remove the comma at the end of the line"
-    if position >= len(text.rstrip()):
-        return "the line ends inside a value: write each object on one line"
-    if text[position] == "'":
-        return "JSON has double quotes"
-    return "write one JSON object a line"
+def _encoding_hint(body: bytes) -> str:
+    magic = next((hint for start, hint in _MAGIC.items() if body.startswith(start)), _UTF16 if is_utf16(body) else "")
+    return f"this looks like {magic}" if magic else "save the file as UTF-8"

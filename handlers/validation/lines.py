@@ -1,6 +1,7 @@
 """Bytes to blocks of whole lines, in memory bounded by one line."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 #: Longer lines are reported and skipped; decoders and trainers hold a line in memory.
@@ -12,11 +13,16 @@ BLOCK_BYTES = 128 << 10
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class Block(NamedTuple):
+class Block:
     """Whole lines with an LF between them. ``ended``: one follows the last, too."""
 
-    body: bytes
-    ended: bool = True
+    def __init__(self, body: bytes, *, ended: bool = True) -> None:
+        self.body, self.ended = body, ended
+
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """Return what stands before each LF, and after the last."""
+        return self.body.split(b"\n")
 
 
 class LongLine(NamedTuple):
@@ -110,7 +116,11 @@ class BlockCutter:
     def _released(self, *, ended: bool) -> Block | LongLine:
         """Return the pending line, and forget it."""
         crlf = ended and self._ends_with_cr
-        kept = Block(bytes(self._pending), ended) if self._size <= self._max + 1 else LongLine(self._size - crlf, crlf)
+        kept = (
+            Block(bytes(self._pending), ended=ended)
+            if self._size <= self._max + 1
+            else LongLine(self._size - crlf, crlf)
+        )
         self._pending.clear()
         self._size, self._ends_with_cr = 0, False
         return kept
@@ -121,11 +131,15 @@ def lines_of(block: Block | LongLine, first_number: int, max_line_bytes: int = M
     if isinstance(block, LongLine):
         yield Line(first_number, None, block.size, block.crlf)
         return
-    bodies = block.body.split(b"\n")
-    for index, body in enumerate(bodies):
-        crlf = body.endswith(b"\r") and (block.ended or index < len(bodies) - 1)
-        size = len(body) - crlf
-        yield Line(first_number + index, body[:size] if size <= max_line_bytes else None, size, crlf)
+    for index, body in enumerate(block.lines):
+        yield line_of(body, first_number + index, max_line_bytes, ended=block.ended or index < len(block.lines) - 1)
+
+
+def line_of(body: bytes, number: int, max_line_bytes: int = MAX_LINE_BYTES, *, ended: bool = True) -> Line:
+    """Return a line, given what stands before its LF; not ``ended``: before the end of the file."""
+    crlf = ended and body.endswith(b"\r")
+    size = len(body) - crlf
+    return Line(number, body[:size] if size <= max_line_bytes else None, size, crlf)
 
 
 class LineSplitter:
@@ -135,6 +149,11 @@ class LineSplitter:
         self._max = max_line_bytes
         self._cutter = BlockCutter(max_line_bytes)
         self._number = 1
+
+    @property
+    def byte_order_mark(self) -> bool:
+        """Return whether the first bytes were one."""
+        return self._cutter.byte_order_mark
 
     def feed(self, chunk: bytes) -> Iterator[Line]:
         """Yield the lines that end in this chunk. Consume it whole before the next call."""

@@ -1,80 +1,91 @@
 """The plain samples of ``sft`` and ``preference``: user and assistant take turns, and nobody calls a tool."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
 
 from contracts.datasets.preference import FEWEST_CANDIDATES, MOST_CANDIDATES
-from handlers.validation.plain import Plain, Shape
+from handlers.validation.plain import Plain, Seen, Shape
+from handlers.validation.plain_special_tokens import add_plain_text, are_plain_texts, holds_special_token
 from handlers.validation.statistics import Counted
 
-#: Who may speak after whom.
-_NEXT = {
-    "nobody": frozenset({"system", "user"}),
-    "system": frozenset({"user"}),
-    "user": frozenset({"assistant"}),
-    "assistant": frozenset({"user"}),
-}
+#: Messages of a sample; with more it is left to the rules.
+_MOST_MESSAGES = 64
 
-
-class _Said(NamedTuple):
-    strings: int
-    last: str
-    silent: int  # Messages of the assistant that are not trained on.
-
-
-def _said(messages: list[Any], texts: list[str], answer: Any) -> _Said | None:
-    """Return what messages with a text each say, or None where one is not plain. Only ``answer`` may have reasoning."""
-    strings = silent = 0
-    before = "nobody"
-    for message in messages:
-        role, content = message["role"], message["content"]
-        if role not in _NEXT[before] or type(content) is not str or not content:
-            return None
-        texts.append(content)
-        if len(message) == 2:
-            strings += 4
-        else:
-            more = _attributes(message, texts, may_reason=message is answer)
-            if not more:
-                return None
-            strings += more
-            silent += role == "assistant" and message.get("loss_weight") == 0
-        before = role
-    return _Said(strings, before, silent)
-
-
-def _attributes(message: dict[str, Any], texts: list[str], *, may_reason: bool) -> int:
-    """Return the number of strings of a message with more than a role and content; 0 where it is not plain."""
-    strings = 0
-    most = 1 if message["role"] == "assistant" else 0
-    for name, value in message.items():
-        strings += 1
-        if name in {"role", "content"}:
-            strings += 1
-        elif name == "loss_weight":
-            if value is not None and (type(value) not in {int, float} or not 0 <= value <= most):
-                return 0
-        elif name == "name" or (name == "reasoning_content" and may_reason):
-            if value is not None:
-                if type(value) is not str:
-                    return 0
-                texts.append(value)
-                strings += 1
-        else:
-            return 0
-    return strings
+#: The roles of so many messages: an odd one is the system's.
+_TURNS = [["system"] * (size % 2) + ["user", "assistant"] * (size // 2) for size in range(_MOST_MESSAGES + 1)]
+_TURNS[:2] = [["nobody"], ["nobody"]]
 
 
 def _sft_shape(sample: Any, texts: list[str]) -> Shape | None:
     messages = sample["messages"]
-    if len(sample) != 1 or type(messages) is not list or not messages:
+    size = len(messages)
+    said = [message["content"] for message in messages]
+    if len(sample) > 1 or size > _MOST_MESSAGES or not all(said):
         return None
-    said = _said(messages, texts, messages[-1])
-    if said is None or said.last != "assistant":
+    # "messages", and of each message "role", its value, "content" and its value.
+    strings = 1 + 4 * size
+    if [message["role"] for message in messages if len(message) == 2] != _TURNS[size]:
+        if [message["role"] for message in messages] != _TURNS[size]:
+            return None
+        more = _attributes(messages, said, may_reason=messages[-1])
+        if more is None or _is_silent(messages):
+            return None
+        strings += more
+    text = "\n".join(said)
+    if holds_special_token(text):
         return None
-    if said.silent and said.silent == len(messages) // 2:
+    texts.append(text)
+    return strings, size
+
+
+def _sft_together(samples: Sequence[Any]) -> Seen | None:
+    talks = [sample["messages"] for sample in samples]
+    messages = list(chain.from_iterable(talks))
+    said = [message["content"] for message in messages]
+    sizes = Counter(map(len, talks))
+    if (
+        max(sizes) > _MOST_MESSAGES
+        or [message["role"] for message in messages] != list(chain.from_iterable([_TURNS[len(talk)] for talk in talks]))
+        or not all(said)
+    ):
         return None
-    return 1 + said.strings, len(messages)
+    more = [message for message in messages if len(message) > 2]
+    # An answer without reasoning and with some weight: what is beside it does not matter.
+    strings = _attributes(more, said, may_reason=None)
+    if strings is None or any(message.get("loss_weight") == 0 for message in more) or not are_plain_texts(said):
+        return None
+    shapes: dict[Shape, int] = {(1 + 4 * size, size): times for size, times in sizes.items()}
+    return Seen(len(talks) + 4 * len(messages) + strings, shapes, said)
+
+
+def _attributes(messages: list[Any], said: list[Any], may_reason: Any) -> int | None:
+    """Return how many strings messages have beyond role and content, or None; texts of them go to ``said``."""
+    strings = 0
+    for message in messages:
+        if len(message) == 2:
+            continue
+        most = 1 if message["role"] == "assistant" else 0
+        for name, value in message.items():
+            if name in {"role", "content"}:
+                continue
+            strings += 1
+            if name == "loss_weight":
+                if value is not None and (type(value) not in {int, float} or not 0 <= value <= most):
+                    return None
+            elif name == "name" or (name == "reasoning_content" and message is may_reason):
+                if value is not None:
+                    said.append(value)
+                    strings += 1
+            else:
+                return None
+    return strings
+
+
+def _is_silent(messages: list[dict[str, Any]]) -> bool:
+    """Return whether no message of the assistant is trained on."""
+    return all(message.get("loss_weight") == 0 for message in messages if message["role"] == "assistant")
 
 
 def _roles(messages: int) -> dict[Counted, int]:
@@ -97,32 +108,31 @@ _SPELLINGS = {_PAIR: ("chosen/rejected",), _SCORED: ("text/score",), _MASKED: ("
 
 def _preference_shape(sample: Any, texts: list[str]) -> Shape | None:
     messages = sample["messages"]
-    if len(sample) != 1 or type(messages) is not list or not messages:
+    size = len(messages)
+    if len(sample) > 1 or size > _MOST_MESSAGES or [message["role"] for message in messages] != _TURNS[size]:
         return None
-    answer = messages[-1]
-    said = _said(messages[:-1], texts, None)
-    if said is None or said.last != "user" or answer["role"] != "assistant":
-        return None
+    *prompt, answer = messages
+    said = [message["content"] for message in prompt]
+    # "messages", "role" and "assistant", and of each message of the prompt two names and two values.
+    strings = 3 + 4 * len(prompt)
+    if sum(map(len, prompt)) > 2 * len(prompt):
+        more = _attributes(prompt, said, may_reason=None)
+        if more is None:
+            return None
+        strings += more
     if len(answer) == 3:
-        pair = answer["chosen"], answer["rejected"]
-        texts += pair
-        return (7 + said.strings, len(messages), 2, _PAIR) if _are_texts(pair) else None
+        said += answer["chosen"], answer["rejected"]
+        return (strings + 4, size, 2, _PAIR) if all(said) and add_plain_text(texts, said) else None
     candidates = answer["content"]
-    if len(answer) != 2 or type(candidates) is not list or not FEWEST_CANDIDATES <= len(candidates) <= MOST_CANDIDATES:
+    if not FEWEST_CANDIDATES <= len(candidates) <= MOST_CANDIDATES:
         return None
+    said += [candidate["text"] for candidate in candidates]
     masked = _masks(candidates)
-    scores = [candidate["score"] for candidate in candidates]
-    answers = [candidate["text"] for candidate in candidates]
-    texts += answers
-    if masked is None or not _are_texts(answers) or not _make_a_pair(scores):
+    if masked is None or not _make_a_pair([candidate["score"] for candidate in candidates]) or not all(said):
         return None
-    # "messages", "role", "assistant", "content"; each candidate has two names and a text.
-    strings = 4 + said.strings + 3 * len(candidates) + masked
-    return strings, len(messages), len(candidates), _MASKED if masked else _SCORED
-
-
-def _are_texts(values: Any) -> bool:
-    return all(type(value) is str and value for value in values)
+    # "content", and of each candidate two names and a text.
+    strings += 1 + 3 * len(candidates) + masked
+    return (strings, size, len(candidates), _MASKED if masked else _SCORED) if add_plain_text(texts, said) else None
 
 
 def _make_a_pair(scores: list[Any]) -> bool:
@@ -130,13 +140,13 @@ def _make_a_pair(scores: list[Any]) -> bool:
 
 
 def _masks(candidates: list[Any]) -> int | None:
-    """Return how many candidates have a mask, or None where one has something else besides text and score."""
+    """Return how many candidates have a mask, or None where one is neither 0 nor 1."""
     masks = 0
     for candidate in candidates:
         if len(candidate) == 2:
             continue
         mask = candidate["lm_loss_mask"]
-        if len(candidate) != 3 or type(mask) not in {int, float} or mask not in {0, 1}:
+        if type(mask) not in {int, float} or mask not in {0, 1}:
             return None
         masks += 1
     return masks
@@ -151,5 +161,5 @@ def _preference_counted(shape: Shape) -> Mapping[Counted, int]:
     return counted
 
 
-SFT = Plain(_sft_shape, _sft_counted)
+SFT = Plain(_sft_shape, _sft_counted, _sft_together)
 PREFERENCE = Plain(_preference_shape, _preference_counted)

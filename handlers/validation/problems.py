@@ -9,8 +9,7 @@ from contracts.strict_json import Path
 
 #: What a value of a type is called. A bool is an int to Python, never to a dataset: ask ``type(value)``.
 _NAMES = {
-    str: "a string", int: "a number", float: "a number", bool: "a boolean", list: "a list", dict: "an object",
-    type(None): "null",
+    str: "a string", int: "a number", float: "a number", bool: "a boolean", list: "a list", type(None): "null",
 }  # fmt: skip
 
 #: How a value of a type is written.

@@ -64,12 +64,13 @@ def conversation(sample: dict[str, Any]) -> Conversation | None:
     if not isinstance(messages, list) or not messages:
         return None
     roles = [_role(message) for message in messages]
+    last_assistant = max((index for index, role in enumerate(roles) if role == "assistant"), default=-1)
     tools = sample.get("tools")
     return Conversation(
         messages=messages,
         roles=roles,
         calls=[_calls(message) if role == "assistant" else 0 for message, role in zip(messages, roles, strict=True)],
-        last_assistant=max((index for index, role in enumerate(roles) if role == "assistant"), default=-1),
+        last_assistant=last_assistant,
         has_tools=tools is not None and tools != [],
         known_tools=tool_names(tools),
         parallel=sample.get("parallel_tool_calls") is not False,
@@ -84,7 +85,7 @@ def check_message(talk: Conversation, index: int) -> Iterator[Problem]:
         yield wrong_type(path, message, "an object")
         return
     yield from check_attributes(talk, index, _FIELDS[role] if role else _ANY_FIELD)
-    yield from _check_content((*path, "content"), message, may_be_empty=role == "assistant" and talk.calls[index] > 0)
+    yield from _check_content((*path, "content"), message, may_be_empty=talk.calls[index] > 0)
     if role == "assistant":
         yield from _check_tool_calls((*path, "tool_calls"), message.get("tool_calls"), talk)
 
@@ -133,13 +134,23 @@ def _bad_role(path: Path, message: dict[str, Any]) -> Problem:
 def _check_content(path: Path, message: dict[str, Any], *, may_be_empty: bool) -> Iterator[Problem]:
     content = message.get("content")
     if "content" not in message:
-        yield missing(path, 'add content; beside tool_calls it may be ""' if may_be_empty else "")
+        yield missing(
+            path, 'beside tool_calls add "content": "", as worker validate --fix does' if may_be_empty else ""
+        )
     elif not isinstance(content, str):
-        yield wrong_type(path, content, "a string", 'beside tool_calls it may be ""' if may_be_empty else "")
+        yield wrong_type(path, content, "a string", _text_hint(content, may_be_empty=may_be_empty))
     elif not content and not may_be_empty:
         yield Problem(path, "empty-content", "content is empty", "only a message with tool_calls may have no text")
     else:
         yield from check_text(path, content)
+
+
+def _text_hint(content: Any, *, may_be_empty: bool) -> str:
+    if may_be_empty and content is None:
+        return 'beside tool_calls write "" instead of null, as worker validate --fix does'
+    if isinstance(content, list):
+        return "write one text: content in parts is not read"
+    return 'beside tool_calls it may be ""' if may_be_empty else ""
 
 
 def _check_weight(path: Path, weight: Any, role: str | None) -> Iterator[Problem]:
@@ -162,7 +173,8 @@ def _check_reasoning(path: Path, reasoning: Any, *, is_last: bool) -> Iterator[P
         return
     if not is_last:
         message = "only the last assistant message may have reasoning_content"
-        yield Problem(path, "reasoning-not-on-last-assistant", message, "remove it here")
+        hint = "remove it here, or end a sample with each such answer: worker validate --fix does"
+        yield Problem(path, "reasoning-not-on-last-assistant", message, hint)
     yield from check_text(path, reasoning)
 
 

@@ -74,7 +74,7 @@ def _check_counts(labels: list[bool | None]) -> Iterator[Problem]:
     """Yield the problems of how many documents there are of each kind. A label that cannot be read may be either."""
     positives, negatives = labels.count(True), labels.count(False)
     if positives > 1 or (positives == 0 and None not in labels):
-        message = f"{positives or 'no'} positive document{'s' * (positives > 1)}"
+        message = f"{positives} positive documents" if positives else "no positive document"
         yield Problem(("docs",), "positive-count", message, "give exactly one document the label 1")
     if negatives > MOST_NEGATIVES:
         hint = f"keep at most {MOST_NEGATIVES}, or make several samples of it"

@@ -25,7 +25,7 @@ def tool_names(tools: Any) -> frozenset[str] | None:
         return frozenset()
     try:
         names = [tool["function"]["name"] for tool in tools]
-    except (TypeError, KeyError, IndexError):
+    except (TypeError, KeyError):
         return None
     return frozenset(names) if all(isinstance(name, str) for name in names) else None
 
@@ -93,7 +93,7 @@ def _check_schema(path: Path, schema: Any) -> Iterator[Problem]:
         yield _schema(path, f"a schema must be an object, but is {name_of_type(schema)}", 'as in {"type": "string"}')
         return
     kind = schema.get("type", "object")
-    if not isinstance(kind, str) or kind not in SCHEMA_TYPES:
+    if kind not in SCHEMA_TYPES:
         shown = clip(kind) if isinstance(kind, str) else "not a string"
         yield _schema((*path, "type"), f"type is {shown}", f"known are {', '.join(SCHEMA_TYPES)}")
     required = schema.get("required", [])

@@ -58,7 +58,7 @@ def _unbalanced(roles: Sequence[Role], index: int, calls: int, answers: int) -> 
     ):
         return False  # A message that cannot be read may be what is missing.
     ends_here = index == len(roles) - 1
-    return calls != answers and not (ends_here and calls > 0)
+    return calls != answers and not ends_here
 
 
 def _alternation(roles: Sequence[Role], calls: Sequence[int]) -> Iterator[Problem]:

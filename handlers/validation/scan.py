@@ -16,7 +16,8 @@ from contracts.datasets.findings import CODES, Finding
 from contracts.strict_json import Path, StrictParser, pointer
 from handlers.validation.line_digests import LineDigests
 from handlers.validation.line_reading import Reading, read_line
-from handlers.validation.lines import BLOCK_BYTES, MAX_LINE_BYTES, Block, BlockCutter, Line, LongLine, lines_of
+from handlers.validation.lines import BLOCK_BYTES, MAX_LINE_BYTES, Block, BlockCutter, Line, LongLine, line_of, lines_of
+from handlers.validation.one_value import ARRAY_TO_LINES
 from handlers.validation.opening import Decision, Opening
 from handlers.validation.plain import Shape, plain_lines
 from handlers.validation.problems import Problem
@@ -29,11 +30,8 @@ MAX_FINDINGS_A_LINE = 1000
 #: Characters of a pointer.
 MAX_POINTER_LENGTH = 1000
 
-#: Where many lines have findings, less is parsed in vain in smaller blocks.
+#: After a block in which some line was not plain: in smaller ones fewer lines stand beside such a line.
 _SMALL_BLOCK_BYTES = 16 << 10
-
-#: Blocks whose lines are judged one by one after a block that had hardly any plain one.
-_BLOCKS_ONE_BY_ONE = 8
 
 #: Shapes are added up before there are too many of them to keep.
 _MOST_SHAPES = 10_000
@@ -101,7 +99,6 @@ class Scan:
         self._line = 1
         self._totals: Counter[str] = Counter()
         self._shapes: Counter[Shape] = Counter()
-        self._one_by_one = 0
         self._whole = decision is None
         self._opening = Opening(format)
         self._rules: Rules | None = None
@@ -126,7 +123,7 @@ class Scan:
             self._say(1, Problem((), "empty-file", "the file has no samples", "upload it again, with data"))
         self._add_shapes()
         return FileResult(
-            format=self.decision.format if self.decision else self._opening.decide().format,
+            format=self.decision.format if self.decision else self._opening.declared,
             size_bytes=self._size,
             lines=self._line - 1,
             samples=self._samples,
@@ -142,7 +139,6 @@ class Scan:
         if isinstance(block, Block) and self._may_be_plain(block):
             self._take_plain(block)
             return
-        self._one_by_one = max(0, self._one_by_one - 1)
         for line in lines_of(block, self._line, self._max_line_bytes):
             self._line += 1
             self._next(line)
@@ -151,7 +147,6 @@ class Scan:
         return (
             self._fast
             and self._rules is not None
-            and not self._one_by_one
             and len(block.body) <= self._max_line_bytes
             # The first CR of a file is for the note on line endings.
             and (self._totals["crlf-line-endings"] > 0 or b"\r" not in block.body)
@@ -161,25 +156,29 @@ class Scan:
         """Take the plain lines of a block together, and every other by itself."""
         assert self._rules is not None
         self._say_once("byte-order-mark", "the file begins with a byte-order mark", self._cutter.byte_order_mark)
-        plain = plain_lines(block.body, self._rules.plain, self._shapes)
+        plain = plain_lines(block, self._rules.plain, self._shapes)
         several = sum(plain)
         self._samples += several
         self._valid += several
+        first = 0
+        for index in [index for index, is_plain in enumerate(plain) if not is_plain]:
+            self._keep(block, first, index)
+            ended = block.ended or index < len(block.lines) - 1
+            self._take(line_of(block.lines[index], self._line + index, self._max_line_bytes, ended=ended))
+            first = index + 1
+        self._keep(block, first, len(plain))
+        self._line += len(plain)
         if several == len(plain):
-            self._line += several
-            if self._digests:
-                self._digests.add([line.strip(_BLANK) for line in block.body.split(b"\n")])
+            self._cutter.block_bytes = min(self._cutter.block_bytes + _SMALL_BLOCK_BYTES, BLOCK_BYTES)
         else:
-            for line, is_plain in zip(lines_of(block, self._line, self._max_line_bytes), plain, strict=True):
-                self._line += 1
-                if not is_plain:
-                    self._take(line)
-                elif self._digests and line.body is not None:
-                    self._digests.add([line.body.strip(_BLANK)])
-        self._cutter.block_bytes = BLOCK_BYTES if several == len(plain) else _SMALL_BLOCK_BYTES
-        self._one_by_one = _BLOCKS_ONE_BY_ONE if several < len(plain) // 2 else 0
+            self._cutter.block_bytes = _SMALL_BLOCK_BYTES
         if len(self._shapes) > _MOST_SHAPES:
             self._add_shapes()
+
+    def _keep(self, block: Block, first: int, end: int) -> None:
+        """Remember valid lines of a block, for finding copies."""
+        if self._digests and first < end:
+            self._digests.add([line.strip(_BLANK) for line in block.lines[first:end]])
 
     def _next(self, line: Line) -> None:
         """Take a line, or hold it back until the format is decided."""
@@ -187,7 +186,7 @@ class Scan:
             self._take(line)
             return
         reading = self._read(line)
-        if not reading.objects and not self._opening.held:
+        if not reading.objects and not self._opening.held and not self._opening.may_begin_value(line):
             # Nothing to decide by. What is wrong with such a line is wrong in every format.
             self._take(line)
         elif self._opening.hold(line, reading.objects):
@@ -195,11 +194,11 @@ class Scan:
 
     def _decide(self) -> None:
         decision = self._opening.decide()
-        if decision.wrong:
-            self._say(1, decision.wrong)
-        self._settle(decision)
-        held, self._opening.held = self._opening.held, []
-        for line in held:
+        if decision:
+            if decision.wrong:
+                self._say(1, decision.wrong)
+            self._settle(decision)
+        for line in self._opening.release():
             self._take(line)
 
     def _settle(self, decision: Decision) -> None:
@@ -208,7 +207,7 @@ class Scan:
 
     def _take(self, line: Line) -> None:
         self._say_once("byte-order-mark", "the file begins with a byte-order mark", self._cutter.byte_order_mark)
-        self._say_once("crlf-line-endings", "lines end with CR LF", line.crlf)
+        self._say_once("crlf-line-endings", "lines end with CR LF", line.crlf, "it is read as LF")
         valid = False
         if line.body is not None and not line.body.strip(_BLANK):
             self._say(line.number, Problem((), "blank-line", "the line is blank", "nothing to do: it is skipped"))
@@ -240,7 +239,8 @@ class Scan:
         if line.body is not None:
             return read_line(line.body, self._parser) if line.body.strip(_BLANK) else Reading((), ())
         message = f"the line is {line.size} bytes long; at most {self._max_line_bytes} are read"
-        return Reading((), (Problem((), "line-too-long", message, "split the sample"),))
+        hint = f"split the sample; a list of samples is split by {ARRAY_TO_LINES}"
+        return Reading((), (Problem((), "line-too-long", message, hint),))
 
     def _problems(self, reading: Reading) -> Iterator[Problem]:
         yield from reading.problems
@@ -256,9 +256,9 @@ class Scan:
             self._tally.add_times(self._rules.plain.counted(shape), times)
         self._shapes.clear()
 
-    def _say_once(self, code: str, message: str, applies: bool) -> None:
+    def _say_once(self, code: str, message: str, applies: bool, why: str = "it is skipped") -> None:
         if applies and not self._totals[code]:
-            self._say(1, Problem((), code, message, "nothing to do: it is skipped"))
+            self._say(1, Problem((), code, message, f"nothing to do: {why}"))
 
     def _say(self, line: int, problem: Problem) -> bool:
         """Report a finding and return whether it is an error."""

@@ -8,20 +8,14 @@ from contracts.strict_json import Path
 from handlers.validation.problems import Problem, missing, wrong_type
 
 #: What models use as control tokens. In a text they are data, and a tokenizer may take them for the real thing.
-_SPECIAL_TOKEN = re.compile(
+SPECIAL_TOKEN = re.compile(
     r"<\|\w{1,40}\|>|<｜[^<>]{1,40}｜>|\[/?INST\]|</s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad)>"
 )
 
 
-def holds_special_token(text: str) -> bool:
-    """Return whether a text holds what a tokenizer may take for a control token."""
-    # Looking for the characters that all of them have is much faster, and most texts have none.
-    return ("<" in text or "INST]" in text) and _SPECIAL_TOKEN.search(text) is not None
-
-
 def check_text(path: Path, text: str) -> Iterator[Problem]:
     """Yield a problem where a text holds what a tokenizer may take for a control token."""
-    if found := _SPECIAL_TOKEN.search(text):
+    if found := SPECIAL_TOKEN.search(text):
         hint = "remove it, unless the model shall learn to read it as text"
         yield Problem(path, "special-token-in-text", f"{found[0]!r} looks like a control token", hint)
 

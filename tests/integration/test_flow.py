@@ -4,6 +4,8 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from contracts.codec import encode_body
 from handlers import layout
 from tests.integration.conftest import World
@@ -155,7 +157,9 @@ def _conflicts(world: World, task_id: str) -> int:
 
 
 async def test_the_estimate_is_never_early_and_survives_a_restart(world: World) -> None:
-    async with world.worker() as stop:
+    # The first worker would wait an hour, so that a slow machine cannot make the fee due before it is stopped.
+    patient = world._replace(settings=msgspec.structs.replace(world.settings, estimate_delay_seconds=3600.0))
+    async with patient.worker() as stop:
         imported_at = datetime.now(UTC)
         await world.import_dataset("d1", draft=form("t1", "d1"), imported_at=imported_at.isoformat())
         await world.platform.wait_for("dataset.validated", "d1")

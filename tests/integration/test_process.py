@@ -55,7 +55,7 @@ async def test_a_broker_that_is_not_there_is_one_line_and_exit_code_2(tmp_path: 
     assert [line for line in lines if line.startswith("FAIL")] == [
         "FAIL broker: no Kafka broker answers at 127.0.0.1:1; start one, or set KAFKA_BOOTSTRAP_SERVERS to its address"
     ]
-    assert any(line.startswith("ok   bucket") for line in lines)
+    assert any(line.startswith("note bucket") for line in lines)
 
 
 async def test_a_worker_waits_for_its_broker_and_can_be_stopped_meanwhile(tmp_path: Path) -> None:

@@ -10,7 +10,14 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from contracts.topics import TOPICS
 from worker.broker import BrokerUnavailable, connected
 from worker.embedded_broker import EmbeddedBroker
-from worker.topics import TopicCreationError, ensure_topics, names_created
+from worker.topics import (
+    DEAD_LETTER_RETENTION_MS,
+    TopicCreationError,
+    ensure_topics,
+    missing_topics,
+    names_created,
+    new_topics,
+)
 
 EVERY_TOPIC = {name for topic in TOPICS.values() for name in (topic.name, topic.dead_letter)}
 
@@ -36,18 +43,36 @@ async def test_every_topic_and_its_dead_letters_are_created_once(servers: str, a
     assert await ensure_topics(servers) == []
 
 
-async def test_only_compacted_topics_are_compacted(servers: str, admin: AIOKafkaAdminClient) -> None:
+async def test_topics_say_themselves_how_long_and_how_safely_they_keep_what_is_in_them(
+    servers: str, admin: AIOKafkaAdminClient
+) -> None:
     await ensure_topics(servers)
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in sorted(EVERY_TOPIC)]
 
-    policies = {
-        name: {entry[0]: entry[1] for entry in entries}["cleanup.policy"]
+    settings = {
+        name: {entry[0]: entry[1] for entry in entries}
         for response in await admin.describe_configs(resources)
         for _, _, _, name, entries in response.resources
     }
 
-    assert {name for name, policy in policies.items() if policy == "compact"} == {"task.status"}
-    assert set(policies) == EVERY_TOPIC
+    assert set(settings) == EVERY_TOPIC
+    assert {name for name, found in settings.items() if found["cleanup.policy"] == "compact"} == {"task.status"}
+    assert all("min.insync.replicas" in found for found in settings.values())
+    kept = {name: found["retention.ms"] for name, found in settings.items() if name.endswith(".dead-letter")}
+    assert set(kept.values()) == {str(DEAD_LETTER_RETENTION_MS)}
+
+
+@pytest.mark.parametrize(("replicas", "in_sync"), [(1, "1"), (2, "1"), (3, "2")])
+def test_an_acknowledged_event_survives_a_broker_where_there_are_three(replicas: int, in_sync: str) -> None:
+    for new in new_topics(TOPICS["task.created"], replicas):
+        assert (new.replication_factor, new.topic_configs["min.insync.replicas"]) == (replicas, in_sync)
+
+
+async def test_looking_for_what_is_missing_creates_nothing(servers: str, admin: AIOKafkaAdminClient) -> None:
+    assert set(await missing_topics(servers)) == EVERY_TOPIC
+    assert list(await admin.list_topics()) == []
+    await ensure_topics(servers)
+    assert await missing_topics(servers) == []
 
 
 async def test_what_exists_is_left_as_it_is(servers: str, admin: AIOKafkaAdminClient) -> None:

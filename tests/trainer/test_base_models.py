@@ -55,11 +55,20 @@ def test_a_half_stored_model_is_stored_again(root: Path) -> None:
     assert (folder / "model.safetensors").stat().st_size > 1_000_000
 
 
-@pytest.mark.parametrize("arguments", [[], ["no-such-model"]])
-def test_an_unknown_model_is_refused(root: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert base_models.main(arguments) == 2
-    assert capsys.readouterr().err
+def test_an_unknown_model_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert base_models.main(["no-such-model"]) == 2
+    assert "tiny" in capsys.readouterr().err
     assert not list(root.glob("base-models/*"))
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 2), (["--help"], 0), (["-h"], 0)])
+def test_how_it_is_used_names_every_model(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        base_models.main(arguments)
+    assert ended.value.code == code
+    said = capsys.readouterr()
+    assert "usage: python -m worker.trainer.base_models" in said.out + said.err
+    assert code or all(name in said.out for name in base_models.KNOWN)
 
 
 def test_the_tiny_model_is_the_same_every_time_and_loads_whole(tiny_folder: Path, tmp_path: Path) -> None:

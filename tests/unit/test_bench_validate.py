@@ -1,20 +1,22 @@
 """The benchmark of validation: the checks of peers are ours, and a target that is missed is said."""
 
 import json
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.bench.harness import Run
-from tests.bench.validate import msgspec_lines, ours, pydantic_lines, samples, stdlib_lines
+from tests.bench.validate import msgspec_lines, orjson_lines, ours, pydantic_lines, samples, stdlib_lines
 from tests.bench.validate.faults import FAULTS, WARNINGS
 from tests.bench.validate.files import KINDS, prepared
 from tests.bench.validate.result import Result
 from tests.bench.validate.speed import Disagreement, agreed
 from tests.bench.validate.targets import PEAK_RSS, TWO_PROCESSES, against, verdicts
 
-_PEERS = (msgspec_lines.check, pydantic_lines.check, stdlib_lines.check)
+_PEERS = (orjson_lines.check, msgspec_lines.check, pydantic_lines.check, stdlib_lines.check)
 
 #: A file is told to be of another format by its first ten objects.
 _FINE = [json.dumps(sample).encode() for sample in islice(samples.sft(1), 10)]
@@ -48,6 +50,23 @@ def test_a_file_is_the_same_each_time_and_all_agree_on_it(name: str, tmp_path: P
     assert 1_000_000 <= first.stat().st_size < 1_010_000
     expected = ours.check(str(first), KINDS[name].format)
     assert [check(str(first), KINDS[name].format) for check in _PEERS] == [expected] * len(_PEERS)
+
+
+def _repeating(sample: dict[str, Any]) -> Iterator[bytes]:
+    line = json.dumps(sample).encode()
+    for field in (b'"role": "user", ', b'"content": "", ', b'"name": "a\\"b", "name": "c", ', b'"x": [], "x": 1, '):
+        yield line.replace(b'"role"', field + b'"role"', 1)
+    yield line.replace(b'"messages"', b'"messages": [], "messages"')
+    yield line.replace(b'"role"', b'"content": 1, "role"').replace(b'"content": "', b'"content": "\\u0022\\u0022')
+
+
+def test_a_repeated_name_is_at_fault_to_all_but_one(tmp_path: Path) -> None:
+    path = tmp_path / "repeating.jsonl"
+    path.write_bytes(b"\n".join([*_FINE, *(line for sample in _SAMPLES for line in _repeating(sample))]))
+    expected = ours.check(str(path), "sft")
+    assert (expected.samples, expected.valid_samples) == (190, 10)
+    assert [check(str(path), "sft") for check in _PEERS] == [expected] * len(_PEERS)
+    assert orjson_lines.check_but_names(str(path), "sft").valid_samples > 10
 
 
 def test_an_escaped_file_has_the_content_of_the_plain_one(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from handlers.table import STAGES, Stage
 from tests.fakes.clock import ManualClock
 from tests.fakes.delivery import FakePublisher, FakeRecord, command_record
 from tests.wait import wait_until
+from worker.delivery.dead_letters import reason_of
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
 from worker.settings import Settings
@@ -235,6 +236,19 @@ async def test_draining_finishes_what_runs_and_commits_it(open_story: Open) -> N
     await story.feed(*_commands([2]))
     assert story.handled == ["task-0"]
     assert story.consumer.committed == {P0: 1}
+
+
+async def test_a_record_that_cannot_be_placed_is_dead_lettered_and_the_others_go_on(open_story: Open) -> None:
+    # A delay no calendar has: from the environment it cannot come, and this is about what nobody thought of.
+    estimation = next(stage for stage in STAGES if stage.due)
+    story = open_story(estimation, estimate_delay_seconds=1e15)
+    place = TopicPartition("dataset.validated", 0)
+    await story.assign(place)
+    await story.feed(*(_verdict(offset, story.clock.now()) for offset in range(2)))
+    await wait_until(lambda: story.consumer.committed == {place: 2}, what="the commit past both dead letters")
+    letters = [reason_of(message[3]) for message in story.publisher.messages]
+    assert [(letter["reason"], letter["offset"]) for letter in letters] == [("not-placed", "0"), ("not-placed", "1")]
+    assert "OverflowError" in letters[0]["text"]
 
 
 def _verdict(offset: int, imported_at: datetime) -> FakeRecord:

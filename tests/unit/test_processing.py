@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 from aiokafka.errors import MessageSizeTooLargeError
+from structlog.testing import capture_logs
 
 from contracts.codec import Poison
 from contracts.envelope import Event
@@ -100,6 +102,18 @@ async def test_poison_becomes_a_dead_letter_at_once() -> None:
     assert [letter["reason"] for letter in story.letters] == ["invalid-json"]
     assert story.letters[0]["attempts"] == "1"
     assert story.progress.position == 8
+
+
+@pytest.mark.parametrize(("key", "shown"), [(b"task-1", "task-1"), (b"\xff" * 200, "\\xff" * 25 + "..."), (None, None)])
+async def test_the_log_says_why_a_record_is_a_dead_letter_and_under_which_key(
+    key: bytes | None, shown: str | None
+) -> None:
+    story = Story()
+    with capture_logs([structlog.contextvars.merge_contextvars]) as logs:
+        await story.process(story.take(poison_record(7, key=key)))
+    (said,) = [line for line in logs if line["event"] == "event.dead_lettered"]
+    assert (said["reason"], said["key"], said["offset"]) == ("invalid-json", shown, 7)
+    assert said["error"] == story.letters[0]["text"]
 
 
 @pytest.mark.parametrize(

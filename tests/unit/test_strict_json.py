@@ -112,3 +112,65 @@ def test_several_values_are_read_one_after_the_other() -> None:
 def test_many_repeated_names_take_no_quadratic_time() -> None:
     names = ",".join(f'"{n}":1' for n in range(200_000))
     assert found(f'{{{names},"7":2}}') == [("/7", "duplicate-key")]
+
+
+# --- limits and words -------------------------------------------------------------------------------------------
+
+
+def test_a_value_may_be_128_levels_deep_and_an_integer_1000_digits_long() -> None:
+    assert parse("[" * 128 + "]" * 128).oddities == ()
+    (oddity,) = parse("[" * 129 + "]" * 129).oddities
+    assert (len(oddity.path), oddity.message) == (128, "nested deeper than 128 levels")
+    assert parse("9" * 1000).value == int("9" * 1000)
+    assert parse("9" * 1001).invalid is not None
+
+
+def test_what_is_at_the_deepest_level_is_looked_at_and_nothing_below_it() -> None:
+    twice = '{"x": 1, "x": 2}'
+    for inside in ("1", '"a"', "null", "1.5"):
+        text = f'{{"twice": {twice}, "a": {"[" * 127}{inside}{"]" * 127}}}'
+        assert found(text) == [("/twice/x", "duplicate-key")]
+    deepest = "[" * 127 + twice + "]" * 127
+    assert found(deepest) == [("/0" * 127 + "/x", "duplicate-key")]
+    too_deep = "[" * 128 + twice + "]" * 128
+    assert found(too_deep) == [("/0" * 128 + "/x", "duplicate-key"), ("/0" * 128, "invalid-json")]
+    below = "[" * 129 + twice + "]" * 129
+    assert found(below) == [("/0" * 128, "invalid-json")]
+
+
+def test_one_half_character_among_the_names_is_enough() -> None:
+    assert found('{"good": 1, "\\ud800": 2, "too": 3}') == [("", "invalid-json")]
+
+
+def test_every_oddity_says_what_it_is() -> None:
+    messages = {
+        '{"a": 1, "a": 2}': "'a' is there more than once",
+        '{"\\ud800": 1, "\\ud800": 2}': "'\\\\ud800' is there more than once",
+        "[NaN]": "NaN, Infinity and numbers out of range are not JSON",
+        '["\\ud800"]': "a \\u escape is half of a surrogate pair",
+        '{"\\ud800": 1}': "a \\u escape in a name is half of a surrogate pair",
+    }
+    assert {text: parse(text).oddities[0].message for text in messages} == messages
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "message"),
+    [
+        ("", 0, "expecting value"),
+        (' {"a": x}', 7, "expecting value"),
+        ("{} {}", 3, "there is more after the value"),
+        ("  " + "[" * 100_000, 2, "nested deeper than 128 levels"),
+    ],
+)
+def test_where_text_stops_making_sense(text: str, position: int, message: str) -> None:
+    with pytest.raises(InvalidJson) as refused:
+        parse(text)
+    assert (str(refused.value), refused.value.position) == (message, position)
+
+
+def test_a_parser_judges_each_value_by_itself() -> None:
+    parser = StrictParser()
+    assert parser.parse("[NaN]").invalid is not None
+    assert parser.parse("[1]").oddities == ()
+    assert parser.parse('{"a": 1, "a": 2}').oddities != ()
+    assert parser.parse('{"a": 1}') == ({"a": 1}, 8, ())

@@ -132,10 +132,31 @@ async def test_a_deleted_task_is_never_trained_again() -> None:
     assert (await world.state("t-1")).deleted
 
 
-async def test_deleting_what_never_was_is_no_error() -> None:
+@pytest.mark.parametrize("command", ["delete", "pause", "resume", "export"])
+async def test_what_is_asked_of_an_unknown_task_is_no_error_and_not_called_done(command: str) -> None:
     world = World()
-    assert await _obey(world, "delete") is None
+    outcome = await world.deliver("task-command", command_event(command))
+    assert (outcome.name, outcome.events) == ("unknown-task", ())
     assert world.keys("tasks/") == []
+
+
+# --- the outcome's name --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "phase", "name"),
+    [
+        ("stop", Phase.RUNNING, "stop"),
+        ("stop", Phase.COMPLETED, "nothing-to-do"),
+        ("stop", Phase.COMPLETING, "refused"),
+        ("delete", Phase.FAILED, "delete"),
+        ("delete", Phase.RUNNING, "refused"),
+        ("pause", Phase.RUNNING, "refused"),
+    ],
+)
+async def test_the_outcome_says_what_was_done_not_what_was_asked(command: str, phase: Phase, name: str) -> None:
+    world = await _in(phase)
+    assert (await world.deliver("task-command", command_event(command))).name == name
 
 
 # --- once ----------------------------------------------------------------------------------------------------
@@ -172,6 +193,16 @@ async def test_a_refused_command_is_answered_and_the_task_keeps_its_own_reason(c
     assert answer.reason != "as-it-was"
     assert (current.reason, current.message) == ("as-it-was", "as it was")
     assert (await world.state("t-1")).revision == current.revision == 1
+
+
+async def test_the_same_command_id_for_another_task_is_another_command() -> None:
+    world = World()
+    for task_id in ("t-1", "t-2"):
+        created = TaskState(task_id=task_id, attempt=1)
+        await task_state.change(world.store, world.clock, task_id, lambda _, new=created: new)  # type: ignore[misc]
+        outcome = await world.deliver("task-command", command_event("stop", task_id, command_id="stop-1"))
+        assert [status.phase for status in statuses(outcome.events)] == [Phase.TERMINATED]
+        assert (await world.state(task_id)).desired == "stop"
 
 
 async def test_a_replayed_stop_does_not_stop_what_came_after_it() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from worker.cli import app
+from worker.validate.show import _bytes
 
 GOOD = "".join(
     json.dumps({"messages": [{"role": "user", "content": f"{n}?"}, {"role": "assistant", "content": f"{n}!"}]}) + "\n"
@@ -112,8 +114,11 @@ def test_findings_are_capped_a_code_and_totals_are_not(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_one_dataset_of_its_jsonl_files(tmp_path: Path, bad: Path, good: Path) -> None:
-    write(tmp_path / "notes.txt", "not a sample")
+    write(tmp_path / "notes.json", "not a sample")
+    write(tmp_path / ".hidden", "not a sample")
+    (tmp_path / "old.jsonl").mkdir()
     found = as_json(tmp_path)
+    assert validate(tmp_path).stderr == f"{tmp_path}: skipped what is no *.jsonl file: notes.json, old.jsonl/\n"
     assert found["files"] == [str(bad), str(good)]
     assert (found["samples"], found["valid_samples"]) == (27, 24)
     assert {(finding["file"], finding["code"]) for finding in found["findings"]} == {
@@ -122,6 +127,16 @@ def test_a_directory_is_one_dataset_of_its_jsonl_files(tmp_path: Path, bad: Path
     }
     assert set(found["sha256"]) == {str(bad), str(good)}
     assert as_json(bad, good)["totals"] == found["totals"]
+
+
+def test_copies_name_the_file_that_has_the_original(tmp_path: Path, good: Path) -> None:
+    copy, some = write(tmp_path / "copy.jsonl", GOOD), write(tmp_path / "some.jsonl", GOOD.splitlines()[2] + "\n")
+    report = tmp_path / "all.ndjson"
+    found = as_json(good, copy, some, "--report", report)
+    messages = [f"the whole file is the same as {good}", f"the same as line 3 of {good}"]
+    assert [finding["message"] for finding in found["findings"]] == messages
+    assert [json.loads(line)["message"] for line in report.read_text().splitlines()] == messages
+    assert f"{some}:1 warning duplicate-sample the same as line 3 of {good}; " in validate(good, copy, some).stdout
 
 
 def test_a_file_of_another_format_than_the_dataset_is_named_once(tmp_path: Path, good: Path) -> None:
@@ -149,26 +164,52 @@ def test_an_empty_file_is_invalid(tmp_path: Path) -> None:
 
 def test_every_missing_file_is_named_and_is_exit_code_2(tmp_path: Path, good: Path) -> None:
     result = validate(tmp_path / "a.jsonl", good, tmp_path / "b.jsonl", "--json")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "a.jsonl: No such file" in result.stderr
-    assert "b.jsonl: No such file" in result.stderr
+    assert result.exit_code == 2
+    found = json.loads(result.stdout)
+    assert found["valid"] is None
+    for text in (found["error"], result.stderr):
+        assert "a.jsonl: No such file" in text
+        assert "b.jsonl: No such file" in text
+    assert validate(tmp_path / "a.jsonl").stdout == ""
+
+
+def test_an_empty_path_is_not_the_current_directory(good: Path) -> None:
+    result = validate("", good)
+    assert result.exit_code == 2
+    assert "one of the paths is empty" in result.stderr
 
 
 def test_a_directory_without_files_is_exit_code_2(tmp_path: Path) -> None:
-    result = validate(tmp_path)
-    assert result.exit_code == 2
-    assert "no *.jsonl files" in result.stderr
-
-
-def test_a_directory_named_like_a_file_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "folder.jsonl").mkdir()
     result = validate(tmp_path)
     assert result.exit_code == 2
-    assert "folder.jsonl: Is a directory" in result.stderr
+    assert "no *.jsonl files in this directory; there are folder.jsonl/" in result.stderr
 
 
 def test_an_option_that_does_not_exist_is_exit_code_2(good: Path) -> None:
     assert validate(good, "--format", "alpaca").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(0, "0 bytes"), (90, "90 bytes"), (7810, "7.81 kB"), (999_600, "1 MB"), (1_234_567_890_123, "1235 GB")],
+)
+def test_sizes_are_written_as_people_do(size: int, shown: str) -> None:
+    assert _bytes(size) == shown
+
+
+def test_a_speed_is_said_only_of_what_takes_a_while(tmp_path: Path, good: Path) -> None:
+    assert validate(good).stdout.splitlines()[0].endswith("1 file, 1.08 kB")
+    large = write(tmp_path / "large.jsonl", '{"text": "' + "x" * 1_100_000 + '"}\n')
+    assert re.search(r"1 file, 1\.1 MB at [0-9.]+ [kMG]B/s\n", validate(large).stdout)
+
+
+def test_what_is_about_the_dataset_is_said_after_its_files_and_of_no_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "few.jsonl", BAD + "\n".join(GOOD.splitlines()[:3]) + "\n")
+    lines = validate(path).stdout.splitlines()
+    assert lines[0].startswith(f"{path}:1 /messages/0/role error unknown-role")
+    assert lines[3].startswith("the dataset: warning too-few-samples 4 samples in the whole dataset; ")
+    assert lines[4].startswith("invalid: 3 of 4")
 
 
 def test_a_uri_must_be_in_the_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -62,10 +63,94 @@ def test_arguments_given_as_an_object_become_a_string_with_the_same_text() -> No
     assert fixed(line) == [line]
 
 
+_CALL = '"tool_calls": [{"function": {"name": "f", "arguments": %s}}]'
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ('"role": "assistant", "content": null, ' + _CALL, '"role": "assistant", "content": "", ' + _CALL),
+        (_CALL + ', "content": null, "role": "assistant"', _CALL + ', "content": "", "role": "assistant"'),
+        ('"role": "assistant", ' + _CALL, '"content": "", "role": "assistant", ' + _CALL),
+    ],
+)
+def test_no_content_beside_calls_becomes_an_empty_text(tmp_path: Path, given: str, meant: str) -> None:
+    line = (
+        '{"messages": [{"role": "user", "content": "?"}, {%s}], '
+        '"tools": [{"type": "function", "function": {"name": "f"}}]}'
+    )
+    (tmp_path / "in.jsonl").write_text(line % (given % "{}") + "\n")
+    result = fix(tmp_path / "in.jsonl", tmp_path / "out.jsonl", "--json")
+    assert (tmp_path / "out.jsonl").read_text() == line % (meant % '"{}"') + "\n"
+    assert json.loads(result.stdout)["totals"] == {"too-few-samples": 1}
+    assert "in.jsonl:1: " in result.stderr
+    assert '/messages/1/content as ""' in result.stderr
+    assert "wrote the object /messages/1/tool_calls/0/function/arguments as a string" in result.stderr
+
+
+def test_what_is_corrected_can_be_split_at_its_reasoning_at_once() -> None:
+    line = (
+        '{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "reasoning_content": "r", '
+        '"content": null, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}, '
+        '{"role": "tool", "content": "1"}, {"role": "assistant", "content": "!"}], '
+        '"tools": [{"type": "function", "function": {"name": "f"}}]}'
+    )
+    once = fixed(line)
+    assert len(once) == 2
+    assert [each for part in once for each in fixed(part)] == once
+
+
 @pytest.mark.parametrize(("given", "meant"), [('"1"', "1"), ('" 0"', "0"), ('"True"', "true"), ('"false"', "false")])
 def test_a_label_in_quotes_loses_them(given: str, meant: str) -> None:
     line = '{"query": "q", "docs": [{"text": "a", "label": %s}, {"text": "b", "label": 0}]}'
     assert fixed(line % given) == [line % meant]
+
+
+def test_every_answer_with_reasoning_ends_a_sample_and_is_trained_once() -> None:
+    said: list[dict[str, Any]] = [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "1+1?"},
+        {"role": "assistant", "content": "2", "reasoning_content": "one more"},
+        {"role": "user", "content": "sure?"},
+        {"role": "assistant", "content": "yes", "loss_weight": 0.5},
+        {"role": "user", "content": "2+2?"},
+        {"role": "assistant", "content": "4", "reasoning_content": "twice", "loss_weight": 1.50},
+        {"role": "user", "content": "bye"},
+        {"role": "assistant", "content": "bye"},
+    ]
+    line = json.dumps({"thinking": True, "messages": said})
+    pieces = [json.loads(each) for each in fixed(line)]
+    assert all(piece["thinking"] is True for piece in pieces)
+    assert [len(piece["messages"]) for piece in pieces] == [3, 7, 9]
+    assert pieces[0]["messages"] == said[:3]
+    without = [{name: value for name, value in each.items() if name != "reasoning_content"} for each in said]
+    assert pieces[1]["messages"] == [*without[:2], {**without[2], "loss_weight": 0.0}, *said[3:7]]
+    assert (
+        pieces[2]["messages"]
+        == [{**each, "loss_weight": 0.0} if each["role"] == "assistant" else each for each in without[:7]] + said[7:]
+    )
+    assert fix_line(line.encode(), StrictParser()).done == ("wrote 3 samples, one for each answer with reasoning",)
+    assert [each for piece in fixed(line) for each in fixed(piece)] == fixed(line)
+
+
+def test_a_call_with_reasoning_ends_a_sample_and_an_answer_that_is_not_trained_makes_none() -> None:
+    call = {
+        "role": "assistant",
+        "content": "",
+        "reasoning_content": "look",
+        "tool_calls": [{"function": {"name": "f"}}],
+    }
+    said: list[dict[str, Any]] = [
+        {"role": "user", "content": "?"},
+        call,
+        {"role": "tool", "content": "1"},
+        {"role": "assistant", "content": "1"},
+    ]
+    first, second = [json.loads(each)["messages"] for each in fixed(json.dumps({"messages": said}))]
+    assert first == said[:2]
+    assert second[1] == {**{name: call[name] for name in ("role", "content", "tool_calls")}, "loss_weight": 0.0}
+    said[3]["loss_weight"] = 0
+    assert len(fixed(json.dumps({"messages": said}))) == 1
 
 
 @pytest.mark.parametrize(
@@ -76,10 +161,18 @@ def test_a_label_in_quotes_loses_them(given: str, meant: str) -> None:
         '{"docs": {"label": "1"}, "messages": {"0": {"tool_calls": 1}}}',
         '{"messages": [1, {"tool_calls": [{"function": []}, {"function": {"arguments": [1]}}]}]}',
         '{"messages": [{"tool_calls": [{"function": {"arguments": {"a": 1, "a": 2}}}]}]}',
+        '{"messages": [{"role": "assistant", "content": null}]}',
+        '{"messages": [{"role": "assistant", "content": null, "tool_calls": []}]}',
+        '{"messages": [{"role": "user", "content": null, "tool_calls": [1]}, {"content": null, "tool_calls": [1]}]}',
+        '{"messages": [{"role": "assistant", "tool_calls": [1], "chosen": "a", "rejected": "b"}]}',
+        '{"messages": [{"role": "assistant", "tool_calls": [1], "content": 1}]}',
         '{"a": 1},',
         '{"a": 1} [2]',
         '{"a": 1} {"b": ',
         '{"a" : 1 }  ',
+        '{"messages": [{"role": "assistant", "content": "a", "reasoning_content": "only here"}]}',
+        '{"messages": [{"role": "user", "reasoning_content": "b", "content": ""}, {"role": "assistant"}]}',
+        '{"messages": [{"role": "assistant", "content": "a", "reasoning_content": "b"}, {"role": "assistant"}]}',
     ],
 )
 def test_what_would_have_to_be_guessed_stays_as_it_is(line: str) -> None:
@@ -107,6 +200,17 @@ def test_a_file_that_is_read_is_never_written(tmp_path: Path) -> None:
     assert source.read_text() == "\n" + GOOD
 
 
+def test_the_report_never_takes_the_place_of_the_corrected_copy(tmp_path: Path) -> None:
+    source, out, link = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "link.jsonl"
+    source.write_text("\n" + GOOD)
+    link.symlink_to(out)
+    for report in (out, link, tmp_path / "." / "out.jsonl"):
+        result = fix(source, out, "--report", str(report))
+        assert result.exit_code == 2
+        assert "would both go to" in result.stderr
+        assert not out.exists()
+
+
 def test_several_files_are_corrected_into_a_directory(tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
@@ -115,6 +219,8 @@ def test_several_files_are_corrected_into_a_directory(tmp_path: Path) -> None:
     assert fix(folder, out).exit_code == 0
     assert (out / "a.jsonl").read_text() == GOOD
     assert fix(folder, folder).exit_code == 2
+    assert fix(folder, out, "--report", str(out / "b.jsonl")).exit_code == 2
+    assert (out / "b.jsonl").read_text() == GOOD.replace("?", "??")
     other = tmp_path / "other"
     other.mkdir()
     (other / "a.jsonl").write_text(GOOD)

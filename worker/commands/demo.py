@@ -23,7 +23,9 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where the demo keeps its bucket, logs and jobs.")] = Path(
         ".worker/demo"
     ),
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object with the facts on stdout.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object with the facts on stdout, and the story on stderr.")
+    ] = False,
 ) -> None:
     """Fine-tune a small model through real events: embedded broker, directory bucket, local executor.
 
@@ -32,6 +34,7 @@ def demo(
     Examples: worker demo; worker demo --model tiny; worker demo --json | jq .models
     """
     from rich.console import Console  # noqa: PLC0415 - the reason is above
+    from rich.markup import escape  # noqa: PLC0415 - the same
 
     from worker.demo.processes import ProcessFailed  # noqa: PLC0415 - the same
     from worker.demo.story import MODELS, PROMPT, Demo, DemoFailed  # noqa: PLC0415 - the same
@@ -42,18 +45,19 @@ def demo(
     if model not in MODELS:
         raise typer.BadParameter(f"no model {model!r}; there are {', '.join(MODELS)}", param_hint="--model")
     configure_logging("console", "warning")
-    console = Console(stderr=True)
-    story = Demo(folder, MODELS[model], View(console, datetime.now(UTC)))
+    # The story is what people came for; only where programs read stdout it goes elsewhere.
+    story = Demo(folder, MODELS[model], View(Console(stderr=json), datetime.now(UTC)))
+    errors = Console(stderr=True)
     try:
         asyncio.run(_interruptible(story))
     except (DemoFailed, ProcessFailed, EmbeddedBrokerError) as error:
-        console.print(f"[red]demo:[/red] {error}", highlight=False)
+        errors.print("[red]demo:[/red]", escape(str(error)), highlight=False)
         raise typer.Exit(1 if isinstance(error, DemoFailed) else 2) from None
     except asyncio.CancelledError:
-        console.print("stopped; nothing of it runs any more")
+        errors.print("stopped; nothing of it runs any more")
         raise typer.Exit(130) from None
     story.view.table(story.facts, story.tokens(), story.paths())
-    story.view.answers(PROMPT, story.answers["base"], story.answers["tuned"])
+    story.view.answers(PROMPT, story.answers.get("base"), story.answers["tuned"])
     if json:
         facts = story.facts.as_json(story.tokens(), story.paths())
         sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")

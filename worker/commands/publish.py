@@ -34,6 +34,8 @@ def publish(
     from worker.publish import BrokerUnavailable, NotPublishable, publish_file  # noqa: PLC0415 - the reason is above
     from worker.topics import TopicCreationError  # noqa: PLC0415 - the same
 
+    for unknown in Settings.unknown():
+        typer.echo(f"worker publish: {unknown}", err=True)
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         published = asyncio.run(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from handlers.errors import Unavailable
 from handlers.table import STAGES, Stage
 from worker.settings import Settings
 
@@ -19,23 +20,36 @@ def run(
         list[str] | None, typer.Option(help=f"Run only this stage; may be given several times: {', '.join(_NAMES)}.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Only check that the broker, its topics and the bucket can be used.")
+        bool,
+        typer.Option("--check", help="Only check that broker, bucket, catalogue and work folder can be used."),
     ] = False,
 ) -> None:
     """Run all stages, or some, in one process until SIGTERM or Ctrl-C, then finish what runs and leave.
+
+    --check creates nothing; what it writes to try the bucket it removes. Exit code 2: something cannot be used.
 
     Settings are environment variables: WORKER_STORAGE_URL, KAFKA_BOOTSTRAP_SERVERS and others, see the README.
 
     Examples: worker run; worker run --stage dataset-validation --stage cost-estimation; worker run --check
     """
-    from worker.checks import check_services  # noqa: PLC0415 - the reason is above
-    from worker.telemetry import configure_logging  # noqa: PLC0415 - the same
+    import structlog  # noqa: PLC0415 - the reason is above
 
+    from worker.checks import check_services  # noqa: PLC0415 - the same
+    from worker.telemetry import configure_logging  # noqa: PLC0415 - the same
+    from worker.topics import TopicCreationError  # noqa: PLC0415 - the same
+
+    stages = _chosen(stage)
     settings = Settings.from_environment()
     configure_logging(settings.log_format, settings.log_level)
     if check:
         raise typer.Exit(asyncio.run(check_services(settings)))
-    asyncio.run(_until_signalled(settings, _chosen(stage)))
+    for unknown in Settings.unknown():
+        structlog.get_logger().warning("setting.unknown", variable=unknown.variable, meant=unknown.meant)
+    try:
+        asyncio.run(_until_signalled(settings, stages))
+    except (TopicCreationError, Unavailable) as error:
+        typer.echo(f"worker run: {error}", err=True)
+        raise typer.Exit(2) from None
 
 
 def _chosen(names: list[str] | None) -> list[Stage]:

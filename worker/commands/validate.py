@@ -1,5 +1,6 @@
 """``worker validate``: find every fault of a dataset before it is imported, and correct what can be."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,12 +11,14 @@ from rich.console import Console
 from contracts.dataset import Format
 from worker.scan_process import MAX_FILE_BYTES
 from worker.scanner import MAX_FILES
+from worker.settings import SettingsError
 from worker.validate.checking import Checked, check
 from worker.validate.excerpt import safe
-from worker.validate.fix_files import fix_files, refuse_inputs
+from worker.validate.fix_files import fixed_files, refuse_overwriting, targets_of
 from worker.validate.inputs import CouldNotCheck, Inputs, opened
+from worker.validate.outputs import is_stdout, target_of
 from worker.validate.progress import Bar
-from worker.validate.result import as_json
+from worker.validate.result import as_json, not_checked
 from worker.validate.show import show
 
 # What brings a tokenizer is imported where it is used: a check without a model should not wait for it.
@@ -26,19 +29,25 @@ if TYPE_CHECKING:
 def validate(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="JSONL files, directories of them, or URIs in the bucket: one dataset."),
+        typer.Argument(
+            metavar="PATH...", help="JSONL files, directories of them, URIs in the bucket, or -: one dataset."
+        ),
     ],
     format: Annotated[
         Literal["auto", "sft", "preference", "ranking", "pretrain"], typer.Option(help="auto finds it out.")
     ] = "auto",
     max_per_code: Annotated[int, typer.Option(min=0, help="Findings shown a code; totals are always exact.")] = 20,
     report: Annotated[
-        Path | None, typer.Option(help="Write every finding to this file, one JSON object a line.")
+        str | None,
+        typer.Option(metavar="PATH", help="Write every finding to this file, one JSON object a line; - is stdout."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     fix: Annotated[
-        Path | None,
-        typer.Option(help="Write a corrected copy here (several files: a directory) and check that instead."),
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write a corrected copy here (several files: a directory; - is stdout) and check that instead.",
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -49,8 +58,10 @@ def validate(
 ) -> None:
     """Find every fault of a dataset in one pass, with the rules that imported datasets are judged by.
 
-    --fix corrects what can be without guessing: several objects on a line, blank lines, a byte-order mark, CR LF,
-    function.arguments given as an object, labels in quotes. Each change is said on stderr.
+    --fix corrects what can be without guessing: several objects on a line, reasoning in several answers (each
+    ends a sample of its own), blank lines, a byte-order mark, CR LF,
+    function.arguments given as an object, labels in quotes, content null or missing beside tool_calls. Each change is
+    said on stderr. Where the copy or the report goes to stdout, what people read goes to stderr.
 
     --model counts what would be trained on, exactly, with the model's own tokenizer and chat template. A sample that is
     longer than its context is left out of training: an error.
@@ -60,16 +71,26 @@ def validate(
     Examples: worker validate a.jsonl; worker validate data/ --json | jq .totals; worker validate a.jsonl --fix b.jsonl
     """
     try:
+        report_to, fix_to = _target(report), _target(fix)
+        taken = [target for target in (report_to, fix_to) if target and is_stdout(target)]
+        if taken and json:
+            raise CouldNotCheck("--json is printed on stdout, so nothing else can be: write the other to a file")
         with opened(paths) as given:
-            refuse_inputs([report] if report else [], given)
-            inputs = fix_files(given, fix, lambda change: typer.echo(safe(change), err=True)) if fix else given
-            _say_limits(inputs)
-            if model is None:
-                checked, tokens = _checked(inputs, format, max_per_code, report), None
-            else:
-                checked, tokens = _counted(inputs, format, max_per_code, report, model)
-            _say(checked, tokens, counting=model is not None, json=json)
-    except CouldNotCheck as error:
+            copies = targets_of(given, fix_to) if fix_to else []
+            refuse_overwriting(copies, report_to, given)
+            with fixed_files(given, copies, _echo) if fix_to else nullcontext(given) as inputs:
+                _say_limits(inputs, given.skipped)
+                if model is None:
+                    checked, tokens = _checked(inputs, format, max_per_code, report_to), None
+                else:
+                    checked, tokens = _counted(inputs, format, max_per_code, report_to, model)
+                if json:
+                    typer.echo(as_json(checked, tokens))
+                else:
+                    _show(checked, tokens, Console(stderr=bool(taken)), counting=model is not None)
+    except (CouldNotCheck, SettingsError) as error:
+        if json:
+            typer.echo(not_checked(str(error)))
         typer.echo(f"worker validate: {error}", err=True)
         raise typer.Exit(2) from None
     raise typer.Exit(0 if checked.report.valid else 1)
@@ -99,11 +120,7 @@ def _counted(
             return counting.run(encoder, max_per_code=max_per_code, report_path=report)
 
 
-def _say(checked: Checked, tokens: "CountedTokens | None", *, counting: bool, json: bool) -> None:
-    if json:
-        typer.echo(as_json(checked, tokens))
-        return
-    console = Console()
+def _show(checked: Checked, tokens: "CountedTokens | None", console: Console, *, counting: bool) -> None:
     show(checked, console)
     if counting:
         from worker.validate.show_tokens import show_tokens  # noqa: PLC0415 - the reason is at the top
@@ -111,8 +128,18 @@ def _say(checked: Checked, tokens: "CountedTokens | None", *, counting: bool, js
         show_tokens(tokens, console)
 
 
-def _say_limits(inputs: Inputs) -> None:
-    """Say what an import would refuse though its lines are valid; they are checked all the same."""
+def _target(option: str | None) -> Path | None:
+    return None if option is None else target_of(option)
+
+
+def _echo(text: str) -> None:
+    typer.echo(safe(text), err=True)
+
+
+def _say_limits(inputs: Inputs, skipped: tuple[str, ...]) -> None:
+    """Say what is not checked, and what an import would refuse though its lines are valid."""
+    for each in skipped:
+        _echo(each)
     if len(inputs.files) > MAX_FILES:
         typer.echo(f"{len(inputs.files)} files: an import takes at most {MAX_FILES}, join some of them", err=True)
     for file in inputs.files:

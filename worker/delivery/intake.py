@@ -14,6 +14,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.annotations import KafkaMessage
 from faststream.kafka.message import KafkaMessage as Batch
 
+from contracts.codec import Poison
 from handlers.ports import Clock
 from handlers.table import Stage
 from worker.delivery.due import DueTimes
@@ -96,8 +97,18 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
                 continue  # Whoever gets the partition reads from the committed offset, and so this record too.
             progress = self._progress.setdefault(partition, PartitionProgress())
             progress.begin(record.offset)
-            self._place(take_in(record, progress))
+            self._take(take_in(record, progress))
         self._steer()
+
+    def _take(self, item: Item) -> None:
+        try:
+            self._place(item)
+        except Exception as error:
+            # A bug of ours must not escape: the record, and the rest of the batch, would be lost until a restart.
+            record = item.record
+            log.exception("record.not_placed", topic=record.topic, partition=record.partition, offset=record.offset)
+            item.event, item.poison = None, Poison("not-placed", repr(error))
+            self.lanes.put(item)
 
     def _place(self, item: Item) -> None:
         if self.stage.due and item.event:

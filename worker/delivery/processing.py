@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from aiokafka.errors import MessageSizeTooLargeError
 
+from contracts.spelling import clip
 from handlers.errors import Unavailable
 from handlers.outcome import Outcome
 from handlers.ports import Clock
@@ -17,6 +18,9 @@ from worker.delivery.publishing import Publisher
 from worker.delivery.retry import TryAgain, decide, meaning_of
 
 log = structlog.get_logger()
+
+#: Characters of an error's text in a log line; the dead letter has more of it.
+_LOGGED_TEXT = 300
 
 Handler = Callable[[Any], Awaitable[Outcome]]
 
@@ -76,9 +80,11 @@ class Processor:
             return decision.delay
         if len(items) > 1:
             return await self._one_by_one(items)
-        if not await self._bury(items[0], decision.reason, str(error) or repr(error)):
+        text = str(error) or repr(error)
+        if not await self._bury(items[0], decision.reason, text):
             return self._stage.retry.longest_delay
-        log.error("event.dead_lettered", reason=decision.reason, exc_info=None if items[0].poison else error)
+        exc_info = None if items[0].poison else error
+        log.error("event.dead_lettered", reason=decision.reason, error=clip(text, _LOGGED_TEXT), exc_info=exc_info)
         items[0].finish()
         return None
 
@@ -111,7 +117,12 @@ class Processor:
             "topic": item.record.topic,
             "partition": item.record.partition,
             "offset": item.record.offset,
-            "key": event.key if event else None,
+            "key": event.key if event else _shown(item.record.key),
             "event_id": event.id if event else None,
             "correlation_id": event.correlation_id if event else None,
         }
+
+
+def _shown(key: bytes | None) -> str | None:
+    """Return the key of a record that could not be decoded, as far as it is text: it leads to who sent it."""
+    return None if key is None else clip(key.decode(errors="backslashreplace"))

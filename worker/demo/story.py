@@ -32,15 +32,21 @@ PROMPT = "What does the worker do when the same event arrives twice?"
 
 
 class Model(NamedTuple):
-    """A base model the demo can train, and the hyperparameters that show something in little time."""
+    """A base model the demo can train, and how, so that it shows something in little time.
+
+    ``pretrained``: it can speak before it is trained. One of random weights is not asked for an answer then.
+    """
 
     name: str
+    training_type: str
     hyperparameters: dict[str, Any]
+    pretrained: bool
 
 
 MODELS = {
-    "smollm2": Model("SmolLM2-135M-Instruct", {"epochs": 15}),
-    "tiny": Model("tiny", {"epochs": 20}),
+    "smollm2": Model("SmolLM2-135M-Instruct", "FinetuneLoRA", {"epochs": 15}, pretrained=True),
+    # All of its weights: an adapter on random ones learns too little to answer.
+    "tiny": Model("tiny", "FinetuneSft", {"epochs": 30}, pretrained=False),
 }
 
 
@@ -156,7 +162,7 @@ class Demo:
         return {
             "task_id": self.facts.task_id,
             "name": "poems-and-habits",
-            "training_type": "FinetuneLoRA",
+            "training_type": self.model.training_type,
             "base_model": {"foundation": {"name": self.model.name, "version": "1"}},
             "training_set": [{"dataset_id": self.facts.dataset_id}],
             "hyperparameters": self.model.hyperparameters,
@@ -212,12 +218,17 @@ class Demo:
             raise DemoFailed(f"{what} did not come within {seconds:.0f} s; see {log_file}") from error
 
     async def _ask(self, settings: Settings) -> None:
-        """Load the exported model in a fresh process and ask it and its base the same."""
-        self.view.note("asking the base model and the exported one, each in a fresh process")
+        """Load the exported model in a fresh process and ask it, and its base where that can speak, the same."""
+        who = "the base model and the exported one, each" if self.model.pretrained else "the exported model"
+        self.view.note(f"asking {who} in a fresh process")
         last = max(self.facts.models.values(), key=lambda model: model.step)
-        for name, target in (("base", ("--base", self.model.name)), ("tuned", ("--model-uri", last.uri))):
-            out = await run_to_end(settings, "worker.trainer.generate", *target, "--prompt", PROMPT, "--json")
-            self.answers[name] = msgspec.json.decode(out)["answer"]
+        if self.model.pretrained:
+            self.answers["base"] = await self._answer(settings, "--base", self.model.name)
+        self.answers["tuned"] = await self._answer(settings, "--model-uri", last.uri)
+
+    async def _answer(self, settings: Settings, *target: str) -> str:
+        out = await run_to_end(settings, "worker.trainer.generate", *target, "--prompt", PROMPT, "--json")
+        return str(msgspec.json.decode(out)["answer"])
 
     def paths(self) -> dict[str, str]:
         """Return where each exported model is on this machine."""

@@ -1,9 +1,11 @@
-"""What a person sees of a demo: a live timeline of events, a progress bar, and at the end a table. On stderr."""
+"""What a person sees of a demo: a live timeline of events, a progress bar, and at the end a table."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
@@ -97,20 +99,25 @@ class View:
         return f"[{colour}]{self._phase}[/{colour}] {said.message}"
 
     def table(self, facts: Facts, tokens: int | None, paths: dict[str, str]) -> None:
-        """Print what was made."""
+        """Print what was made, and where it is: paths stand alone, so that they can be copied."""
         table = Table(title="what was made", show_header=False, title_justify="left")
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in summary(facts, tokens, paths):
             table.add_row(name, value)
         self._console.print(table)
+        for model in facts.as_json(tokens, paths)["models"]:
+            self._console.print(
+                f"model ({model['size_bytes'] / 1e6:.1f} MB): {model['path']}",
+                highlight=False, markup=False, soft_wrap=True,
+            )  # fmt: skip
 
-    def answers(self, prompt: str, base: str, tuned: str) -> None:
-        """Print what the base model and the exported one answer to the same prompt."""
-        table = Table(title="one training prompt, two models", show_header=False, title_justify="left")
+    def answers(self, prompt: str, base: str | None, tuned: str) -> None:
+        """Print what the base model and the exported one answer to the same prompt. ``base`` None: it cannot speak."""
+        table = Table(title="a prompt of the dataset", show_header=False, title_justify="left")
         table.add_row("prompt", prompt)
-        table.add_row("base model", base)
-        table.add_row("fine-tuned", f"[green]{tuned}[/green]")
+        table.add_row("base model", "[dim]not asked: its weights are random[/dim]" if base is None else escape(base))
+        table.add_row("fine-tuned", f"[green]{escape(tuned)}[/green]")
         self._console.print(table)
 
 
@@ -118,23 +125,24 @@ def summary(facts: Facts, tokens: int | None, paths: dict[str, str]) -> list[tup
     """Return the rows of the final table."""
     found = facts.as_json(tokens, paths)
     dataset, estimate, training = found["dataset"], found["estimate"], found["training"]
-    rows = [
+    return [
         ("verdict", "valid" if dataset["valid"] else "rejected"),
         ("samples", str(dataset["samples"])),
         ("tokens", str(dataset["tokens"])),
-        ("fee", f"{estimate['amount']} {estimate['currency']}, {estimate['seconds_after_import']} s after the import"),
+        ("fee", f"{_fee(facts.estimate.data) if facts.estimate else 'none'}"),
+        ("fee known", f"{estimate['seconds_after_import']} s after the import"),
         ("training", f"{training['steps']} steps, attempt {training['attempt']}, executor {training['executor']}"),
         ("loss", f"{_number(training['first_loss'])} -> {_number(training['last_loss'])}"),
     ]
-    rows += [("model", f"{model['path']}  ({model['size_bytes'] / 1e6:.1f} MB)") for model in found["models"]]
-    return rows
 
 
 def _fee(data: CostEstimated) -> str:
     quote = data.quote
     if quote.amount is None:
         return f"not known yet: {'; '.join(quote.missing)}"
-    return f"{quote.amount} {quote.currency} for {quote.billed_tokens} tokens"
+    billed = [item for item in quote.items if Decimal(item.factor)]
+    sums = " + ".join(f"{item.tokens:,} x {item.epochs} epochs" for item in billed)
+    return f"{quote.amount} {quote.currency} for {quote.billed_tokens:,} tokens ({sums})"
 
 
 def _number(value: float | None) -> str:

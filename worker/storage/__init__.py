@@ -18,25 +18,31 @@ async def open_store(settings: Settings) -> AsyncIterator[ObjectStore]:
     A directory is made where it is missing; nothing is asked of S3 yet.
 
     Raises:
-        SettingsError: the URL is neither ``file:///path`` nor ``s3://bucket`` nor ``s3://bucket/prefix``.
+        SettingsError: the URL is neither ``file:///path`` nor ``s3://bucket`` nor ``s3://bucket/prefix``, or the
+            directory cannot be made.
     """
     url = settings.storage_url
     scheme = url.partition(":")[0].lower()
     if scheme == "file":
-        yield await asyncio.to_thread(DirectoryStore, _directory(url))
+        try:
+            store = await asyncio.to_thread(DirectoryStore, directory_of(url))
+        except OSError as error:
+            raise SettingsError(f"WORKER_STORAGE_URL is {url}, which cannot be used: {error.strerror}") from error
+        yield store
     elif scheme == "s3":
         # A second of imports that a bucket in a directory does not need, in every process that opens it.
         from worker.storage.s3 import open_s3  # noqa: PLC0415 - the reason is above
 
-        async with open_s3(url, endpoint_url=settings.s3_endpoint_url, connections=settings.concurrency) as store:
-            yield store
+        async with open_s3(url, endpoint_url=settings.s3_endpoint_url, connections=settings.concurrency) as s3:
+            yield s3
     else:
         raise SettingsError(
             f"WORKER_STORAGE_URL is {url!r}: a bucket is file:///path, s3://bucket or s3://bucket/prefix"
         )
 
 
-def _directory(url: str) -> Path:
+def directory_of(url: str) -> Path:
+    """Return the directory that the bucket's file URL means. Raises SettingsError."""
     try:
         return Path(path_of(url))
     except ValueError as error:

@@ -3,6 +3,7 @@
 Idempotent: a model that is complete already is left alone. Progress is on stderr.
 """
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -86,16 +87,23 @@ def _make(name: str, folder: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """Provide one model and return the exit code: 0 it is there, 2 it could not be put there."""
+    given = _parser().parse_args(arguments)
     environment.prepare()
-    if len(arguments) != 1:
-        _say("usage: python -m worker.trainer.base_models NAME")
-        return 2
     try:
-        provide(arguments[0], Settings.from_environment())
+        provide(given.name, Settings.from_environment())
     except (LookupError, SettingsError, OSError) as error:
         _say(str(error))
         return 2
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m worker.trainer.base_models",
+        description="Put a base model into the bucket that WORKER_STORAGE_URL names. Safe to repeat.",
+    )
+    parser.add_argument("name", metavar="NAME", help=" or ".join(KNOWN))
+    return parser
 
 
 def _say(text: str) -> None:

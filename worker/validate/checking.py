@@ -1,6 +1,7 @@
 """Checking the files of one dataset: one pass, in memory that does not grow with them."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,8 +17,11 @@ from handlers.validation.report import Report
 from worker.scan_conclusion import Concluded, FileScan, concluded
 from worker.scan_local import scan_local
 from worker.scan_parts import Part
-from worker.storage.files import whole_file
 from worker.validate.inputs import CouldNotCheck, Input, Inputs
+from worker.validate.outputs import written
+
+#: How the message on a copy says which file the original is in: by its number, which is all an event needs.
+_OTHER_FILE = re.compile(r"\bfile (\d+)$")
 
 Advance = Callable[[Input, int], None]
 
@@ -56,8 +60,8 @@ def check(
 ) -> Checked:
     """Return the report on the files; its findings are capped a code, its totals exact. Blocks.
 
-    Every finding is written to ``report_path`` as NDJSON, whole or not at all. ``advance`` is told how many bytes of
-    which file were just read.
+    Every finding is written to ``report_path`` as NDJSON, at the end; a file appears whole or not at all.
+    ``advance`` is told how many bytes of which file were just read.
 
     Raises:
         CouldNotCheck: a file cannot be read, or the report not be written.
@@ -96,11 +100,19 @@ def _scan(
 def _write(path: Path, found: Concluded, inputs: Inputs) -> None:
     encode, decoder = msgspec.json.Encoder().encode, msgspec.json.Decoder(Finding)
     try:
-        with whole_file(path) as whole:
+        with written(path) as whole:
             for line in found.findings():
                 whole.write(encode(_shown(inputs, decoder.decode(line))) + b"\n")
     except OSError as error:
         raise CouldNotCheck(f"the report cannot be written to {path}: {error.strerror}") from error
+
+
+def named(inputs: Inputs, finding: Finding) -> str:
+    """Return the message of a finding with the name of the other file it is about, instead of its number."""
+    other = _OTHER_FILE.search(finding.message) if finding.code == "duplicate-sample" else None
+    if other is None:
+        return finding.message
+    return finding.message[: other.start()] + inputs.files[int(other[1]) - 1].name
 
 
 def _shown(inputs: Inputs, finding: Finding) -> Shown:
@@ -110,6 +122,6 @@ def _shown(inputs: Inputs, finding: Finding) -> Shown:
         pointer=finding.pointer,
         code=finding.code,
         severity=finding.severity,
-        message=finding.message,
+        message=named(inputs, finding),
         hint=finding.hint,
     )

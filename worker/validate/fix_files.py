@@ -1,47 +1,75 @@
 """Writing corrected copies of files, line by line; what is read is never written."""
 
-from collections.abc import Callable, Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-from contracts.strict_json import StrictParser
+from contracts.strict_json import StrictParser, printable
 from handlers.validation.lines import BYTE_ORDER_MARK, MAX_LINE_BYTES
-from worker.storage.files import whole_file
 from worker.validate.fixing import fix_line
-from worker.validate.inputs import CouldNotCheck, Input, Inputs
+from worker.validate.inputs import STDIN, CouldNotCheck, Input, Inputs
+from worker.validate.outputs import STDOUT, is_stream, written
 
 Say = Callable[[str], None]
 
 
-def fix_files(inputs: Inputs, out: Path, say: Say) -> Inputs:
-    """Write corrected copies and return them; ``say`` is told what was done, line by line. Blocks.
+@contextmanager
+def fixed_files(inputs: Inputs, targets: Sequence[Path], say: Say) -> Iterator[Inputs]:
+    """Write a corrected copy of each file and give the copies; ``say`` is told what was done, line by line. Blocks.
 
-    ``out`` is a file, or for several files a directory that keeps their names. A copy appears whole or not at all;
-    earlier copies are replaced.
+    A file appears whole or not at all, and replaces an earlier copy. What goes to a stream is kept beside it until the
+    end, since it can be read only once.
 
     Raises:
-        CouldNotCheck: a copy would replace a file that is read, two would have one name, or reading or writing fails.
+        CouldNotCheck: reading or writing fails.
     """
-    targets = [out / file.path.name if inputs.several else out for file in inputs.files]
-    refuse_inputs(targets, inputs)
+    with TemporaryDirectory(prefix="fixed-") as scratch:
+        fixed = []
+        for index, (file, target) in enumerate(zip(inputs.files, targets, strict=True)):
+            try:
+                fixed.append(_fix_file(file, target, Path(scratch, str(index)), say))
+            except OSError as error:
+                raise CouldNotCheck(f"{file.name} cannot be corrected into {target}: {error.strerror}") from error
+        yield Inputs(tuple(fixed), inputs.several)
+
+
+def targets_of(inputs: Inputs, out: Path) -> list[Path]:
+    """Return where the corrected copies go: to one place, or for several files into a directory, under their names.
+
+    Raises:
+        CouldNotCheck: two would have one name, or several would go into one stream.
+    """
+    if not inputs.several:
+        return [out] * len(inputs.files)
+    if is_stream(out):
+        raise CouldNotCheck(f"several files are corrected into a directory, and {out} is none")
+    targets = [out / file.path.name for file in inputs.files]
     if len(set(targets)) < len(targets):
         raise CouldNotCheck("two of the files have one name, and would be corrected into one: correct them one by one")
-    fixed = []
-    for file, target in zip(inputs.files, targets, strict=True):
-        try:
-            with file.path.open("rb") as source, whole_file(target) as copy:
-                _fix(source, copy, _Runs(file.name, say))
-            fixed.append(Input(str(target), target, target.stat().st_size))
-        except OSError as error:
-            raise CouldNotCheck(f"{file.name} cannot be corrected into {target}: {error.strerror}") from error
-    return Inputs(tuple(fixed), inputs.several)
+    return targets
 
 
-def refuse_inputs(targets: list[Path], inputs: Inputs) -> None:
-    """Raise CouldNotCheck where something would be written over a file that is read, links included."""
-    for target in targets:
-        if target.exists() and any(target.samefile(file.path) for file in inputs.files):
+def refuse_overwriting(copies: Sequence[Path], report: Path | None, inputs: Inputs) -> None:
+    """Raise CouldNotCheck where one result would be written over a file that is read, or over another result."""
+    for target in [*copies, *([report] if report else [])]:
+        if target.is_file() and any(target.samefile(file.path) for file in inputs.files):
             raise CouldNotCheck(f"{target} is one of the files to read; it is never overwritten: write elsewhere")
+    if report and os.path.realpath(report) in map(os.path.realpath, copies):
+        raise CouldNotCheck(f"the report and the corrected copy would both go to {report}: write one of them elsewhere")
+
+
+def _fix_file(file: Input, target: Path, scratch: Path, say: Say) -> Input:
+    readable = scratch if is_stream(target) else target
+    with file.path.open("rb") as source, written(readable) as copy:
+        _fix(source, copy, _Runs(file.name, say))
+    if readable is not target:
+        with readable.open("rb") as copied, written(target) as stream:
+            shutil.copyfileobj(copied, stream)
+    return Input(STDIN if target == STDOUT else printable(str(target)), readable, readable.stat().st_size)
 
 
 class _Runs:

@@ -4,6 +4,7 @@ import json
 from typing import NamedTuple
 
 from contracts.strict_json import Document, InvalidJson, StrictParser
+from worker.validate.fix_reasoning import split_reasoning
 from worker.validate.places import Place, children
 
 _BLANK = b" \t\r\n"
@@ -28,8 +29,9 @@ class _Edit(NamedTuple):
 def fix_line(body: bytes, parser: StrictParser) -> Fixed:
     """Return what to write instead of a line. Never raises; a line it cannot mend comes back as it is.
 
-    Blank lines go; several objects get a line each; ``function.arguments`` given as an object become a string that
-    holds the same text; labels in quotes lose them.
+    Blank lines go; several objects get a line each; a conversation with reasoning in several answers becomes several;
+    ``function.arguments`` given as an object become a string that holds the same text; labels in quotes lose them;
+    ``content`` that is null or missing beside tool calls becomes "".
     """
     if not body.strip(_BLANK):
         return Fixed((), ("removed a blank line",))
@@ -43,7 +45,11 @@ def fix_line(body: bytes, parser: StrictParser) -> Fixed:
     for start, document in documents:
         piece, edits = _mended(text, start, document)
         done += edits
-        lines.append(piece.encode())
+        value = parser.parse_first(piece).value if edits else document.value
+        samples = None if document.oddities else split_reasoning(value, piece)
+        if samples is not None:
+            done.append(f"wrote {len(samples)} samples, one for each answer with reasoning")
+        lines += [each.encode() for each in samples or [piece]]
     return Fixed(tuple(lines), tuple(done)) if done else Fixed((body,))
 
 
@@ -69,7 +75,8 @@ def _mended(text: str, start: int, document: Document) -> tuple[str, list[str]]:
     # Of a name given twice nobody knows which was meant, and inside a string nobody would see it any more.
     if not document.oddities:
         root = text.index("{", start)
-        edits = [*_argument_edits(text, root), *_label_edits(text, root)]
+        edits = [*_argument_edits(text, root), *_content_edits(text, root), *_label_edits(text, root)]
+        edits.sort(key=lambda edit: edit.place.start)
     piece, at = "", start
     for edit in edits:
         piece += text[at : edit.place.start] + edit.text
@@ -88,6 +95,28 @@ def _argument_edits(text: str, root: int) -> list[_Edit]:
                 where = f"/messages/{index}/tool_calls/{number}/function/arguments"
                 edits.append(_Edit(arguments, inside, f"wrote the object {where} as a string"))
     return edits
+
+
+def _content_edits(text: str, root: int) -> list[_Edit]:
+    edits = []
+    for index, message in _entries(text, _member(text, root, "messages"), "["):
+        if not _calls_alone(text, message.start):
+            continue
+        content, where = _member(text, message.start, "content"), f"/messages/{index}/content"
+        if content is None:
+            begin = Place(message.start, message.start + 1, message.start + 1)
+            edits.append(_Edit(begin, '"content": "", ', f'added {where} as "", beside tool_calls'))
+        elif text.startswith("null", content.start):
+            edits.append(_Edit(content, '""', f'wrote {where} as "" instead of null, beside tool_calls'))
+    return edits
+
+
+def _calls_alone(text: str, start: int) -> bool:
+    """Return whether a message is of the assistant, calls a tool and has no candidates."""
+    role = _member(text, start, "role")
+    calls = _entries(text, _member(text, start, "tool_calls"), "[")
+    said = any(_member(text, start, name) for name in ("chosen", "rejected"))
+    return bool(calls) and not said and role is not None and text[role.start : role.end] == '"assistant"'
 
 
 def _label_edits(text: str, root: int) -> list[_Edit]:

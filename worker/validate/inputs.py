@@ -1,6 +1,8 @@
 """From what was asked for to files on this machine."""
 
 import asyncio
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,12 @@ from typing import NamedTuple
 
 from contracts.strict_json import printable
 from handlers.errors import OutsideBucket, Unavailable
+
+#: Standard input, and what it is called in findings.
+STDIN = "-"
+
+#: Names of skipped entries that are said.
+_NAMES = 5
 
 
 class CouldNotCheck(Exception):
@@ -24,17 +32,22 @@ class Input(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """The files of one dataset, in order. ``several``: whoever reads a finding must be told which file it is about."""
+    """The files of one dataset, in order. ``several``: whoever reads a finding must be told which file it is about.
+
+    ``skipped`` says, a line each directory, what was in it and is no file of the dataset.
+    """
 
     files: tuple[Input, ...]
     several: bool
+    skipped: tuple[str, ...] = ()
 
 
 @contextmanager
 def opened(asked: Sequence[str]) -> Iterator[Inputs]:
-    """Give the files that paths, directories and URIs mean; of a directory, its ``*.jsonl`` by name.
+    """Give the files that paths, directories and URIs mean; of a directory, its ``*.jsonl`` files by name.
 
-    A URI must lead into the configured bucket; what is not in a directory is copied to a temporary one meanwhile.
+    A URI must lead into the configured bucket. What is not on this machine's disk, and ``-``, standard input, is copied
+    to a temporary file meanwhile.
 
     Raises:
         CouldNotCheck: a file is missing, a directory has no files, a URI leads elsewhere, the bucket does not answer.
@@ -43,26 +56,54 @@ def opened(asked: Sequence[str]) -> Iterator[Inputs]:
     with TemporaryDirectory(prefix="validate-") as scratch:
         found: list[Input] = []
         problems: list[str] = []
+        skipped: list[str] = []
         for index, each in enumerate(asked):
             try:
-                found += _fetched(each, Path(scratch, str(index))) if "://" in each else _local(Path(each))
+                found += _found(each, Path(scratch, str(index)), skipped)
             except CouldNotCheck as error:
                 problems.append(str(error))
+        if asked.count(STDIN) > 1:
+            problems.append("- is standard input, which can be read once")
         if problems:
             raise CouldNotCheck("\n".join(problems))
-        yield Inputs(tuple(found), several=len(asked) > 1 or Path(asked[0]).is_dir())
+        yield Inputs(tuple(found), len(asked) > 1 or Path(asked[0]).is_dir(), tuple(skipped))
 
 
-def _local(path: Path) -> list[Input]:
+def _found(asked: str, scratch: Path, skipped: list[str]) -> list[Input]:
+    if not asked:
+        raise CouldNotCheck("one of the paths is empty")
+    if asked == STDIN:
+        return [_standard_input(scratch)]
+    if "://" in asked:
+        return _fetched(asked, scratch)
+    path = Path(asked)
     try:
         if not path.is_dir():
             return [_input(path)]
-        files = sorted(path.glob("*.jsonl"))
-        if not files:
-            raise CouldNotCheck(f"{printable(str(path))}: no *.jsonl files in this directory")
-        return [_input(file) for file in files]
+        # A directory may be called so too; one without files of the dataset is no reason to fail.
+        files = [file for file in sorted(path.glob("*.jsonl")) if not file.is_dir()]
+        others = sorted(_name(each) for each in path.iterdir() if each not in files and each.name[0] != ".")
     except OSError as error:
         raise CouldNotCheck(f"{printable(str(error.filename or path))}: {error.strerror}") from error
+    named = ", ".join(others[:_NAMES]) + (", ..." if len(others) > _NAMES else "")
+    if not files:
+        instead = f"; there are {named}" if others else ""
+        raise CouldNotCheck(f"{printable(asked)}: no *.jsonl files in this directory{instead}")
+    if others:
+        skipped.append(f"{printable(asked)}: skipped what is no *.jsonl file: {named}")
+    return [_input(file) for file in files]
+
+
+def _name(path: Path) -> str:
+    return printable(path.name) + "/" * path.is_dir()
+
+
+def _standard_input(scratch: Path) -> Input:
+    scratch.mkdir()
+    path = scratch / "stdin.jsonl"
+    with path.open("wb") as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+    return Input(STDIN, path, path.stat().st_size)
 
 
 def _input(path: Path) -> Input:

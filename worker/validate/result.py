@@ -46,6 +46,11 @@ class Result(Struct, frozen=True, kw_only=True):
     sha256: dict[str, str]
 
 
+def not_checked(reason: str) -> bytes:
+    """Return, as one JSON object, that nothing could be said: ``valid`` is null, ``error`` says why."""
+    return msgspec.json.encode({"valid": None, "error": reason})
+
+
 def as_json(checked: Checked, tokens: "CountedTokens | None" = None) -> bytes:
     """Return the result as one JSON object."""
     report = checked.report

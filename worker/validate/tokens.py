@@ -16,7 +16,6 @@ from contracts.datasets.findings import Finding
 from handlers.ports import TokenCounts
 from handlers.validation.lines import LineSplitter
 from handlers.validation.report import Capped, Report
-from worker.storage.files import whole_file
 from worker.telemetry import configure_logging
 from worker.tokens.batching import batched, encode_batch
 from worker.tokens.encoder import SampleEncoder
@@ -27,6 +26,7 @@ from worker.tokens.trust import Distrusted
 from worker.validate.checking import Advance, Checked
 from worker.validate.inputs import CouldNotCheck, Input, Inputs
 from worker.validate.model import Model
+from worker.validate.outputs import written
 
 #: Bytes read at a time.
 _CHUNK_BYTES = 1 << 20
@@ -165,7 +165,7 @@ def _with(report: Report, found: Sequence[Finding], too_long: int) -> Report:
 
 def _write(path: Path, parts: Sequence[BinaryIO]) -> None:
     try:
-        with whole_file(path) as whole:
+        with written(path) as whole:
             for part in parts:
                 with part:
                     part.seek(0)

@@ -1,8 +1,7 @@
 """The checks by hand that peers share, written for speed as one would who has only this to do.
 
 All files of this benchmark are without function calling: a sample that has it is refused as unsupported, not judged.
-A name given twice in an object is not seen: no JSON library here tells, and asking the standard library's for
-pairs would double its time.
+A name given twice in an object is seen in names.py.
 """
 
 import re
@@ -43,9 +42,14 @@ class Score:
         self.faults += verdict == FAULT
         self.warned += verdict == WARNED
 
+    def fault_after_all(self, roles: Iterable[str]) -> int:
+        """Take back that these roles were counted."""
+        self.patterns[tuple(roles)] -= 1
+        return FAULT
+
     def result(self) -> Result:
         roles: Counter[str] = Counter()
-        for pattern, times in self.patterns.items():
+        for pattern, times in (+self.patterns).items():
             for role in pattern:
                 roles[role] += times
         return Result(self.samples, self.samples - self.faults, self.warned, dict(sorted(roles.items())))

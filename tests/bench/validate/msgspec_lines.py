@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tests.bench.validate.checks import FAULT, READ_BYTES, Score, judge
+from tests.bench.validate.names import repeats, repeats_typed
 from tests.bench.validate.result import Format, Result
 from tests.bench.validate.typed import judge_typed
 
@@ -32,16 +33,23 @@ class Pretrain(Struct, gc=False, forbid_unknown_fields=True):
 
 def check(path: str, format: Format) -> Result:
     score, judge_sample, judge_untyped = Score(), judge_typed(format), judge(format)
+    repeats_a_name, repeats_a_name_untyped = repeats_typed(format), repeats(format)
     decode = msgspec.json.Decoder(Sft if format == "sft" else Pretrain).decode
     with Path(path).open("rb", buffering=READ_BYTES) as file:
         for line in file:
             try:
-                verdict = judge_sample(decode(line), score.patterns)
+                sample = decode(line)
+                verdict = judge_sample(sample, score.patterns)
+                if verdict != FAULT and repeats_a_name(line, sample):
+                    verdict = score.fault_after_all(each.role for each in getattr(sample, "messages", ()))
             except (msgspec.DecodeError, UnicodeDecodeError):
                 if not line.strip():
                     continue
                 try:
-                    verdict = judge_untyped(msgspec.json.decode(line), score.patterns)
+                    untyped = msgspec.json.decode(line)
+                    verdict = judge_untyped(untyped, score.patterns)
+                    if verdict != FAULT and repeats_a_name_untyped(line, untyped):
+                        verdict = score.fault_after_all(each["role"] for each in untyped.get("messages", ()))
                 except (msgspec.DecodeError, UnicodeDecodeError):
                     verdict = FAULT
             score.samples += 1

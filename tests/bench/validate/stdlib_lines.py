@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.validate.checks import FAULT, READ_BYTES, Score, judge
+from tests.bench.validate.names import repeats
 from tests.bench.validate.result import Format, Result
 
 
 def check(path: str, format: Format) -> Result:
-    score, judge_sample = Score(), judge(format)
+    score, judge_sample, repeats_a_name = Score(), judge(format), repeats(format)
     decode = json.JSONDecoder(parse_constant=_refuse).decode
     with Path(path).open("rb", buffering=READ_BYTES) as file:
         for line in file:
@@ -18,6 +19,8 @@ def check(path: str, format: Format) -> Result:
                 if b"\\ud" in line or b"\\uD" in line:
                     _refuse_lone_surrogates(sample)
                 verdict = judge_sample(sample, score.patterns)
+                if verdict != FAULT and repeats_a_name(line, sample):
+                    verdict = score.fault_after_all(each["role"] for each in sample.get("messages", ()))
             except ValueError:
                 if not line.strip():
                     continue

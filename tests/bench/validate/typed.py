@@ -22,6 +22,7 @@ class Message(Protocol):
     content: str
     loss_weight: float | None
     reasoning_content: str | None
+    name: str | None
 
 
 class Conversation(Protocol):
