@@ -1,10 +1,29 @@
-"""What every test run says first: on which brokers it runs."""
+"""What every test run says first: which broker and which S3 server it runs on.
 
-import shutil
+``WORKER_TEST_REQUIRE_REAL=1`` (as CI sets it) ends the run where one of the two is not the real thing.
+"""
+
+import os
+
+import pytest
+
+from tests import kafka_servers, s3_servers
+
+REQUIRED = "WORKER_TEST_REQUIRE_REAL"
 
 
-def pytest_report_header() -> str:
-    missing = [program for program in ("java", "mvn") if shutil.which(program) is None]
-    if missing:
-        return f"brokers: embedded only; Apache Kafka needs {' and '.join(missing)}"
-    return "brokers: embedded, Apache Kafka"
+def pytest_report_header() -> list[str]:
+    """Say what the run stands on."""
+    return [
+        f"broker: {kafka_servers.description(kafka_servers.rung())}",
+        f"S3 server: {s3_servers.description(s3_servers.rung())}",
+    ]
+
+
+def pytest_configure() -> None:
+    """Build the S3 server where it is not built yet, outside any test's time; insist on real parts where asked to."""
+    kafka, s3 = kafka_servers.rung(), s3_servers.rung()
+    if os.environ.get(REQUIRED) and not (kafka and s3):
+        raise pytest.UsageError("; ".join(filter(None, [f"{REQUIRED} is set", *map(str, pytest_report_header())])))
+    if s3 and os.environ.get("PYTEST_XDIST_WORKER") is None:
+        s3_servers.prepare(s3)

@@ -10,10 +10,10 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from deploy.local.s3 import S3Server, server_binary
+from tests.docker_engine import docker_answers
 
 ADDRESS = "WORKER_TEST_S3_URL"
 #: The same server as ``deploy/local/versitygw`` builds. No test of ours has run on this rung yet.
@@ -30,12 +30,21 @@ class S3Access(NamedTuple):
     access_key: str
     secret_key: str
 
+    def variables(self) -> dict[str, str]:
+        """Return the variables that lead every AWS client there."""
+        return {
+            "AWS_ENDPOINT_URL_S3": self.url,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
 
 def rung() -> Rung | None:
     """Return the first step of the ladder that can be taken here; None where there is none."""
     if os.environ.get(ADDRESS):
         return "address"
-    if _docker_answers():
+    if docker_answers():
         return "container"
     return "process" if shutil.which("go") else None
 
@@ -92,15 +101,3 @@ async def _container() -> AsyncIterator[S3Access]:
         yield S3Access(address, "test", "test-secret")
     finally:
         await asyncio.to_thread(container.stop)
-
-
-def _docker_answers() -> bool:
-    if not os.environ.get("DOCKER_HOST") and not Path("/var/run/docker.sock").exists():
-        return False
-    import docker  # noqa: PLC0415 - half a second of imports, for nothing where there is no engine
-
-    try:
-        docker.from_env(timeout=5).ping()
-    except (docker.errors.DockerException, OSError):
-        return False
-    return True

@@ -22,7 +22,7 @@ from typing import Self
 
 import aioboto3
 
-from deploy.local.server_process import CACHE, ServerProcess, free_port, program, run
+from deploy.local.server_process import CACHE, ServerProcess, on_free_ports, program, run
 
 _MODULE = Path(__file__).with_name("versitygw")
 _PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
@@ -49,10 +49,10 @@ class S3Server:
     def __init__(self, folder: Path | None = None) -> None:
         self._temporary = Path(tempfile.mkdtemp(prefix="s3-"))
         self._folder = folder or self._temporary / "objects"
-        self._port = free_port()
+        self._port = 0
         self._health = f"/health-{secrets.token_hex(8)}"
         self.log_file = self._temporary / "log"
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.url = ""
         self.access_key, self.secret_key = secrets.token_hex(10), secrets.token_hex(20)
         self._process = ServerProcess(
             "the S3 server", self.log_file, start_seconds=_START_SECONDS, stop_seconds=_STOP_SECONDS
@@ -65,11 +65,16 @@ class S3Server:
 
     async def __aenter__(self) -> Self:
         try:
-            await self.start()
+            await on_free_ports(1, self._start_on)
         except BaseException:
             shutil.rmtree(self._temporary, ignore_errors=True)
             raise
         return self
+
+    async def _start_on(self, ports: list[int]) -> None:
+        self._port = ports[0]
+        self.url = f"http://127.0.0.1:{self._port}"
+        await self.start()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

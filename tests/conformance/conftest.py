@@ -1,9 +1,6 @@
-"""The buckets that the suite runs against: one in memory, a directory, and S3.
+"""The buckets that the suite runs against: one in memory, a directory, moto, and a real S3 server where there is one."""
 
-S3 is moto, or the server that ``AWS_ENDPOINT_URL_S3`` names, with the credentials that the AWS variables hold.
-"""
-
-import os
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from threading import Lock, Thread
@@ -16,7 +13,9 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 from handlers.ports import ObjectStore
+from tests import s3_servers
 from tests.fakes.store import MemoryStore
+from tests.s3_servers import S3Access
 from worker.settings import Settings
 from worker.storage import open_store
 
@@ -35,34 +34,46 @@ def one_at_a_time(app: WsgiApp) -> WsgiApp:
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3"):
-        yield endpoint
-        return
+def moto() -> Iterator[S3Access]:
     app = one_at_a_time(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=MotoRequestHandler)
     thread = Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.port}"
+    yield S3Access(f"http://127.0.0.1:{server.port}", "test", "test")
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-@pytest.fixture
-def s3_settings(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    for variable, value in (
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):
-        monkeypatch.setenv(variable, os.environ.get(variable, value))
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Access]:
+    taken = s3_servers.rung()
+    assert taken is not None
+    with asyncio.Runner() as runner:
+        server = s3_servers.real_s3(taken)
+        yield runner.run(server.__aenter__())
+        runner.run(server.__aexit__(None, None, None))
+
+
+def _s3_settings(access: S3Access, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for variable, value in access.variables().items():
+        monkeypatch.setenv(variable, value)
     bucket = f"test-{uuid4().hex}"
-    client = botocore.session.get_session().create_client("s3", endpoint_url=s3_endpoint)
+    client = botocore.session.get_session().create_client("s3", endpoint_url=access.url)
     client.create_bucket(Bucket=bucket)
     client.put_object(Bucket=bucket, Key="elsewhere/secret", Body=b"not below the prefix")
     client.close()
-    return Settings(storage_url=f"s3://{bucket}/some/prefix", s3_endpoint_url=s3_endpoint)
+    return Settings(storage_url=f"s3://{bucket}/some/prefix", s3_endpoint_url=access.url)
+
+
+@pytest.fixture
+def moto_settings(moto: S3Access, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    return _s3_settings(moto, monkeypatch)
+
+
+@pytest.fixture
+def s3_settings(s3_server: S3Access, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    return _s3_settings(s3_server, monkeypatch)
 
 
 @pytest.fixture
@@ -70,7 +81,11 @@ def directory_settings(tmp_path: Path) -> Settings:
     return Settings(storage_url=(tmp_path / "桶 with a blank").as_uri())
 
 
-@pytest.fixture(params=["directory", "s3"])
+#: `pytest` says in its header where there is no real S3 server.
+S3 = ["moto", "s3"] if s3_servers.rung() else ["moto"]
+
+
+@pytest.fixture(params=["directory", *S3])
 def settings(request: pytest.FixtureRequest) -> Settings:
     """Settings of each real bucket."""
     found = request.getfixturevalue(f"{request.param}_settings")
@@ -84,7 +99,7 @@ async def real_store(settings: Settings) -> AsyncIterator[ObjectStore]:
         yield store
 
 
-@pytest.fixture(params=["memory", "directory", "s3"])
+@pytest.fixture(params=["memory", "directory", *S3])
 def bucket(request: pytest.FixtureRequest) -> Settings | MemoryStore:
     if request.param == "memory":
         return MemoryStore()

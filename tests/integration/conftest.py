@@ -1,7 +1,6 @@
 """A whole worker in this process, on the embedded broker and on Apache Kafka, with a bucket in a folder."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from deploy.local.kafka import ApacheKafka
 from handlers.ports import ObjectStore
+from tests import kafka_servers
 from tests.fakes.executor import FakeExecutor
 from tests.fakes.tokens import FakeTokenCounter
 from tests.platform import Platform, platform, sample
@@ -64,13 +63,13 @@ class World(NamedTuple):
 
 
 #: Apache Kafka too where it can run; `pytest` says in its header where it cannot.
-BROKERS = ["embedded", "apache-kafka"] if shutil.which("java") and shutil.which("mvn") else ["embedded"]
+BROKERS = ["embedded", "apache-kafka"] if kafka_servers.rung() else ["embedded"]
 
 
 @pytest.fixture(params=BROKERS)
 async def servers(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """A fresh broker of each kind."""
-    async with EmbeddedBroker() if request.param == "embedded" else ApacheKafka() as address:
+    async with EmbeddedBroker() if request.param == "embedded" else kafka_servers.real_kafka() as address:
         await ensure_topics(address)
         yield address
 
