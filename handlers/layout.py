@@ -18,6 +18,7 @@
     woken/<dataset_id>/<event>.json                  the tasks that waited when this event of a verdict came
     active/<task_id>                                 the reconciler looks after this task
     leases/<name>.json                               who sweeps
+    bugs/<stage>/<topic>/<partition>.json            events given up on for a bug, and whether the stage stopped there
     models/<model_id>/                               the model repository; manifest.json is written last
     base-models/<name>/<version>/                    foundation models: weights, tokenizer, chat template
 """
@@ -105,6 +106,11 @@ def active(task_id: str = "") -> str:
 def lease(name: str) -> str:
     """Return the key of a lease."""
     return f"leases/{name}.json"
+
+
+def bug_limit(stage: str, topic: str = "", partition: int = 0) -> str:
+    """Return the key of a stage's bugs in a partition; without a topic, the prefix of all of the stage's."""
+    return f"bugs/{stage}/{topic}/{partition}.json" if topic else f"bugs/{stage}/"
 
 
 def model(model_id: str) -> str:

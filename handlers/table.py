@@ -6,18 +6,10 @@ from typing import Any, NamedTuple
 from handlers.cost_estimation import estimate_cost
 from handlers.dataset_validation import validate_dataset
 from handlers.model_export import export_models
+from handlers.retry import IN_ORDER, Retry
 from handlers.task_command import obey_command
 from handlers.training_dispatch import dispatch_training
 from handlers.training_progress import keep_progress
-
-
-class Retry(NamedTuple):
-    """How often a handler is tried: transient faults with backoff (seconds, doubled up to a cap), bugs fewer times."""
-
-    transient_tries: int = 10
-    bug_tries: int = 3
-    first_delay: float = 0.2
-    longest_delay: float = 30.0
 
 
 class Stage(NamedTuple):
@@ -48,7 +40,7 @@ STAGES = (
         "training-dispatch", ("task.created", "dataset.validated", "dataset.rejected"), dispatch_training,
         ("training.dispatched", "task.status"),
     ),
-    Stage("training-progress", ("training.progress",), keep_progress, ("task.status",), folds=True),
+    Stage("training-progress", ("training.progress",), keep_progress, ("task.status",), folds=True, retry=IN_ORDER),
     Stage("model-export", ("task.status",), export_models, ("model.exported", "task.status")),
-    Stage("task-command", ("task.command",), obey_command, ("task.status",)),
+    Stage("task-command", ("task.command",), obey_command, ("task.status",), retry=IN_ORDER),
 )  # fmt: skip

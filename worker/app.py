@@ -19,6 +19,8 @@ from worker.broker import BrokerUnavailable
 from worker.catalog import load_catalog
 from worker.clock import SystemClock
 from worker.cpu import CpuPool
+from worker.delivery import later
+from worker.delivery.bug_limit import BugLimit
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
 from worker.delivery.publishing import Publisher
@@ -53,7 +55,7 @@ async def run_worker(
         TopicCreationError: topics are missing and the broker refuses to create them.
         Unavailable: the bucket's directory does not answer.
     """
-    await _reach_broker(settings, stopping)
+    await _reach_broker(settings, stages, stopping)
     if stopping.is_set():
         return
     async with AsyncExitStack() as stack:
@@ -120,7 +122,11 @@ def _intake(
     stage: Stage, broker: KafkaBroker, publisher: Publisher, ports: Mapping[str, Any], settings: Settings
 ) -> Intake:
     clock = ports["clock"]
-    return Intake(stage, broker, Processor(stage, bind(stage, ports), publisher, clock), clock, settings)
+    limit = BugLimit(
+        ports["store"], clock, stage.name, bugs=settings.bug_limit, window_seconds=settings.bug_window_seconds
+    )
+    processor = Processor(stage, bind(stage, ports), publisher, clock, limit)
+    return Intake(stage, broker, processor, clock, settings, limit)
 
 
 def bind(stage: Stage, ports: Mapping[str, Any]) -> Any:
@@ -174,11 +180,11 @@ async def _until(stopping: asyncio.Event, background: Sequence[asyncio.Task[None
         stop.cancel()
 
 
-async def _reach_broker(settings: Settings, stopping: asyncio.Event) -> None:
+async def _reach_broker(settings: Settings, stages: Sequence[Stage], stopping: asyncio.Event) -> None:
     delay = 0.5
     while not stopping.is_set():
         try:
-            created = await ensure_topics(settings.kafka_bootstrap_servers)
+            created = await ensure_topics(settings.kafka_bootstrap_servers, delays=later.names(stages))
         except (BrokerUnavailable, KafkaConnectionError) as error:
             log.warning("broker.unreachable", error=str(error), retry_in=delay)
             with contextlib.suppress(TimeoutError):

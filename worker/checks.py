@@ -6,8 +6,10 @@ from pathlib import Path
 from uuid import uuid4
 
 from handlers.errors import PreconditionFailed, Unavailable
+from handlers.table import STAGES
 from worker.broker import BrokerUnavailable
 from worker.catalog import load_catalog
+from worker.delivery import later
 from worker.settings import Settings, SettingsError
 from worker.storage import directory_of, open_store
 from worker.topics import missing_topics
@@ -36,7 +38,7 @@ async def check_services(settings: Settings) -> int:
 async def _check_broker(settings: Settings) -> bool:
     servers = settings.kafka_bootstrap_servers
     try:
-        missing = await missing_topics(servers)
+        missing = await missing_topics(servers, delays=later.names(STAGES))
     except BrokerUnavailable as error:
         return _say(_FAIL, "broker", str(error))
     if missing:

@@ -30,6 +30,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     kafka_bootstrap_servers: Servers = "localhost:9092"
     #: Consumer groups are named ``<prefix>.<stage>``.
     group_prefix: str = "finetune-worker"
+    #: A name that this worker keeps over restarts, and no other has (a StatefulSet's pod name). With it a restart
+    #: within the session's timeout moves no partition to another worker and back.
+    instance_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,200}$")] | None = None
     #: Seconds without a heartbeat after which a worker's partitions go to others. Kafka allows 6 to 1,800 by default.
     session_timeout_seconds: Annotated[float, Meta(ge=1, le=1800)] = 10.0
     #: The bucket: ``file:///path`` (one machine, several processes) or ``s3://bucket``.
@@ -47,6 +50,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     estimate_delay_seconds: Seconds = 5.0
     #: Infrastructure faults after which a task fails.
     retry_limit: Annotated[int, Meta(ge=0)] = 3
+    #: Dead letters for bugs (not for poison) a partition in so many seconds, above which its stage stops there until
+    #: ``worker dead-letters allow``.
+    bug_limit: Annotated[int, Meta(ge=1)] = 20
+    bug_window_seconds: Period = 3600.0
     #: Seconds between two sweeps of the reconciler, and without a heartbeat after which its lease may be taken.
     reconcile_seconds: Period = 5.0
     lease_seconds: Period = 15.0

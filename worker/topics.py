@@ -1,6 +1,6 @@
 """The topics on the broker: which are missing, and creating those."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -16,12 +16,20 @@ REPLICAS = 3
 DEAD_LETTER_RETENTION_MS = 90 * 24 * 3600 * 1000
 
 
+#: A week: a service that stood still for so long still finds what waited.
+DELAYED_RETENTION_MS = 7 * 24 * 3600 * 1000
+DELAY_PARTITIONS = 3
+
+
 class TopicCreationError(RuntimeError):
     """The broker refused to create topics; the text names each with the broker's reason."""
 
 
-async def ensure_topics(bootstrap_servers: str, topics: Iterable[Topic] = TOPICS.values()) -> list[str]:
-    """Create the topics that are missing, each with its dead-letter topic, and return their names.
+async def ensure_topics(
+    bootstrap_servers: str, topics: Iterable[Topic] = TOPICS.values(), delays: Collection[str] = ()
+) -> list[str]:
+    """Create the topics that are missing, each with its dead-letter topic, and return their names. ``delays`` are the
+    names of delay topics.
 
     Idempotent and safe beside others that do the same. What exists is left as it is: neither its partitions
     nor its settings are touched, for they may be an operator's decision.
@@ -31,27 +39,30 @@ async def ensure_topics(bootstrap_servers: str, topics: Iterable[Topic] = TOPICS
         TopicCreationError: the broker refused.
     """
     async with connected(AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers), bootstrap_servers) as admin:
-        missing = await _missing(admin, topics)
+        missing = await _missing(admin, topics, delays)
         if not missing:
             return []
         response = await admin.create_topics(missing)
     return names_created(response.topic_errors)
 
 
-async def missing_topics(bootstrap_servers: str, topics: Iterable[Topic] = TOPICS.values()) -> list[str]:
+async def missing_topics(
+    bootstrap_servers: str, topics: Iterable[Topic] = TOPICS.values(), delays: Collection[str] = ()
+) -> list[str]:
     """Return the names of the topics, and dead-letter topics, that :func:`ensure_topics` would create. Only reads.
 
     Raises:
         BrokerUnavailable: no broker answers.
     """
     async with connected(AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers), bootstrap_servers) as admin:
-        return [new.name for new in await _missing(admin, topics)]
+        return [new.name for new in await _missing(admin, topics, delays)]
 
 
-async def _missing(admin: AIOKafkaAdminClient, topics: Iterable[Topic]) -> list[NewTopic]:
+async def _missing(admin: AIOKafkaAdminClient, topics: Iterable[Topic], delays: Collection[str]) -> list[NewTopic]:
     existing = set(await admin.list_topics())
     replicas = min(REPLICAS, len((await admin.describe_cluster())["brokers"]))
     wanted = [new for topic in topics for new in new_topics(topic, replicas)]
+    wanted += [new_delay_topic(name, replicas) for name in delays]
     return [new for new in wanted if new.name not in existing]
 
 
@@ -68,6 +79,13 @@ def new_topics(topic: Topic, replicas: int) -> list[NewTopic]:
         NewTopic(topic.name, topic.partitions, replicas, topic_configs=own),
         NewTopic(topic.dead_letter, topic.partitions, replicas, topic_configs=dead),
     ]
+
+
+def new_delay_topic(name: str, replicas: int) -> NewTopic:
+    """Return what to create for a delay topic. Few records ever wait, and none for longer than a week."""
+    durable = {"min.insync.replicas": str(max(1, replicas - 1)), "cleanup.policy": "delete"}
+    kept = {"retention.ms": str(DELAYED_RETENTION_MS)}
+    return NewTopic(name, DELAY_PARTITIONS, replicas, topic_configs=durable | kept)
 
 
 def names_created(errors: Iterable[Sequence[Any]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The buckets that the suite runs against: one in memory, a directory, moto, and a real S3 server where there is one."""
+"""The buckets that the suite runs against: one in memory, a directory, moto, and a real S3 server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator

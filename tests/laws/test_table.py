@@ -19,6 +19,7 @@ from tests.fakes.delivery import FakePublisher
 from tests.fakes.world import World
 from worker.app import bind, default_ports
 from worker.delivery.intake import Intake
+from worker.delivery.later import delay_topics
 from worker.delivery.processing import Processor
 from worker.settings import Settings
 
@@ -88,7 +89,7 @@ async def test_every_subscriber_states_its_group_its_acks_and_where_it_begins() 
         Intake(stage, broker, processor, ManualClock(), Settings())
         (subscriber,) = broker.subscribers
         assert isinstance(subscriber, LogicSubscriber)
-        assert subscriber.topic_names_for_subscribe == list(stage.topics)
+        assert subscriber.topic_names_for_subscribe == [*stage.topics, *delay_topics(stage)]
         assert subscriber.ack_policy is AckPolicy.MANUAL
         assert subscriber._connection_args["auto_offset_reset"] == "earliest"
         assert subscriber._connection_args["enable_auto_commit"] is False

@@ -13,7 +13,8 @@ from contracts.codec import Poison
 from contracts.envelope import Event
 from handlers.errors import Transient, Unavailable
 from handlers.outcome import Outcome
-from handlers.table import Retry, Stage
+from handlers.retry import Retry
+from handlers.table import Stage
 from tests.fakes.clock import ManualClock
 from tests.fakes.delivery import FakePublisher, command_record, items_of, poison_record, progress_record
 from tests.fakes.events import event
@@ -22,7 +23,7 @@ from worker.delivery.item import Item
 from worker.delivery.offsets import PartitionProgress
 from worker.delivery.processing import Processor
 
-RETRY = Retry(transient_tries=4, bug_tries=3, first_delay=0.1, longest_delay=7.0)
+RETRY = Retry(transient_tries=4, bug_tries=3, first_delay=0.1, longest_delay=7.0, later=())
 SAID = event("task.command", {"command_id": "follow-on", "task_id": "t", "command": "stop"})
 
 Fail = Callable[[Event[Any]], Exception | None]

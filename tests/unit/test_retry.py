@@ -4,10 +4,10 @@ import pytest
 
 from contracts.codec import Poison
 from handlers.errors import OutsideBucket, PreconditionFailed, Transient, Unavailable
-from handlers.table import Retry
-from worker.delivery.retry import GiveUp, Meaning, TryAgain, decide, meaning_of
+from handlers.retry import Retry
+from worker.delivery.retry import GiveUp, Later, Meaning, TryAgain, decide, meaning_of
 
-RETRY = Retry(transient_tries=4, bug_tries=2, first_delay=1.0, longest_delay=10.0)
+RETRY = Retry(transient_tries=4, bug_tries=2, later=(60, 600), first_delay=1.0, longest_delay=10.0)
 WHOLE = 0.999_999_999
 POISON = Poison("breaks-contract", "text")
 
@@ -19,8 +19,8 @@ POISON = Poison("breaks-contract", "text")
         (Transient(), 1, TryAgain(0.5)),
         (Transient(), 2, TryAgain(1.0)),
         (Transient(), 3, TryAgain(2.0)),
-        (Transient(), 4, GiveUp("transient-fault")),
-        (Transient(), 400, GiveUp("transient-fault")),
+        (Transient(), 4, Later(0)),
+        (Transient(), 400, Later(0)),
         (Unavailable(), 1, TryAgain(0.5)),
         (Unavailable(), 4, TryAgain(4.0)),
         (Unavailable(), 5, TryAgain(5.0)),
@@ -32,7 +32,7 @@ POISON = Poison("breaks-contract", "text")
         (TimeoutError(), 2, GiveUp("bug")),
     ],
 )
-def test_what_follows(error: Exception, times: int, decision: TryAgain | GiveUp) -> None:
+def test_what_follows(error: Exception, times: int, decision: TryAgain | Later | GiveUp) -> None:
     assert decide(error, times, RETRY, 0.0) == decision
 
 
@@ -49,3 +49,13 @@ def test_the_delay_lies_between_half_and_the_whole_of_the_backoff(times: int) ->
 def test_what_errors_mean() -> None:
     errors = [POISON, Unavailable(), Transient(), ValueError()]
     assert [meaning_of(error) for error in errors] == list(Meaning)
+
+
+@pytest.mark.parametrize(("steps", "decision"), [(0, Later(0)), (1, Later(1)), (2, GiveUp("transient-fault"))])
+def test_transient_faults_wait_in_one_delay_topic_after_the_other(steps: int, decision: Later | GiveUp) -> None:
+    assert decide(Transient(), 4, RETRY, 0.0, steps) == decision
+
+
+def test_what_is_no_transient_fault_never_waits_in_a_delay_topic() -> None:
+    for error in (POISON, Unavailable(), KeyError("bug")):
+        assert not isinstance(decide(error, 1000, RETRY, 0.0), Later)

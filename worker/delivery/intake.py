@@ -17,9 +17,11 @@ from faststream.kafka.message import KafkaMessage as Batch
 from contracts.codec import Poison
 from handlers.ports import Clock
 from handlers.table import Stage
+from worker.delivery.bug_limit import BugLimit
 from worker.delivery.due import DueTimes
 from worker.delivery.item import Item, take_in
 from worker.delivery.lanes import Lanes
+from worker.delivery.later import delay_topics, due_at
 from worker.delivery.offsets import PartitionProgress
 from worker.delivery.processing import Processor
 from worker.settings import Settings
@@ -40,11 +42,19 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
     """
 
     def __init__(
-        self, stage: Stage, broker: KafkaBroker, processor: Processor, clock: Clock, settings: Settings
+        self,
+        stage: Stage,
+        broker: KafkaBroker,
+        processor: Processor,
+        clock: Clock,
+        settings: Settings,
+        limit: BugLimit | None = None,
     ) -> None:
         self.stage = stage
         self._settings = settings
         self._clock = clock
+        self._limit = limit
+        self._delays = delay_topics(stage)
         #: Between a revoke and the next assignment the client still hands out what it had read ahead.
         self._assigned: set[TopicPartition] = set()
         self._progress: dict[TopicPartition, PartitionProgress] = {}
@@ -55,8 +65,10 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         self._committer: asyncio.Task[None] | None = None
         self._subscriber: Any = broker.subscriber(
             *stage.topics,
+            *self._delays,
             batch=True,
             group_id=f"{settings.group_prefix}.{stage.name}",
+            group_instance_id=settings.instance_id,
             ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="earliest",
             max_records=_MAX_RECORDS,
@@ -111,7 +123,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             self.lanes.put(item)
 
     def _place(self, item: Item) -> None:
-        if self.stage.due and item.event:
+        if delay := self._delays.get(item.record.topic):
+            self.due.put(item, due_at(item, delay, self._clock.now()))
+        elif self.stage.due and item.event:
             # Nothing was imported in the future: a publisher's wrong clock must not hold the partition's commits.
             imported_at = min(item.event.data.imported_at, self._clock.now())
             self.due.put(item, imported_at + timedelta(seconds=self._settings.estimate_delay_seconds))
@@ -123,7 +137,10 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         consumer = self._subscriber.consumer
         limit = self._settings.spread_limit
         for partition, progress in self._progress.items():
-            load = max(progress.spread / limit, 0 if self.stage.due else progress.unfinished / _HIGH_MARK)
+            waits = self.stage.due or partition.topic in self._delays
+            load = max(progress.spread / limit, 0 if waits else progress.unfinished / _HIGH_MARK)
+            if self._limit and partition in self._limit.stopped:
+                load = 1
             if load >= 1 and partition not in self._paused:
                 consumer.pause(partition)
                 self._paused.add(partition)
@@ -134,6 +151,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Begin each partition afresh."""
         self._assigned |= assigned
+        if self._limit:
+            self._limit.look_again()
         log.info("partitions.assigned", stage=self.stage.name, partitions=len(assigned))
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
@@ -156,6 +175,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             await asyncio.sleep(_COMMIT_SECONDS)
             if self._subscriber.consumer is None:
                 continue
+            if self._limit:
+                await self._limit.refresh()
             try:
                 self._steer()
             except IllegalStateError as error:

@@ -2,39 +2,30 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from contracts.codec import Poison, decode
-from contracts.envelope import Event, Headers
+from contracts.envelope import Event
 from worker.delivery.offsets import PartitionProgress
 from worker.delivery.retry import Meaning
+from worker.delivery.source import Record, Source, original_headers, source_of
 
 log = structlog.get_logger()
-
-
-class Record(Protocol):
-    """What is read of a Kafka record; aiokafka's ConsumerRecord is one."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    timestamp: int
 
 
 @dataclass(slots=True)
 class Item:
     """A record with its event, or with why it is none.
 
+    ``source`` is where the record first came from, which for one of a delay topic is not ``record``'s own place.
     ``attempts`` counts every try; ``failures`` those that failed, by what the error meant.
     """
 
     record: Record
     progress: PartitionProgress
+    source: Source
     event: Event[Any] | None = None
     poison: Poison | None = None
     attempts: int = 0
@@ -56,9 +47,13 @@ class Item:
 
 def take_in(record: Record, progress: PartitionProgress) -> Item:
     """Decode a record. Never raises: what cannot be decoded is an item with its poison."""
-    item = Item(record, progress)
+    source = Source(record.topic, record.partition, record.offset, record.timestamp)
+    item = Item(record, progress, source)
     try:
-        item.event = decode(record.topic, record.key, record.value, record.headers, record.timestamp)
+        item.source = source = source_of(record)
+        item.attempts = source.attempts
+        headers = original_headers(record.headers) if source.steps else record.headers
+        item.event = decode(source.topic, record.key, record.value, headers, source.timestamp)
     except Poison as poison:
         item.poison = poison
     except Exception as error:

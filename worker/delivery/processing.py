@@ -8,14 +8,16 @@ import structlog
 from aiokafka.errors import MessageSizeTooLargeError
 
 from contracts.spelling import clip
-from handlers.errors import Unavailable
+from handlers.errors import Transient, Unavailable
 from handlers.outcome import Outcome
 from handlers.ports import Clock
 from handlers.table import Stage
+from worker.delivery.bug_limit import BugLimit
 from worker.delivery.dead_letters import dead_letter, without_body
 from worker.delivery.item import Item
+from worker.delivery.later import postponed
 from worker.delivery.publishing import Publisher
-from worker.delivery.retry import TryAgain, decide, meaning_of
+from worker.delivery.retry import Later, TryAgain, decide, meaning_of
 
 log = structlog.get_logger()
 
@@ -28,11 +30,14 @@ Handler = Callable[[Any], Awaitable[Outcome]]
 class Processor:
     """Runs a stage's handler on items. A failure is retried, or becomes a dead letter; it never escapes."""
 
-    def __init__(self, stage: Stage, handler: Handler, publisher: Publisher, clock: Clock) -> None:
+    def __init__(
+        self, stage: Stage, handler: Handler, publisher: Publisher, clock: Clock, limit: BugLimit | None = None
+    ) -> None:
         self._stage = stage
         self._handler = handler
         self._publisher = publisher
         self._clock = clock
+        self._limit = limit
 
     async def __call__(self, items: list[Item]) -> float | None:
         """Process items of one lane. Returns None when they are finished, or the seconds until the next try.
@@ -74,13 +79,17 @@ class Processor:
         for item in items:
             item.failures[meaning] += 1
         times = items[0].failures[meaning]
-        decision = decide(error, times, self._stage.retry, random.random())  # noqa: S311 - spreads load, hides nothing
+        decision = decide(error, times, self._stage.retry, random.random(), items[0].source.steps)  # noqa: S311 - spreads load, hides nothing
         if isinstance(decision, TryAgain):
             log.warning("event.retried", attempt=times, delay=round(decision.delay, 3), error=repr(error))
             return decision.delay
         if len(items) > 1:
             return await self._one_by_one(items)
         text = str(error) or repr(error)
+        if isinstance(decision, Later):
+            return await self._postpone(items[0], text)
+        if decision.reason == "bug" and not await self._may_give_up(items[0]):
+            return self._stage.retry.longest_delay
         if not await self._bury(items[0], decision.reason, text):
             return self._stage.retry.longest_delay
         exc_info = None if items[0].poison else error
@@ -88,9 +97,30 @@ class Processor:
         items[0].finish()
         return None
 
+    async def _postpone(self, item: Item, text: str) -> float | None:
+        """Let an event wait in the next delay topic; nothing of its partition waits for it any more."""
+        message = postponed(item, self._stage, text)
+        try:
+            await self._publisher.send([message])
+        except Exception as error:
+            # Whatever the reason: the event stays in its lane, where nothing is committed past it.
+            log.warning("event.not_postponed", error=repr(error), exc_info=not isinstance(error, Unavailable))
+            return self._stage.retry.longest_delay
+        log.warning("event.postponed", to=message[0], error=clip(text, _LOGGED_TEXT))
+        item.finish()
+        return None
+
+    async def _may_give_up(self, item: Item) -> bool:
+        """Return whether the limit on bugs allows one more dead letter; where the bucket cannot say, not now."""
+        try:
+            return self._limit is None or await self._limit.admits(item.source)
+        except Transient as error:
+            log.warning("bug_limit.not_read", error=repr(error))
+            return False
+
     async def _bury(self, item: Item, reason: str, text: str) -> bool:
         """Send the dead letter; return whether it is acknowledged."""
-        letter = dead_letter(item, stage=self._stage.name, reason=reason, text=text, now=self._clock.now())
+        letter = dead_letter(item, stage=self._stage, reason=reason, text=text, now=self._clock.now())
         try:
             try:
                 await self._publisher.send([letter])

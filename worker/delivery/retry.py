@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from contracts.codec import Poison
 from handlers.errors import Transient, Unavailable
-from handlers.table import Retry
+from handlers.retry import Retry
 
 
 class Meaning(enum.Enum):
@@ -27,6 +27,12 @@ class TryAgain(NamedTuple):
     delay: float
 
 
+class Later(NamedTuple):
+    """Let it wait in the stage's next delay topic; nothing behind it waits with it."""
+
+    step: int
+
+
 class GiveUp(NamedTuple):
     """Dead-letter it, for this class of reason."""
 
@@ -42,13 +48,14 @@ def meaning_of(error: BaseException) -> Meaning:
     return Meaning.TRANSIENT if isinstance(error, Transient) else Meaning.BUG
 
 
-def decide(error: BaseException, times: int, retry: Retry, jitter: float) -> TryAgain | GiveUp:
+def decide(error: BaseException, times: int, retry: Retry, jitter: float, steps: int = 0) -> TryAgain | Later | GiveUp:
     """Return what to do after a handler failed for the ``times``-th time with an error of this meaning (1-based).
 
     Each meaning is counted by itself: an hour without the bucket must not use up the patience with what comes after.
     ``jitter`` is a random number in [0, 1): delays are between half and the whole of the backoff, so that a thousand
-    lanes do not come back in step. Poison is given up at once; what the whole service stands on is waited for without
-    end; anything unknown is a bug and is tried a few times, loudly.
+    lanes do not come back in step. ``steps`` is how many delay topics the event has been through. Poison is given up
+    at once; what the whole service stands on is waited for without end; anything unknown is a bug and is tried a few
+    times, loudly.
     """
     delay = min(retry.longest_delay, retry.first_delay * 2 ** min(times - 1, 30)) * (0.5 + jitter / 2)
     if isinstance(error, Poison):
@@ -57,5 +64,7 @@ def decide(error: BaseException, times: int, retry: Retry, jitter: float) -> Try
     if meaning is Meaning.UNAVAILABLE:
         return TryAgain(delay)
     if meaning is Meaning.TRANSIENT:
-        return TryAgain(delay) if times < retry.transient_tries else GiveUp("transient-fault")
+        if times < retry.transient_tries:
+            return TryAgain(delay)
+        return Later(steps) if steps < len(retry.later) else GiveUp("transient-fault")
     return TryAgain(delay) if times < retry.bug_tries else GiveUp("bug")

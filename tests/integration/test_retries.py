@@ -1,0 +1,112 @@
+"""What fails for a while, on real brokers: it waits in a delay topic, and what is behind it goes on."""
+
+import asyncio
+from typing import Any, Self
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from contracts.envelope import Event
+from handlers.errors import Transient
+from handlers.outcome import Outcome
+from handlers.retry import Retry
+from handlers.table import Stage
+from tests import kafka_servers
+from tests.integration.conftest import World
+from tests.wait import wait_until
+from worker.app import run_worker
+from worker.delivery.dead_letters import reason_of
+
+
+class Upstream:
+    """A handler that always finds the task ``busy`` busy, until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.busy = True
+        self.done: list[str] = []
+
+    async def handle(self, event: Event[Any]) -> Outcome:
+        if self.busy and event.key == "busy":
+            raise Transient("busy")
+        self.done.append(event.key)
+        return Outcome(name="done", events=())
+
+
+def stage_of(upstream: Upstream, *later: float) -> Stage:
+    retry = Retry(transient_tries=2, first_delay=0.01, later=later)
+    return Stage("tested", ("task.command",), upstream.handle, (), retry=retry)
+
+
+async def command(world: World, task_id: str) -> None:
+    body = {"command_id": f"c-{task_id}", "task_id": task_id, "command": "stop"}
+    await world.platform.publish("task.command", task_id, body)
+
+
+class Running:
+    """A worker over one stage, from ``async with`` to its drained end."""
+
+    def __init__(self, world: World, stage: Stage, **settings: Any) -> None:
+        self._stopping, self._started = asyncio.Event(), asyncio.Event()
+        changed = msgspec.structs.replace(world.settings, **settings)
+        self._task = asyncio.create_task(
+            run_worker(changed, [stage], stopping=self._stopping, started=self._started, ports={})
+        )
+
+    async def __aenter__(self) -> Self:
+        await wait_until(lambda: self._started.is_set() or self._task.done(), 60, "the worker to start")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopping.set()
+        await self._task
+
+
+async def test_it_is_done_after_a_delay_and_nothing_waits_for_it(world: World) -> None:
+    upstream = Upstream()
+    async with Running(world, stage_of(upstream, 0.3)):
+        await command(world, "busy")
+        await command(world, "other")
+        await wait_until(lambda: upstream.done == ["other"], 20, "the one behind it")
+        upstream.busy = False
+        await wait_until(lambda: upstream.done == ["other", "busy"], 20, "the one that waited")
+    assert world.platform.letters == []
+
+
+async def test_it_survives_a_restart_and_ends_as_one_letter_about_its_first_place(world: World) -> None:
+    upstream = Upstream()
+    stage = stage_of(upstream, 1.0)
+    with capture_logs() as logs:
+        async with Running(world, stage):
+            await command(world, "busy")
+            await wait_until(lambda: any(line["event"] == "event.postponed" for line in logs), 20, "the delay topic")
+    assert world.platform.letters == []
+    async with Running(world, stage):
+        await wait_until(lambda: len(world.platform.letters) == 1, 20, "the letter")
+    said = reason_of(world.platform.letters[0].headers)
+    assert (said["reason"], said["topic"], said["stage"]) == ("transient-fault", "task.command", "tested")
+    assert int(said["attempts"]) >= 4
+
+
+@pytest.mark.parametrize("servers", ["apache-kafka"], indirect=True)
+@pytest.mark.skipif(
+    kafka_servers.rung() is None, reason="needs Apache Kafka: the embedded broker has no static members"
+)
+async def test_a_named_worker_that_restarts_moves_no_partition_of_the_others(world: World) -> None:
+    upstream = Upstream()
+    stage = stage_of(upstream)
+
+    def assignments(logs: list[Any]) -> int:
+        return sum(line["event"] == "partitions.assigned" for line in logs)
+
+    async with Running(world, stage, instance_id="a", session_timeout_seconds=20.0):
+        with capture_logs() as logs:
+            async with Running(world, stage, instance_id="b", session_timeout_seconds=20.0):
+                await wait_until(lambda: assignments(logs) >= 2, 30, "both to have their part")
+            before = assignments(logs)
+            async with Running(world, stage, instance_id="b", session_timeout_seconds=20.0):
+                for n in range(20):
+                    await command(world, f"t{n}")
+                await wait_until(lambda: len(upstream.done) == 20, 30, "all to be done")
+        # The one that came back, and nobody else.
+        assert assignments(logs) == before + 1
