@@ -27,6 +27,7 @@ class Platform:
         self.publisher = Publisher(servers)
         self.events: list[Event[Any]] = []
         self.letters: list[ConsumerRecord[bytes, bytes]] = []
+        self._consumer: AIOKafkaConsumer | None = None
 
     async def publish(self, topic: str, key: str, data: Any, *, event_id: str | None = None) -> None:
         """Publish an event under an id of its own, or a stated one."""
@@ -71,7 +72,14 @@ class Platform:
         await wait_until(lambda: phase in self.phases(task_id), seconds, f"{task_id} in {phase}")
         return next(event.data for event in self.said("task.status", task_id) if event.data.phase.value == phase)
 
+    async def caught_up(self) -> bool:
+        """Return whether everything that is on the broker now was seen."""
+        assert self._consumer is not None
+        ends = await self._consumer.end_offsets(self._consumer.assignment())
+        return all([await self._consumer.position(place) >= end for place, end in ends.items()])
+
     async def watch(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
         async for record in consumer:
             if record.topic.endswith(DEAD_LETTER_SUFFIX):
                 self.letters.append(record)
