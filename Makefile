@@ -54,6 +54,10 @@ bench-validate: .venv/.bench ## Measure dataset validation against its peers (AR
 fuzz: .venv/.fuzz ## Fuzz the scan of datasets (FORMAT=sft SECONDS=600)
 	$(RUN) tests.fuzz.scan $(or $(FORMAT),sft) -max_total_time=$(or $(SECONDS),600)
 
+.PHONY: chaos
+chaos: setup ## Break workers, trainers, the broker and the bucket, in seeded rounds (ROUNDS=50 SEED=1)
+	$(RUN) tests.e2e.chaos --rounds $(or $(ROUNDS),10) --seed $(or $(SEED),1)
+
 .PHONY: lint
 lint: setup ## Check style and the direction of imports
 	.venv/bin/ruff check $(SOURCES)

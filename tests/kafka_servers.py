@@ -32,7 +32,12 @@ def rung() -> Rung | None:
         return "address"
     if docker_answers():
         return "container"
-    return "process" if shutil.which("java") and shutil.which("mvn") else None
+    return "process" if process_possible() else None
+
+
+def process_possible() -> bool:
+    """Return whether a broker can be a process of this machine."""
+    return bool(shutil.which("java") and shutil.which("mvn"))
 
 
 def description(taken: Rung | None) -> str:

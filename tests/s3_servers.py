@@ -46,7 +46,12 @@ def rung() -> Rung | None:
         return "address"
     if docker_answers():
         return "container"
-    return "process" if shutil.which("go") else None
+    return "process" if process_possible() else None
+
+
+def process_possible() -> bool:
+    """Return whether a server can be a process of this machine."""
+    return bool(shutil.which("go"))
 
 
 def description(taken: Rung | None) -> str:

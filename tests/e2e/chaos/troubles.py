@@ -12,9 +12,12 @@ from deploy.local.s3 import S3Server
 from tests.e2e.chaos.boundaries import BOUNDARIES
 from tests.e2e.chaos.processes import ChaosWorker, kill_a_trainer
 from tests.e2e.chaos.s3_faults import FaultyS3
+from tests.wait import wait_until
 
 #: Share of the requests to the bucket that go wrong while there is trouble.
 FAULT_RATE = 0.03
+#: How long a trainer is waited for that could be killed.
+_TRAINER_SECONDS = 5.0
 
 
 class Scene(NamedTuple):
@@ -61,7 +64,11 @@ async def _terminate(scene: Scene, dice: random.Random) -> str:
 
 
 async def _kill_trainer(scene: Scene, dice: random.Random) -> str:
-    return "trainer killed" if kill_a_trainer(scene.work_dir, dice) else "no trainer to kill"
+    try:
+        await wait_until(lambda: kill_a_trainer(scene.work_dir, dice), _TRAINER_SECONDS, "a trainer")
+    except AssertionError:
+        return "no trainer to kill"
+    return "trainer killed"
 
 
 def _at(boundary: str) -> Callable[[Scene, random.Random], Awaitable[str]]:
