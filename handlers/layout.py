@@ -18,6 +18,7 @@
     woken/<dataset_id>/<event>.json                  the tasks that waited when this event of a verdict came
     active/<task_id>                                 the reconciler looks after this task
     leases/<name>.json                               who sweeps
+    dead-letters/<letter id>.json                    what an operator did about a dead letter
     bugs/<stage>/<topic>/<partition>.json            events given up on for a bug, and whether the stage stopped there
     models/<model_id>/                               the model repository; manifest.json is written last
     base-models/<name>/<version>/                    foundation models: weights, tokenizer, chat template
@@ -61,6 +62,11 @@ def dataset_import(dataset_id: str, stated_digest: str) -> str:
 def dataset_report(dataset_id: str, content_digest: str) -> str:
     """Return the key of the report on these bytes."""
     return f"datasets/{segment(dataset_id)}/{content_digest}/report.json"
+
+
+def is_dataset_report(key: str) -> bool:
+    """Return whether a key is that of a report on a dataset's bytes."""
+    return key.startswith("datasets/") and key.endswith("/report.json")
 
 
 def dataset_findings(dataset_id: str, content_digest: str) -> str:
@@ -111,6 +117,11 @@ def lease(name: str) -> str:
 def bug_limit(stage: str, topic: str = "", partition: int = 0) -> str:
     """Return the key of a stage's bugs in a partition; without a topic, the prefix of all of the stage's."""
     return f"bugs/{stage}/{topic}/{partition}.json" if topic else f"bugs/{stage}/"
+
+
+def letter_note(letter_id: str) -> str:
+    """Return the key of what an operator did about a dead letter."""
+    return f"dead-letters/{segment(letter_id)}.json"
 
 
 def model(model_id: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from handlers.cost_estimation import estimate_cost
+from handlers.dataset_validation import VERSION as VALIDATION_VERSION
 from handlers.dataset_validation import validate_dataset
 from handlers.model_export import export_models
 from handlers.retry import IN_ORDER, Retry
@@ -33,7 +34,7 @@ class Stage(NamedTuple):
 STAGES = (
     Stage(
         "dataset-validation", ("dataset.imported",), validate_dataset,
-        ("dataset.validated", "dataset.rejected"), version=1,
+        ("dataset.validated", "dataset.rejected"), version=VALIDATION_VERSION,
     ),
     Stage("cost-estimation", ("dataset.validated",), estimate_cost, ("cost.estimated",), version=1, due=True),
     Stage(

@@ -1,4 +1,4 @@
-"""The command line: ``worker run | validate | publish | demo``. Results go to stdout, everything else to stderr.
+"""The command line: ``worker run``, ``validate``, ``replay`` and others. Results go to stdout, all else to stderr.
 
 Exit codes everywhere: 0 done, 1 the thing asked about is not right, 2 could not do it.
 """
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from worker.commands import demo, publish, run, validate
+from worker.commands import dead_letters, demo, explain, publish, replay, run, topics, validate
 from worker.settings import SettingsError
 
 app = typer.Typer(
@@ -38,6 +38,10 @@ def _options(
 app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("publish")(publish.publish)
+app.command("replay")(replay.replay)
+app.command("explain")(explain.explain)
+app.add_typer(topics.app, name="topics")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.command("demo")(demo.demo)
 
 

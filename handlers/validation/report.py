@@ -17,8 +17,8 @@ class Report(Struct, frozen=True, kw_only=True):
 
     ``totals`` counts findings a code, exactly; ``findings`` is capped a code. In valid samples, ``roles`` counts
     messages, ``labels`` documents, ``candidates`` samples by how many they have, ``spellings`` samples by which of
-    several spellings they are in. ``unreadable`` says why the files could not be read as a whole (missing, changed
-    under us), and is then the reason of the rejection.
+    several spellings they are in. ``rules_version`` says by which version of the rules. ``unreadable`` says why the
+    files could not be read as a whole (missing, changed under us), and is then the reason of the rejection.
     """
 
     digest: str
@@ -33,6 +33,7 @@ class Report(Struct, frozen=True, kw_only=True):
     candidates: dict[str, int] = {}
     spellings: dict[str, int] = {}
     unreadable: str | None = None
+    rules_version: int = 1
 
     @property
     def valid(self) -> bool:

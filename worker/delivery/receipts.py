@@ -34,10 +34,14 @@ class Receipt(Struct, frozen=True, kw_only=True):
 class BucketReceipts:
     """Receipts in the bucket, made unique by If-None-Match. Safe under any number of processes."""
 
-    def __init__(self, store: ObjectStore, clock: Clock, versions: Mapping[str, int]) -> None:
+    def __init__(
+        self, store: ObjectStore, clock: Clock, versions: Mapping[str, int], *, newest_only: bool = False
+    ) -> None:
+        """``newest_only``: a result of an older version of a stage is as good as none, so the stage computes anew."""
         self._store = store
         self._clock = clock
         self._versions = versions
+        self._newest_only = newest_only
 
     async def once(
         self, stage: str, business_key: str, cause: Event[Any], work: Callable[[], Awaitable[Decision]]
@@ -81,7 +85,8 @@ class BucketReceipts:
 
     def _names(self, stage: str) -> list[str]:
         newest = self._versions[stage]
-        return [str(version) for version in range(newest, 0, -1)] or [UNVERSIONED]
+        oldest = newest if self._newest_only else 1
+        return [str(version) for version in range(newest, oldest - 1, -1) if version] or [UNVERSIONED]
 
 
 def _frozen(event: Event[Any]) -> Event[Raw]:

@@ -1,0 +1,236 @@
+"""``worker dead-letters list | show | retry | drop | allow``."""
+
+import asyncio
+import getpass
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import msgspec
+import typer
+
+from handlers.table import STAGES
+from worker.commands.times import time_option
+from worker.settings import Settings
+
+# What brings the broker's client is imported where it is used: other commands should not wait for it.
+if TYPE_CHECKING:
+    from handlers.ports import ObjectStore
+    from worker.letters import Filter, Letter
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What could not be processed: see why, put it back, or drop it.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Result = TypeVar("Result")
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Ids = Annotated[list[str] | None, typer.Argument(help="Letters, by id, as list shows them.")]
+OfTopic = Annotated[str | None, typer.Option("--topic", help="Of this topic, for example task.created.")]
+OfReason = Annotated[str | None, typer.Option("--reason", help="With this reason, for example bug.")]
+OfStage = Annotated[str | None, typer.Option("--stage", help="Of this stage.")]
+
+_SHOWN_TEXT = 100
+
+
+@app.command("list")
+def list_letters(
+    topic: OfTopic = None,
+    reason: OfReason = None,
+    stage: OfStage = None,
+    since: Annotated[str | None, typer.Option(help="Written at this time (RFC 3339) or later.")] = None,
+    until: Annotated[str | None, typer.Option(help="Written before this time (RFC 3339).")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also those retried or dropped.")] = False,
+    json: AsJson = False,
+) -> None:
+    """List dead letters, oldest first, and how many there are a reason. Commits nothing.
+
+    Example: worker dead-letters list --topic dataset.imported --since 2026-01-01
+    """
+    from worker.letters import Filter, totals  # noqa: PLC0415 - the reason is above
+
+    wanted = Filter(
+        topic=topic, reason=reason, stage=stage, since=time_option(since, "--since"),
+        until=time_option(until, "--until"), open_only=not everything,
+    )  # fmt: skip
+    letters = _with_store(lambda store: _find(store, wanted))
+    if json:
+        _print({"letters": [_as_json(letter) for letter in letters], "totals": totals(letters)})
+        return
+    for letter in letters:
+        state = "" if letter.state == "open" else f"  [{letter.state}]"
+        typer.echo(
+            f"{letter.id}  {letter.time:%Y-%m-%d %H:%M:%S}  {letter.topic}[{letter.partition}]@{letter.offset}  "
+            f"{letter.stage}  {letter.reason}: {letter.text[:_SHOWN_TEXT]}{state}"
+        )
+    typer.echo(
+        ", ".join(f"{reason} {count}" for reason, count in totals(letters).items()) or "no dead letters", err=True
+    )
+
+
+@app.command("show")
+def show(letter_id: Annotated[str, typer.Argument(help="The letter's id.")], json: AsJson = False) -> None:
+    """Show one letter whole: where it failed and why, its headers and its body.
+
+    Example: worker dead-letters show 6f3a3f0e-52f0-5f3c-9d7e-0d1f4f3b7a51
+    """
+    (letter,) = _chosen([letter_id], None, None, None, open_only=False)
+    if json:
+        _print(_as_json(letter))
+        return
+    for name, value in _as_json(letter).items():
+        typer.echo(f"{name:>15}: {value}")
+
+
+@app.command("retry")
+def retry(
+    ids: Ids = None,
+    everything: Annotated[bool, typer.Option("--all", help="All open letters, or those the options name.")] = False,
+    topic: OfTopic = None,
+    reason: OfReason = None,
+    stage: OfStage = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be put back.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Put letters back on their topics, unchanged. What was processed meanwhile is found recorded, and only said again.
+
+    Exit code 1: some could not be put back, and are named; 2: broker or bucket could not be reached.
+
+    Examples: worker dead-letters retry --all --reason bug --dry-run; worker dead-letters retry 6f3a3f0e-...
+    """
+    letters = _some(ids, everything, topic, reason, stage)
+    failed: list[str] = [] if dry_run else _with_store(lambda store: _put_back(store, letters))
+    done = [letter.id for letter in letters]
+    if json:
+        _print({"dry_run": dry_run, "retried": [] if dry_run else done, "letters": done, "failed": failed})
+    for letter in letters:
+        typer.echo(f"{letter.id}  {letter.topic}{'  would be put back' if dry_run else ''}", err=json)
+    for text in failed:
+        typer.echo(f"worker dead-letters retry: {text}", err=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command("drop")
+def drop(
+    ids: Ids = None,
+    everything: Annotated[bool, typer.Option("--all", help="All open letters, or those the options name.")] = False,
+    topic: OfTopic = None,
+    reason: OfReason = None,
+    stage: OfStage = None,
+    json: AsJson = False,
+) -> None:
+    """Note that letters are done with: list shows them no more. They stay in their topics until those forget them.
+
+    Example: worker dead-letters drop --all --topic task.command --reason invalid-json
+    """
+    from worker.letters import note  # noqa: PLC0415 - the reason is above
+
+    letters = _some(ids, everything, topic, reason, stage)
+
+    async def drop_all(store: "ObjectStore") -> None:
+        for letter in letters:
+            await note(store, letter.id, "dropped", getpass.getuser())
+
+    _with_store(drop_all)
+    if json:
+        _print({"dropped": [letter.id for letter in letters]})
+        return
+    typer.echo(f"{len(letters)} dropped", err=True)
+
+
+@app.command("allow")
+def allow(
+    stage: Annotated[str, typer.Argument(help="The stage that stopped because of too many bugs.")], json: AsJson = False
+) -> None:
+    """Let a stage go on that stopped after too many bugs: after the fix, or to dead-letter what cannot be saved.
+
+    Exit code 1: it had not stopped.
+
+    Example: worker dead-letters allow training-dispatch
+    """
+    from worker.delivery import bug_limit  # noqa: PLC0415 - the reason is above
+
+    if stage not in (names := [known.name for known in STAGES]):
+        raise typer.BadParameter(f"no stage {stage}; there are {', '.join(names)}")
+    stopped = _with_store(lambda store: bug_limit.allow(store, stage))
+    places = [f"{each.topic}[{each.partition}]" for each in stopped]
+    if json:
+        _print({"stage": stage, "allowed": places})
+    else:
+        typer.echo(f"{stage} goes on: {', '.join(places)}" if places else f"{stage} had not stopped", err=True)
+    raise typer.Exit(0 if places else 1)
+
+
+def _some(
+    ids: list[str] | None, everything: bool, topic: str | None, reason: str | None, stage: str | None
+) -> "list[Letter]":
+    if bool(ids) == everything:
+        raise typer.BadParameter("name letters by their ids, or say --all with or without --topic, --reason, --stage")
+    return _chosen(ids, topic, reason, stage, open_only=everything)
+
+
+def _chosen(
+    ids: list[str] | None, topic: str | None, reason: str | None, stage: str | None, *, open_only: bool
+) -> "list[Letter]":
+    from worker.letters import Filter  # noqa: PLC0415 - the reason is above
+
+    wanted = Filter(topic=topic, reason=reason, stage=stage, ids=frozenset(ids) if ids else None, open_only=open_only)
+    letters = _with_store(lambda store: _find(store, wanted))
+    if missing := set(ids or ()) - {letter.id for letter in letters}:
+        typer.echo(f"worker dead-letters: no letter {', '.join(sorted(missing))}", err=True)
+        raise typer.Exit(1)
+    return letters
+
+
+async def _find(store: "ObjectStore", wanted: "Filter") -> "list[Letter]":
+    from worker.letters import find  # noqa: PLC0415 - the reason is above
+
+    return await find(Settings.from_environment().kafka_bootstrap_servers, store, wanted)
+
+
+async def _put_back(store: "ObjectStore", letters: "list[Letter]") -> list[str]:
+    from worker.delivery.publishing import Publisher  # noqa: PLC0415 - the reason is above
+    from worker.letters import NotRetryable, put_back  # noqa: PLC0415 - the same
+
+    failed = []
+    publisher = Publisher(Settings.from_environment().kafka_bootstrap_servers)
+    await publisher.start()
+    try:
+        for letter in letters:
+            try:
+                await put_back(letter, publisher, store, getpass.getuser())
+            except NotRetryable as error:
+                failed.append(str(error))
+    finally:
+        await publisher.stop()
+    return failed
+
+
+def _with_store(work: "Callable[[ObjectStore], Awaitable[Result]]") -> Result:
+    """Run work over the bucket; a bucket or broker that does not answer is one line and exit code 2."""
+    from handlers.errors import Unavailable  # noqa: PLC0415 - the reason is above
+    from worker.broker import BrokerUnavailable  # noqa: PLC0415 - the same
+    from worker.storage import open_store  # noqa: PLC0415 - the same
+
+    async def run() -> Result:
+        async with open_store(Settings.from_environment()) as store:
+            return await work(store)
+
+    try:
+        return asyncio.run(run())
+    except (BrokerUnavailable, Unavailable) as error:
+        typer.echo(f"worker dead-letters: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _as_json(letter: "Letter") -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.to_builtins(msgspec.structs.asdict(letter), builtin_types=(bytes,))
+    text = {"key": letter.key, "body": letter.body}
+    shown = {name: None if raw is None else raw.decode(errors="backslashreplace") for name, raw in text.items()}
+    headers = {name: value.decode(errors="backslashreplace") if value else value for name, value in letter.headers}
+    return body | shown | {"headers": headers, "state": letter.state}
+
+
+def _print(body: Any) -> None:
+    sys.stdout.write(msgspec.json.encode(body).decode() + "\n")

@@ -1,0 +1,56 @@
+"""``worker explain``: the story of a task."""
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from worker.story import Story
+
+
+def explain(
+    task_id: Annotated[str, typer.Argument(help="The task, as its form names it.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Tell what became of a task: every decision in order, what caused it, and what was said of it.
+
+    Reads the bucket alone. Exit code 1: nothing is known of the task; 2: the bucket could not be reached.
+
+    Example: worker explain task-7
+    """
+    from handlers.errors import Unavailable  # noqa: PLC0415 - what brings much is imported where it is used
+    from worker.storage import open_store  # noqa: PLC0415 - the same
+    from worker.story import UnknownTask, story_of  # noqa: PLC0415 - the same
+
+    async def read() -> "Story":
+        async with open_store(Settings.from_environment()) as store:
+            return await story_of(store, task_id)
+
+    try:
+        story = asyncio.run(read())
+    except UnknownTask as error:
+        typer.echo(f"worker explain: {error}", err=True)
+        raise typer.Exit(1) from None
+    except Unavailable as error:
+        typer.echo(f"worker explain: {error}", err=True)
+        raise typer.Exit(2) from None
+    if json:
+        sys.stdout.write(msgspec.json.encode(story).decode() + "\n")
+        return
+    _tell(story)
+
+
+def _tell(story: "Story") -> None:
+    typer.echo(f"task {story.task_id}: {story.phase or 'not created yet'}, attempt {story.attempt}")
+    if story.message:
+        typer.echo(f"  {story.message}")
+    for chapter in story.chapters:
+        typer.echo(f"{chapter.at:%Y-%m-%d %H:%M:%S}  {chapter.stage:<18}  {chapter.outcome}  ({chapter.about})")
+        typer.echo(f"  caused by {chapter.caused_by}")
+        for topic, event_id in chapter.said:
+            typer.echo(f"  said {topic}  {event_id}")

@@ -1,0 +1,95 @@
+"""The story of a task, from what stands in the bucket: receipts in the order they were recorded, with their causes."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from contracts.form import read_draft
+from handlers import layout, submissions
+from handlers.ports import ObjectStore
+from handlers.table import STAGES
+from handlers.task_state import TaskState
+from worker.delivery.receipts import Receipt
+
+
+class Chapter(Struct, frozen=True, kw_only=True):
+    """One thing that was decided: when, by which stage, because of which event, and what was said of it."""
+
+    at: datetime
+    stage: str
+    about: str
+    outcome: str
+    caused_by: str
+    said: tuple[tuple[str, str], ...]
+
+
+class Story(Struct, frozen=True, kw_only=True):
+    """A task as it is now, and everything that was decided about it and its datasets, in order."""
+
+    task_id: str
+    phase: str | None
+    message: str
+    attempt: int
+    datasets: tuple[str, ...]
+    chapters: tuple[Chapter, ...]
+
+
+class UnknownTask(LookupError):
+    """Nothing in the bucket is about this task."""
+
+
+async def story_of(store: ObjectStore, task_id: str) -> Story:
+    """Return a task's story. Only reads.
+
+    Raises UnknownTask, Unavailable.
+    """
+    submission = await submissions.load(store, task_id)
+    stored = await store.get(layout.task(task_id, "state"))
+    state = msgspec.json.decode(stored.body, type=TaskState) if stored else None
+    form: dict[str, Any] = msgspec.json.decode(bytes(submission.form)) if submission else {}
+    draft = read_draft(form) if form else None
+    datasets = tuple(wanted.dataset_id for wanted in draft.training_set or ()) if draft else ()
+    found = [await _receipts(store, stage.name, stage.version, subject) for stage in STAGES for subject in _subjects(
+        stage.name, task_id, datasets
+    )]  # fmt: skip
+    chapters = sorted((chapter for some in found for chapter in some), key=lambda chapter: chapter.at)
+    if state is None and not chapters:
+        raise UnknownTask(f"nothing is known of task {task_id}: no event about it was processed over this bucket")
+    return Story(
+        task_id=task_id,
+        phase=state.phase.value if state else None,
+        message=state.message if state else "",
+        attempt=state.attempt if state else 0,
+        datasets=datasets,
+        chapters=tuple(chapters),
+    )
+
+
+def _subjects(stage: str, task_id: str, datasets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return whose receipts of a stage belong to the story."""
+    return datasets if stage == "dataset-validation" else (task_id,)
+
+
+async def _receipts(store: ObjectStore, stage: str, version: int, subject: str) -> list[Chapter]:
+    chapters = []
+    for name in [str(number) for number in range(1, version + 1)] or ["-"]:
+        whole = layout.receipt(stage, name, subject)
+        # One receipt about the subject itself, or one for each thing under it; never those of a longer name.
+        keys = [whole] + [info.key async for info in store.list(whole.removesuffix(".json") + "/")]
+        for key in keys:
+            if stored := await store.get(key):
+                chapters.append(_chapter(msgspec.json.decode(stored.body, type=Receipt)))
+    return chapters
+
+
+def _chapter(receipt: Receipt) -> Chapter:
+    return Chapter(
+        at=receipt.recorded_at,
+        stage=receipt.stage,
+        about=receipt.business_key,
+        outcome=receipt.outcome,
+        caused_by=receipt.caused_by,
+        said=tuple((event.topic, event.id) for event in receipt.events),
+    )
