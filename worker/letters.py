@@ -113,7 +113,7 @@ async def put_back(letter: Letter, publisher: Publisher, store: ObjectStore, by:
     """
     if letter.left_out:
         raise NotRetryable(
-            f"letter {letter.id} has no body ({letter.left_out} were too many); while {letter.topic} still has the record, "
+            f"letter {letter.id} has no body ({letter.left_out} were too many); while {letter.topic} still has it, "
             f"worker replay {letter.topic} reads it there (partition {letter.partition}, offset {letter.offset})"
         )
     headers = [*letter.headers, (RETRY_OF, letter.id.encode())]

@@ -73,15 +73,13 @@ def _subjects(stage: str, task_id: str, datasets: tuple[str, ...]) -> tuple[str,
 
 
 async def _receipts(store: ObjectStore, stage: str, version: int, subject: str) -> list[Chapter]:
-    chapters = []
+    keys = []
     for name in [str(number) for number in range(1, version + 1)] or ["-"]:
-        whole = layout.receipt(stage, name, subject)
         # One receipt about the subject itself, or one for each thing under it; never those of a longer name.
-        keys = [whole] + [info.key async for info in store.list(whole.removesuffix(".json") + "/")]
-        for key in keys:
-            if stored := await store.get(key):
-                chapters.append(_chapter(msgspec.json.decode(stored.body, type=Receipt)))
-    return chapters
+        whole = layout.receipt(stage, name, subject)
+        keys += [whole] + [info.key async for info in store.list(whole.removesuffix(".json") + "/")]
+    found = [await store.get(key) for key in keys]
+    return [_chapter(msgspec.json.decode(stored.body, type=Receipt)) for stored in found if stored]
 
 
 def _chapter(receipt: Receipt) -> Chapter:

@@ -1,5 +1,6 @@
 """The topics on the broker: which are missing, and creating those."""
 
+import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ DEAD_LETTER_RETENTION_MS = 90 * 24 * 3600 * 1000
 #: A week: a service that stood still for so long still finds what waited.
 DELAYED_RETENTION_MS = 7 * 24 * 3600 * 1000
 DELAY_PARTITIONS = 3
+
+_LISTING_TRIES, _LISTING_SECONDS = 100, 0.05
 
 
 class TopicCreationError(RuntimeError):
@@ -43,7 +46,17 @@ async def ensure_topics(
         if not missing:
             return []
         response = await admin.create_topics(missing)
-    return names_created(response.topic_errors)
+        created = names_created(response.topic_errors)
+        await _until_listed(admin, created)
+    return created
+
+
+async def _until_listed(admin: AIOKafkaAdminClient, names: Collection[str]) -> None:
+    """Wait, bounded, until the broker we speak to has heard of topics that its controller made."""
+    for _ in range(_LISTING_TRIES):
+        if set(names) <= set(await admin.list_topics()):
+            return
+        await asyncio.sleep(_LISTING_SECONDS)
 
 
 async def missing_topics(

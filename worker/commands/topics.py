@@ -85,9 +85,7 @@ def describe(json: AsJson = False) -> None:
         return
     for row in rows:
         typer.echo(f"{row['topic']:<20} key {row['key']:<11} by {row['publisher']:<10} {row['meaning']}")
-        typer.echo(
-            f"{'':<20} {row['contract']}, {row['partitions']} partitions, {row['cleanup']}, letters: {row['dead_letter']}"
-        )
+        typer.echo(f"{'':<20} {row['contract']}, {row['partitions']} partitions, {row['cleanup']}")
 
 
 def _run(work: Coroutine[Any, Any, Result]) -> Result:
