@@ -50,6 +50,10 @@ bench-validate: .venv/.bench ## Measure dataset validation against its peers (AR
 	$(UV) sync --frozen --all-extras --group dev --group fuzz
 	@touch $@
 
+.PHONY: bench-events
+bench-events: setup ## Measure delivery beside the raw client, FastStream and bare loops (ARGS="--messages 20000")
+	$(RUN) tests.bench.events $(ARGS)
+
 .PHONY: fuzz
 fuzz: .venv/.fuzz ## Fuzz the scan of datasets (FORMAT=sft SECONDS=600)
 	$(RUN) tests.fuzz.scan $(or $(FORMAT),sft) -max_total_time=$(or $(SECONDS),600)

@@ -1,0 +1,159 @@
+"""Measure delivery on one Apache Kafka: ``python -m tests.bench.events [--messages 100000] [--repeats 3] [--json]``.
+
+Contenders take turns in fresh processes; ratios are medians of the ratios of neighbours.
+Exit codes: 0 every target is met, 1 one is not, 2 could not measure.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from statistics import median
+from typing import Any, NamedTuple
+
+from deploy.local.kafka import ApacheKafka
+from deploy.local.server_process import ServerMissing
+from tests.bench.events.records import KEYS, command, fill, progress
+from tests.bench.harness import Failed, Job, cores, figure, table, take_turns
+from worker.topics import ensure_topics
+
+_PROGRESS_TASKS = 100
+_EVENTS = "tests.bench.events"
+
+
+class Group(NamedTuple):
+    """Contenders on one piece of work: name -> (function, arguments), ours first; ``unit`` is what they return."""
+
+    title: str
+    unit: str
+    contenders: Mapping[str, tuple[str, tuple[Any, ...]]]
+    #: contender -> the least ours must be, as a multiple of it
+    targets: Mapping[str, float]
+
+
+def groups(servers: str, elsewhere: str, messages: int) -> list[Group]:
+    """Return what is measured: intake on one broker, and what publishes on the other."""
+    few = max(200, messages // 50)
+    stage = max(500, messages // 25)
+    return [
+        Group(
+            "intake",
+            "records/s",
+            {
+                "ours": ("intake:ours", (servers, messages)),
+                "ours, a log line a record": ("intake:ours", (servers, messages, "info")),
+                "aiokafka getmany + commit, undecoded": ("intake:raw", (servers, messages)),
+                "FastStream, batch": ("intake:faststream_batch", (servers, messages)),
+                "FastStream, AckPolicy.ACK": ("intake:faststream_ack", (servers, few)),
+            },
+            {"aiokafka getmany + commit, undecoded": 0.7, "FastStream, AckPolicy.ACK": 40.0},
+        ),
+        Group(
+            "training.progress, folded",
+            "events/s",
+            {"ours": ("intake:progress", (servers, messages, _PROGRESS_TASKS))},
+            {},
+        ),
+        Group(
+            "publishing",
+            "events/s",
+            {
+                "ours": ("publishing:ours", (elsewhere, messages // 4)),
+                "aiokafka, pipelined": ("publishing:pipelined", (elsewhere, messages // 4)),
+                "aiokafka, one at a time": ("publishing:one_at_a_time", (elsewhere, few)),
+            },
+            {},
+        ),
+        Group(
+            "a stage with a receipt, bucket in a directory",
+            "records/s",
+            {
+                "ours": ("receipted:ours", (elsewhere, stage, "")),
+                "bare GET, PUT, publish": ("receipted:bare", (elsewhere, stage, "")),
+            },
+            {"bare GET, PUT, publish": 0.7},
+        ),
+    ]
+
+
+def main() -> int:
+    """Measure and print; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.events")
+    parser.add_argument("--messages", type=int, default=100_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    try:
+        kept, met = asyncio.run(_measure(asked.messages, asked.repeats, as_json=asked.json))
+    except (Failed, ServerMissing) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    if asked.json:
+        sys.stdout.write(json.dumps(kept) + "\n")
+    return 0 if met else 1
+
+
+async def _measure(messages: int, repeats: int, *, as_json: bool) -> tuple[dict[str, Any], bool]:
+    kept: dict[str, Any] = {}
+    met = True
+    # Two brokers: what is published on one would be read by who measures intake on the other.
+    async with ApacheKafka() as servers, ApacheKafka() as elsewhere:
+        for address in (servers, elsewhere):
+            await ensure_topics(address)
+        await fill(servers, "task.command", [_command(n) for n in range(messages)])
+        steps = [(n // _PROGRESS_TASKS, f"t{n % _PROGRESS_TASKS}") for n in range(messages)]
+        await fill(servers, "training.progress", [(task.encode(), progress(seq, task)) for seq, task in steps])
+        for group in groups(servers, elsewhere, messages):
+            jobs = {
+                name: [Job(f"{_EVENTS}.{function}", arguments, cores()[:1])]
+                for name, (function, arguments) in group.contenders.items()
+            }
+            runs = await asyncio.to_thread(take_turns, jobs, repeats)
+            rates = {name: [run.value for (run,) in rounds] for name, rounds in runs.items()}
+            ratios = {
+                name: median(mine / theirs for mine, theirs in zip(rates["ours"], each, strict=True))
+                for name, each in rates.items()
+            }
+            missed = [name for name, least in group.targets.items() if ratios[name] < least]
+            met = met and not missed
+            kept[group.title] = {"unit": group.unit, "rates": rates, "ours_is": ratios, "missed": missed}
+            if not as_json:
+                _show(group, rates, ratios)
+        latency = await _latency(elsewhere, as_json=as_json)
+        kept["latency"] = latency
+        met = met and latency["added_p99_ms"] <= 20
+    return kept, met
+
+
+def _command(number: int) -> tuple[bytes, bytes]:
+    task_id = f"t{number % KEYS}"
+    return task_id.encode(), command(number, task_id)
+
+
+def _show(group: Group, rates: Mapping[str, list[float]], ratios: Mapping[str, float]) -> None:
+    rows = []
+    for name, each in rates.items():
+        seen = figure(each)
+        least = f"must reach {group.targets[name]:g}x" if name in group.targets else ""
+        ours_is = "" if name == "ours" else f"{ratios[name]:.2f}x"
+        rows.append((name, f"{seen.median:,.0f}", f"±{seen.spread:.0%}", ours_is, least))
+    sys.stdout.write(f"\n{table((group.title, group.unit, 'spread', 'ours is', ''), rows)}\n")
+    sys.stdout.flush()
+
+
+async def _latency(servers: str, *, as_json: bool, rate: float = 200.0, seconds: int = 10) -> dict[str, Any]:
+    count = int(rate * seconds)
+    jobs = {name: [Job(f"{_EVENTS}.latency:{name}", (servers, count, rate), cores()[:1])] for name in ("ours", "bare")}
+    runs = await asyncio.to_thread(take_turns, jobs, 2)
+    found = {name: [median(run.value[n] for (run,) in rounds) for n in (0, 1)] for name, rounds in runs.items()}
+    added = found["ours"][1] - found["bare"][1]
+    if not as_json:
+        rows = [(name, f"{p50:.1f}", f"{p99:.1f}", "") for name, (p50, p99) in found.items()]
+        rows.append(("added", f"{found['ours'][0] - found['bare'][0]:.1f}", f"{added:.1f}", "must be 20 or less"))
+        sys.stdout.write(f"\n{table((f'latency at {rate:g}/s, ms', 'p50', 'p99', ''), rows)}\n")
+    return {"rate": rate, **found, "added_p99_ms": added}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
