@@ -25,7 +25,7 @@ from tests.fakes.events import event
 from worker.clock import SystemClock
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
-from worker.delivery.publishing import Publisher
+from worker.delivery.publishing import Message, Publisher
 from worker.delivery.receipts import BucketReceipts
 from worker.settings import Settings
 from worker.storage import open_store
@@ -91,7 +91,7 @@ async def _paced(publisher: Publisher, answers: Answers, count: int, rate: float
         await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
         key = f"{run_id}-{number}"
         sent[key] = time.perf_counter()
-        record = ("task.command", key.encode(), command(number, key), [])
+        record: Message = ("task.command", key.encode(), command(number, key), [])
         pending.append(asyncio.create_task(publisher.send([record])))
     await asyncio.gather(*pending)
     arrived = await seen
@@ -116,6 +116,8 @@ async def _answers(servers: str) -> AsyncIterator[Answers]:
     consumer = AIOKafkaConsumer(_ANSWERS, bootstrap_servers=servers, auto_offset_reset="latest")
     await consumer.start()
     await consumer.seek_to_end()
+    for place in consumer.assignment():
+        await consumer.position(place)  # the seek takes place here, before anything is published
     yield Answers(consumer)
     await consumer.stop()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from uuid import uuid4
 
 from aiokafka import AIOKafkaProducer
 
@@ -43,13 +44,27 @@ def progress(seq: int, task_id: str) -> bytes:
     return encode_body({"task_id": task_id, "attempt": 1, "seq": seq, "state": "running", "progress": step})
 
 
+def _envelope(name: str) -> list[tuple[str, bytes]]:
+    attributes = {
+        "id": uuid4().hex,
+        "type": name,
+        "source": "bench",
+        "specversion": "1.0",
+        "time": "2026-01-01T00:00:00Z",
+    }
+    return [(f"ce_{attribute}", value.encode()) for attribute, value in attributes.items()]
+
+
 async def fill(servers: str, name: str, records: list[tuple[bytes, bytes]]) -> None:
-    """Send (key, body) records to a topic."""
+    """Send (key, body) records to a topic, each with an envelope as platforms send it."""
     producer = AIOKafkaProducer(bootstrap_servers=servers, linger_ms=5)
     await producer.start()
     try:
         for begin in range(0, len(records), 5000):
-            sent = [await producer.send(name, body, key=key) for key, body in records[begin : begin + 5000]]
+            sent = [
+                await producer.send(name, body, key=key, headers=_envelope(name))
+                for key, body in records[begin : begin + 5000]
+            ]
             await asyncio.gather(*sent)
     finally:
         await producer.stop()
