@@ -14,14 +14,13 @@ from uuid import uuid4
 from aiokafka import AIOKafkaConsumer
 from faststream.kafka import KafkaBroker
 
-from contracts.codec import encode
+from contracts.codec import encode_body
 from contracts.envelope import Event
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.ports import ObjectStore
 from handlers.retry import IN_ORDER
 from handlers.table import Stage
 from tests.bench.events.records import command
-from tests.fakes.events import event
 from worker.clock import SystemClock
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
@@ -155,8 +154,7 @@ async def _bare_loop(servers: str, store: ObjectStore, publisher: Publisher) -> 
     async def one(key: str) -> None:
         if await store.get(f"bare/{key}") is None:
             await store.put(f"bare/{key}", b"x" * 700, if_none_match=True)
-        _, body, headers = encode(event(_ANSWERS, _BODY))
-        await publisher.send([(_ANSWERS, key.encode(), body, headers)])
+        await publisher.send([(_ANSWERS, key.encode(), encode_body(_BODY), [("ce_id", key.encode())])])
 
     async def loop() -> None:
         async for record in consumer:
