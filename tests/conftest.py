@@ -1,6 +1,6 @@
 """What every test run says first: which broker and which S3 server it runs on.
 
-``WORKER_TEST_REQUIRE_REAL=1`` (as CI sets it) ends the run where one of the two is not the real thing.
+``TEST_REQUIRE_REAL_PARTS=1`` (as CI sets it) ends the run where one of the two is not the real thing.
 """
 
 import os
@@ -9,7 +9,7 @@ import pytest
 
 from tests import kafka_servers, s3_servers
 
-REQUIRED = "WORKER_TEST_REQUIRE_REAL"
+REQUIRED = "TEST_REQUIRE_REAL_PARTS"
 
 
 def pytest_report_header() -> list[str]:

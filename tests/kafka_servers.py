@@ -1,6 +1,6 @@
 """Which Apache Kafka the tests run on: one whose address is set, one in a container, one started on this machine.
 
-- ``WORKER_TEST_KAFKA_SERVERS``: a broker for tests alone. The service's topics in it are deleted before each test.
+- ``TEST_KAFKA_SERVERS``: a broker for tests alone. The service's topics in it are deleted before each test.
 - a container, where a Docker engine answers;
 - else ``deploy/local/kafka.py``, where Java and Maven are.
 """
@@ -19,7 +19,7 @@ from deploy.local.kafka import ApacheKafka
 from tests.docker_engine import docker_answers
 from tests.wait import wait_until
 
-ADDRESS = "WORKER_TEST_KAFKA_SERVERS"
+ADDRESS = "TEST_KAFKA_SERVERS"
 #: No test of ours has run on this rung yet.
 IMAGE = "apache/kafka:4.1.0"
 

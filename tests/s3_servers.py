@@ -1,6 +1,6 @@
 """Which real S3 server the tests run on: one whose address is set, one in a container, one started on this machine.
 
-- ``WORKER_TEST_S3_URL``, with the credentials that the AWS variables hold. Buckets named test-... are made in it.
+- ``TEST_S3_URL``, with the credentials that the AWS variables hold. Buckets named test-... are made in it.
 - a container, where a Docker engine answers;
 - else ``deploy/local/s3.py``, where its program is there or Go is, to build it.
 """
@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from deploy.local.s3 import S3Server, server_binary
 from tests.docker_engine import docker_answers
 
-ADDRESS = "WORKER_TEST_S3_URL"
+ADDRESS = "TEST_S3_URL"
 #: The same server as ``deploy/local/versitygw`` builds. No test of ours has run on this rung yet.
 IMAGE = "ghcr.io/versity/versitygw:v1.8.0"
 _PORT = 7070

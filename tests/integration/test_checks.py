@@ -7,8 +7,10 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from msgspec.structs import replace
 
+from handlers.table import STAGES
 from worker.broker import connected
 from worker.checks import check_services
+from worker.delivery import later
 from worker.embedded_broker import EmbeddedBroker
 from worker.settings import Settings
 from worker.topics import ensure_topics
@@ -47,7 +49,7 @@ async def test_on_a_fresh_machine_it_says_what_is_missing_and_creates_nothing(
 async def test_what_is_there_is_ok_and_left_as_it_was(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await ensure_topics(settings.kafka_bootstrap_servers)
+    await ensure_topics(settings.kafka_bootstrap_servers, delays=later.names(STAGES))
     for folder in ("bucket", "work"):
         (tmp_path / folder).mkdir()
     assert await check_services(settings) == 0
