@@ -33,7 +33,7 @@ class Report(Struct, frozen=True, kw_only=True):
     candidates: dict[str, int] = {}
     spellings: dict[str, int] = {}
     unreadable: str | None = None
-    rules_version: int = 1
+    rules_version: int | None = None
 
     @property
     def valid(self) -> bool:

@@ -2,7 +2,6 @@
 
 from typing import Any, Literal
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -202,9 +201,3 @@ def test_strangers_are_named_in_the_order_of_files() -> None:
     assert [each.file for each in conclude("digest", "auto", files).added if each.code == "wrong-format"] == [
         *range(1, 12)
     ]
-
-
-def test_a_report_that_does_not_say_its_version_is_by_the_first() -> None:
-    counts = {"samples": 0, "valid_samples": 0, "totals": {}}
-    before = {"digest": "d", "format": "sft", "files": [], "findings": [], **counts}
-    assert msgspec.convert(before, Report).rules_version == 1
