@@ -6,6 +6,8 @@ from time import monotonic
 
 import structlog
 
+from worker.delivery.log_context import merge_record
+
 #: Seconds until a client may say the same again.
 _AGAIN_SECONDS = 30.0
 _MOST_REMEMBERED = 1000
@@ -36,6 +38,7 @@ def configure_logging(log_format: str, level: str) -> None:
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        merge_record,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

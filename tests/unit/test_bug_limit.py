@@ -92,6 +92,20 @@ async def test_without_the_bucket_nothing_is_given_up_on() -> None:
     assert worker.publisher.messages == []
 
 
+async def test_what_cannot_be_read_is_looked_at_again_and_ends_nothing() -> None:
+    worker = Worker()
+    await worker.give(1, 2, 3)
+    (key,) = [key for key in worker.store.objects if key.startswith("bugs/")]
+    good, worker.store.objects[key] = worker.store.objects[key], b"not JSON"
+    other = Worker(worker.store, worker.clock)
+    await other.limit.refresh()
+    assert other.limit.stopped == frozenset()
+    worker.store.objects[key] = good
+    await worker.clock.advance(10)
+    await other.limit.refresh()
+    assert other.limit.stopped == {("task.command", 0)}
+
+
 async def test_a_bug_that_was_admitted_stays_so_after_the_stop() -> None:
     """A crash between the count and the letter must not lose the letter."""
     worker = Worker()

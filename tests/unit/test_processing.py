@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import structlog
 from aiokafka.errors import MessageSizeTooLargeError
 from structlog.testing import capture_logs
 
@@ -20,6 +19,7 @@ from tests.fakes.delivery import FakePublisher, command_record, items_of, poison
 from tests.fakes.events import event
 from worker.delivery.dead_letters import reason_of
 from worker.delivery.item import Item
+from worker.delivery.log_context import merge_record
 from worker.delivery.offsets import PartitionProgress
 from worker.delivery.processing import Processor
 
@@ -110,7 +110,7 @@ async def test_the_log_says_why_a_record_is_a_dead_letter_and_under_which_key(
     key: bytes | None, shown: str | None
 ) -> None:
     story = Story()
-    with capture_logs([structlog.contextvars.merge_contextvars]) as logs:
+    with capture_logs([merge_record]) as logs:
         await story.process(story.take(poison_record(7, key=key)))
     (said,) = [line for line in logs if line["event"] == "event.dead_lettered"]
     assert (said["reason"], said["key"], said["offset"]) == ("invalid-json", shown, 7)

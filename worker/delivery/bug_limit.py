@@ -86,8 +86,11 @@ class BugLimit:
             return
         try:
             found = await bugs_of(self._store, self._stage)
-        except Transient as error:
-            log.warning("bug_limit.not_read", stage=self._stage, error=repr(error))
+        except Exception as error:
+            # Whoever calls this also commits: nothing here may end that.
+            known = isinstance(error, Transient)
+            log.warning("bug_limit.not_read", stage=self._stage, error=repr(error), exc_info=not known)
+            self._look_at = self._clock.monotonic() + _LOOK_SECONDS
             return
         self._stopped = {(each.topic, each.partition) for each in found if each.stopped_at}
         # Nothing stopped: only this worker's own bugs, or another assignment, can change what concerns us.

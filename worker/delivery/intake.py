@@ -107,7 +107,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             partition = TopicPartition(record.topic, record.partition)
             if partition not in self._assigned:
                 continue  # Whoever gets the partition reads from the committed offset, and so this record too.
-            progress = self._progress.setdefault(partition, PartitionProgress())
+            progress = self._progress.get(partition)
+            if progress is None:
+                progress = self._progress[partition] = PartitionProgress()
             progress.begin(record.offset)
             self._take(take_in(record, progress))
         self._steer()

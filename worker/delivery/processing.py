@@ -16,6 +16,7 @@ from worker.delivery.bug_limit import BugLimit
 from worker.delivery.dead_letters import dead_letter, without_body
 from worker.delivery.item import Item
 from worker.delivery.later import postponed
+from worker.delivery.log_context import processing
 from worker.delivery.publishing import Publisher
 from worker.delivery.retry import Later, TryAgain, decide, meaning_of
 
@@ -50,7 +51,7 @@ class Processor:
             return None  # Revoked: another worker has the partition now, and reads these records again.
         for item in items:
             item.attempts += 1
-        with structlog.contextvars.bound_contextvars(**self._context(items[0])):
+        with processing(self._stage.name, items[0]):
             try:
                 await self._handle(items)
             except Exception as error:  # noqa: BLE001 - the one place where every error gets its meaning
@@ -139,20 +140,3 @@ class Processor:
             if (delay := await self([item])) is not None:
                 return delay
         return None
-
-    def _context(self, item: Item) -> dict[str, Any]:
-        event = item.event
-        return {
-            "stage": self._stage.name,
-            "topic": item.record.topic,
-            "partition": item.record.partition,
-            "offset": item.record.offset,
-            "key": event.key if event else _shown(item.record.key),
-            "event_id": event.id if event else None,
-            "correlation_id": event.correlation_id if event else None,
-        }
-
-
-def _shown(key: bytes | None) -> str | None:
-    """Return the key of a record that could not be decoded, as far as it is text: it leads to who sent it."""
-    return None if key is None else clip(key.decode(errors="backslashreplace"))
