@@ -61,7 +61,9 @@ def _chosen(names: list[str] | None) -> list[Stage]:
 
 async def _until_signalled(settings: Settings, stages: list[Stage]) -> None:
     from worker.app import run_worker  # noqa: PLC0415 - the reason is above
+    from worker.collector import spare_records  # noqa: PLC0415 - the same
 
+    spare_records()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

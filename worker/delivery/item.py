@@ -1,6 +1,5 @@
 """One record on its way: as it came, as it was decoded, and how often it was tried."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +7,7 @@ import structlog
 
 from contracts.codec import Poison, decode
 from contracts.envelope import Event
+from contracts.topics import TOPICS
 from worker.delivery.offsets import PartitionProgress
 from worker.delivery.retry import Meaning
 from worker.delivery.source import Record, Source, original_headers, source_of
@@ -29,7 +29,7 @@ class Item:
     event: Event[Any] | None = None
     poison: Poison | None = None
     attempts: int = 0
-    failures: Counter[Meaning] = field(default_factory=Counter)
+    failures: dict[Meaning, int] = field(default_factory=dict)
     finished: bool = False
 
     @property
@@ -47,12 +47,14 @@ class Item:
 
 def take_in(record: Record, progress: PartitionProgress) -> Item:
     """Decode a record. Never raises: what cannot be decoded is an item with its poison."""
-    source = Source(record.topic, record.partition, record.offset, record.timestamp)
-    item = Item(record, progress, source)
+    item = Item(record, progress, Source(record.topic, record.partition, record.offset, record.timestamp))
     try:
-        item.source = source = source_of(record)
-        item.attempts = source.attempts
-        headers = original_headers(record.headers) if source.steps else record.headers
+        headers = record.headers
+        if record.topic not in TOPICS:
+            item.source = source_of(record)
+            item.attempts = item.source.attempts
+            headers = original_headers(headers)
+        source = item.source
         item.event = decode(source.topic, record.key, record.value, headers, source.timestamp)
     except Poison as poison:
         item.poison = poison

@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 
@@ -32,7 +31,8 @@ class _Lane:
     key: Key
     waiting: deque[Item] = field(default_factory=deque)
     run: list[Item] = field(default_factory=list)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Set when what runs has ended; there only while somebody waits for that.
+    ended: asyncio.Event | None = None
     timer: asyncio.TimerHandle | None = None
     ready: bool = False
     abandoned: bool = False
@@ -69,9 +69,10 @@ class Lanes:
 
     def put(self, item: Item) -> None:
         """Append an item to its lane. Never blocks."""
-        lane = self._lanes.get(item.lane)
+        key = item.lane
+        lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[item.lane] = _Lane(item.lane)
+            lane = self._lanes[key] = _Lane(key)
         lane.waiting.append(item)
         if lane.idle:
             self._make_ready(lane)
@@ -119,7 +120,6 @@ class Lanes:
 
     def _take(self, lane: _Lane) -> None:
         lane.run = [lane.waiting.popleft()]
-        lane.ended.clear()
         if not self._folds or lane.run[0].event is None:
             return
         while lane.waiting and lane.waiting[0].event is not None and len(lane.run) < LONGEST_RUN:
@@ -128,7 +128,9 @@ class Lanes:
     def _after(self, lane: _Lane, delay: float | None) -> None:
         run, lane.run = lane.run, []
         abandoned, lane.abandoned = lane.abandoned, False
-        lane.ended.set()
+        if lane.ended:
+            lane.ended.set()
+            lane.ended = None
         if delay is not None and not abandoned:
             lane.waiting.extendleft(reversed(run))
             if not self._closed:
@@ -152,7 +154,9 @@ class Lanes:
 
     @staticmethod
     async def _wait_for(lanes: list[_Lane], seconds: float) -> None:
-        waits: list[asyncio.Task[Any]] = [asyncio.create_task(lane.ended.wait()) for lane in lanes]
+        for lane in lanes:
+            lane.ended = lane.ended or asyncio.Event()
+        waits = [asyncio.create_task(lane.ended.wait()) for lane in lanes if lane.ended]
         if waits:
             _, late = await asyncio.wait(waits, timeout=seconds)
             for task in late:

@@ -1,7 +1,5 @@
 """What every log line says of the record that is being processed. Put together only where a line is written."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 
 import structlog
@@ -12,14 +10,9 @@ from worker.delivery.item import Item
 _PROCESSED: ContextVar[tuple[str, Item] | None] = ContextVar("processed", default=None)
 
 
-@contextmanager
-def processing(stage: str, item: Item) -> Iterator[None]:
-    """Let log lines of this task, and of tasks begun in it, say which record they are about."""
-    token = _PROCESSED.set((stage, item))
-    try:
-        yield
-    finally:
-        _PROCESSED.reset(token)
+def now_processing(stage: str, item: Item) -> None:
+    """Let log lines of this task, and of tasks begun in it, say which record they are about, until the next one."""
+    _PROCESSED.set((stage, item))
 
 
 def merge_record(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -1,5 +1,6 @@
 """One piece of work from a decoded record to acknowledged follow-ons: handle, publish, and only then finish."""
 
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,7 +17,7 @@ from worker.delivery.bug_limit import BugLimit
 from worker.delivery.dead_letters import dead_letter, without_body
 from worker.delivery.item import Item
 from worker.delivery.later import postponed
-from worker.delivery.log_context import processing
+from worker.delivery.log_context import now_processing
 from worker.delivery.publishing import Publisher
 from worker.delivery.retry import Later, TryAgain, decide, meaning_of
 
@@ -39,6 +40,8 @@ class Processor:
         self._publisher = publisher
         self._clock = clock
         self._limit = limit
+        #: Bound once: for a line a record, looking the configuration up costs more than saying nothing.
+        self._log = log.bind()
 
     async def __call__(self, items: list[Item]) -> float | None:
         """Process items of one lane. Returns None when they are finished, or the seconds until the next try.
@@ -51,11 +54,11 @@ class Processor:
             return None  # Revoked: another worker has the partition now, and reads these records again.
         for item in items:
             item.attempts += 1
-        with processing(self._stage.name, items[0]):
-            try:
-                await self._handle(items)
-            except Exception as error:  # noqa: BLE001 - the one place where every error gets its meaning
-                return await self._failed(items, error)
+        now_processing(self._stage.name, items[0])
+        try:
+            await self._handle(items)
+        except Exception as error:  # noqa: BLE001 - the one place where every error gets its meaning
+            return await self._failed(items, error)
         for item in items:
             item.finish()
         return None
@@ -66,19 +69,21 @@ class Processor:
         events = [item.event for item in items]
         started = self._clock.monotonic()
         outcome = await self._handler(events if self._stage.folds else events[0])
-        await self._publisher.publish(outcome.events)
-        log.info(
-            "event.processed",
-            outcome=outcome.name,
-            events=len(events),
-            said=[said.topic for said in outcome.events],
-            seconds=round(self._clock.monotonic() - started, 4),
-        )
+        if outcome.events:
+            await self._publisher.publish(outcome.events)
+        if self._log.is_enabled_for(logging.INFO):
+            self._log.info(
+                "event.processed",
+                outcome=outcome.name,
+                events=len(events),
+                said=[said.topic for said in outcome.events],
+                seconds=round(self._clock.monotonic() - started, 4),
+            )
 
     async def _failed(self, items: list[Item], error: Exception) -> float | None:
         meaning = meaning_of(error)
         for item in items:
-            item.failures[meaning] += 1
+            item.failures[meaning] = item.failures.get(meaning, 0) + 1
         times = items[0].failures[meaning]
         decision = decide(error, times, self._stage.retry, random.random(), items[0].source.steps)  # noqa: S311 - spreads load, hides nothing
         if isinstance(decision, TryAgain):

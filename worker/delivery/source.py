@@ -3,7 +3,6 @@
 from typing import NamedTuple, Protocol
 
 from contracts.envelope import Headers
-from contracts.topics import TOPICS
 
 #: Headers that only delivery itself reads begin with one of these; everything else is the original's.
 LETTER_PREFIX = "dl_"
@@ -39,8 +38,6 @@ def source_of(record: Record) -> Source:
     Raises:
         ValueError: a delay topic's record does not say it; nobody but us publishes there.
     """
-    if record.topic in TOPICS:
-        return Source(record.topic, record.partition, record.offset, record.timestamp)
     said = {name.removeprefix(LATER_PREFIX): value for name, value in record.headers if name.startswith(LATER_PREFIX)}
     if "topic" not in said:
         return Source(record.topic, record.partition, record.offset, record.timestamp)

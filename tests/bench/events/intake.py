@@ -20,6 +20,7 @@ from handlers.training_progress import keep_progress
 from tests.bench.events.records import Stopwatch
 from tests.fakes.store import MemoryStore
 from worker.clock import SystemClock
+from worker.collector import spare_records
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
 from worker.delivery.publishing import Publisher
@@ -66,6 +67,7 @@ def progress(servers: str, count: int, tasks: int) -> float:
 
 
 async def _take_in(servers: str, stage: Stage, handle: Any, watch: Stopwatch) -> float:
+    spare_records()
     settings = Settings(kafka_bootstrap_servers=servers, group_prefix=f"bench-{uuid4().hex}")
     stage = stage._replace(retry=stage.retry._replace(later=()))
     publisher = Publisher(servers)
