@@ -111,9 +111,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             partition = TopicPartition(*place)
             if partition not in self._assigned:
                 continue  # Whoever gets the partition reads from the committed offset, and so these records too.
-            progress = self._progress.get(partition)
-            if progress is None:
-                progress = self._progress[partition] = PartitionProgress()
+            progress = self._progress.setdefault(partition, PartitionProgress())
             for record in records:
                 progress.begin(record.offset)
                 self._take(take_in(record, progress))

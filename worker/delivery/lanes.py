@@ -37,6 +37,11 @@ class _Lane:
     ready: bool = False
     abandoned: bool = False
 
+    def when_ended(self) -> asyncio.Event:
+        """Return what is set when what runs now has ended."""
+        self.ended = self.ended or asyncio.Event()
+        return self.ended
+
     @property
     def idle(self) -> bool:
         return not (self.run or self.ready or self.timer)
@@ -154,9 +159,7 @@ class Lanes:
 
     @staticmethod
     async def _wait_for(lanes: list[_Lane], seconds: float) -> None:
-        for lane in lanes:
-            lane.ended = lane.ended or asyncio.Event()
-        waits = [asyncio.create_task(lane.ended.wait()) for lane in lanes if lane.ended]
+        waits = [asyncio.create_task(lane.when_ended().wait()) for lane in lanes]
         if waits:
             _, late = await asyncio.wait(waits, timeout=seconds)
             for task in late:
