@@ -71,8 +71,8 @@ def groups(servers: str, elsewhere: str, messages: int) -> dict[str, Group]:
             "a stage with a receipt, bucket in a directory",
             "records/s",
             {
-                "ours": ("receipted:ours", (elsewhere, stage, "")),
-                "bare GET, PUT, publish": ("receipted:bare", (elsewhere, stage, "")),
+                "ours": ("receipted:ours", (elsewhere, stage)),
+                "bare GET, PUT, publish": ("receipted:bare", (elsewhere, stage)),
             },
             {"bare GET, PUT, publish": 0.7},
         ),

@@ -18,12 +18,12 @@ from handlers.table import STAGES, Stage
 from handlers.task_state import TaskState
 from handlers.training_progress import keep_progress
 from tests.bench.events.records import Stopwatch
+from tests.bench.events.side_by_side import publishing_to
 from tests.fakes.store import MemoryStore
 from worker.clock import SystemClock
 from worker.collector import spare_records
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
-from worker.delivery.publishing import Publisher
 from worker.settings import Settings
 from worker.telemetry import configure_logging
 
@@ -70,17 +70,15 @@ async def _take_in(servers: str, stage: Stage, handle: Any, watch: Stopwatch) ->
     spare_records()
     settings = Settings(kafka_bootstrap_servers=servers, group_prefix=f"bench-{uuid4().hex}")
     stage = stage._replace(retry=stage.retry._replace(later=()))
-    publisher = Publisher(servers)
-    await publisher.start()
-    broker = KafkaBroker(servers, logger=logging.getLogger("worker.faststream"), log_level=logging.DEBUG)
-    intake = Intake(stage, broker, Processor(stage, handle, publisher, SystemClock()), SystemClock(), settings)
-    intake.start()
-    await broker.start()
-    await watch.done.wait()
-    await intake.drain()
-    seconds = watch.stop()
-    await broker.stop()
-    await publisher.stop()
+    async with publishing_to(servers) as publisher:
+        broker = KafkaBroker(servers, logger=logging.getLogger("worker.faststream"), log_level=logging.DEBUG)
+        intake = Intake(stage, broker, Processor(stage, handle, publisher, SystemClock()), SystemClock(), settings)
+        intake.start()
+        await broker.start()
+        await watch.done.wait()
+        await intake.drain()
+        seconds = watch.stop()
+        await broker.stop()
     return seconds
 
 

@@ -21,6 +21,7 @@ from handlers.ports import ObjectStore
 from handlers.retry import IN_ORDER
 from handlers.table import Stage
 from tests.bench.events.records import command
+from tests.bench.events.side_by_side import publishing_to
 from worker.clock import SystemClock
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
@@ -52,7 +53,7 @@ def _measured(servers: str, count: int, rate: float, stage: Any) -> list[float]:
     async def run() -> list[float]:
         async with (
             open_store(Settings(storage_url=folder.as_uri())) as store,
-            _publisher(servers) as publisher,
+            publishing_to(servers) as publisher,
             _answers(servers) as answers,
             stage(servers, store, publisher),
         ):
@@ -100,14 +101,6 @@ async def _paced(publisher: Publisher, answers: Answers, count: int, rate: float
         return []
     cuts = quantiles(measured, n=100)
     return [cuts[49], cuts[98]]
-
-
-@asynccontextmanager
-async def _publisher(servers: str) -> AsyncIterator[Publisher]:
-    publisher = Publisher(servers)
-    await publisher.start()
-    yield publisher
-    await publisher.stop()
 
 
 @asynccontextmanager

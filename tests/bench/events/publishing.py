@@ -8,10 +8,8 @@ from aiokafka import AIOKafkaProducer
 from contracts.codec import encode
 from contracts.envelope import Event
 from tests.bench.events.records import KEYS
+from tests.bench.events.side_by_side import AT_ONCE, publishing_to, seconds_of
 from tests.fakes.events import event
-from worker.delivery.publishing import Publisher
-
-_AT_ONCE = 64
 
 
 def _events(count: int) -> list[Event[object]]:
@@ -24,26 +22,22 @@ def ours(servers: str, count: int) -> float:
 
     async def run() -> float:
         events = _events(count)
-        publisher = Publisher(servers)
-        await publisher.start()
         pairs = iter([events[begin : begin + 2] for begin in range(0, count, 2)])
 
-        async def lane() -> None:
-            for pair in pairs:
-                await publisher.publish(pair)
+        async with publishing_to(servers) as publisher:
 
-        began = time.perf_counter()
-        await asyncio.gather(*(lane() for _ in range(_AT_ONCE)))
-        seconds = time.perf_counter() - began
-        await publisher.stop()
-        return seconds
+            async def lane() -> None:
+                for pair in pairs:
+                    await publisher.publish(pair)
+
+            return await seconds_of(lane)
 
     return count / asyncio.run(run())
 
 
 def pipelined(servers: str, count: int) -> float:
     """The raw client, sending all and then awaiting all, 128 at a time: as many as ours has under way."""
-    return _raw(servers, count, at_once=2 * _AT_ONCE)
+    return _raw(servers, count, at_once=2 * AT_ONCE)
 
 
 def one_at_a_time(servers: str, count: int) -> float:

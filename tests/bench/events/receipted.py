@@ -3,6 +3,8 @@
 import asyncio
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.ports import ObjectStore
 from handlers.table import Stage
 from tests.bench.events.records import command
+from tests.bench.events.side_by_side import AT_ONCE, publishing_to, seconds_of
 from tests.fakes.delivery import FakeRecord
 from tests.fakes.events import event
 from worker.clock import SystemClock
@@ -26,26 +29,25 @@ from worker.settings import Settings
 from worker.storage import open_store
 from worker.telemetry import configure_logging
 
-_AT_ONCE = 64
 _BODY = {"command_id": "c", "task_id": "t", "command": "stop"}
 
 
-def _settings(bucket: str) -> Settings:
-    """``bucket`` is ``s3://...``, or empty for a directory that goes at the end."""
-    return Settings(storage_url=bucket or Path(tempfile.mkdtemp(prefix="bench-")).as_uri())
+@asynccontextmanager
+async def _store_and_publisher(servers: str) -> AsyncIterator[tuple[ObjectStore, Publisher]]:
+    """A bucket in a directory that goes at the end, and a publisher."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        settings = Settings(storage_url=Path(folder).as_uri())
+        async with open_store(settings) as store, publishing_to(servers) as publisher:
+            yield store, publisher
 
 
-def ours(servers: str, count: int, bucket: str) -> float:
+def ours(servers: str, count: int) -> float:
     """Lanes, decoding, receipt look-up, receipt, follow-on. Returns records a second."""
     configure_logging("json", "warning")
 
     async def run() -> float:
-        async with open_store(_settings(bucket)) as store:
-            publisher = Publisher(servers)
-            await publisher.start()
-            seconds = await _ours(store, publisher, count)
-            await publisher.stop()
-            return seconds
+        async with _store_and_publisher(servers) as (store, publisher):
+            return await _ours(store, publisher, count)
 
     return count / asyncio.run(run())
 
@@ -71,7 +73,7 @@ async def _ours(store: ObjectStore, publisher: Publisher, count: int) -> float:
             done.set()
         return delay
 
-    lanes = Lanes(counted, _AT_ONCE)
+    lanes = Lanes(counted, AT_ONCE)
     lanes.start()
     records = [FakeRecord(offset=n, key=b"t%d" % n, value=command(n, f"t{n}")) for n in range(count)]
     began = time.perf_counter()
@@ -83,13 +85,11 @@ async def _ours(store: ObjectStore, publisher: Publisher, count: int) -> float:
     return seconds
 
 
-def bare(servers: str, count: int, bucket: str) -> float:
+def bare(servers: str, count: int) -> float:
     """The same requests and nothing else, as many side by side. Returns records a second."""
 
     async def run() -> float:
-        async with open_store(_settings(bucket)) as store:
-            publisher = Publisher(servers)
-            await publisher.start()
+        async with _store_and_publisher(servers) as (store, publisher):
             numbers = iter(range(count))
             receipt = b"x" * 700  # as long as ours
 
@@ -103,10 +103,6 @@ def bare(servers: str, count: int, bucket: str) -> float:
                             continue
                     await publisher.send([("task.command", *encode(event("task.command", _BODY)))])
 
-            began = time.perf_counter()
-            await asyncio.gather(*(lane() for _ in range(_AT_ONCE)))
-            seconds = time.perf_counter() - began
-            await publisher.stop()
-            return seconds
+            return await seconds_of(lane)
 
     return count / asyncio.run(run())

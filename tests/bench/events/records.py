@@ -17,20 +17,18 @@ class Stopwatch:
     def __init__(self, count: int) -> None:
         self._left = count
         self._began = 0.0
-        self.seconds = 0.0
         self.done = asyncio.Event()
 
     def saw(self, records: int = 1) -> None:
         """Note records that are done with."""
         self._began = self._began or time.perf_counter()
         self._left -= records
-        if self._left <= 0 and not self.done.is_set():
+        if self._left <= 0:
             self.done.set()
 
     def stop(self) -> float:
         """Return the seconds until now."""
-        self.seconds = time.perf_counter() - self._began
-        return self.seconds
+        return time.perf_counter() - self._began
 
 
 def command(number: int, task_id: str) -> bytes:
