@@ -15,7 +15,7 @@ from contracts.codec import decode, encode_body
 from contracts.envelope import Event
 from contracts.topics import DEAD_LETTER_SUFFIX, TOPICS
 from tests.wait import wait_until
-from worker.broker import connected
+from worker.broker import Brokers, connected
 from worker.delivery.publishing import Publisher
 
 
@@ -24,7 +24,7 @@ class Platform:
 
     def __init__(self, servers: str) -> None:
         self._servers = servers
-        self.publisher = Publisher(servers)
+        self.publisher = Publisher(Brokers(servers))
         self.events: list[Event[Any]] = []
         self.letters: list[ConsumerRecord[bytes, bytes]] = []
         self._consumer: AIOKafkaConsumer | None = None
@@ -92,11 +92,10 @@ class Platform:
 async def platform(servers: str) -> AsyncIterator[Platform]:
     """Connect a platform; it watches from the beginning of every topic."""
     names = [*TOPICS, *(topic.dead_letter for topic in TOPICS.values())]
-    consumer = AIOKafkaConsumer(*names, bootstrap_servers=servers, auto_offset_reset="earliest")
     found = Platform(servers)
     await found.publisher.start()
     try:
-        async with connected(consumer, servers):
+        async with connected(AIOKafkaConsumer, Brokers(servers), *names, auto_offset_reset="earliest") as consumer:
             watcher = asyncio.create_task(found.watch(consumer))
             try:
                 yield found

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import functools
 import inspect
-import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -15,12 +14,13 @@ from faststream.kafka import KafkaBroker
 
 from handlers.ports import Executor
 from handlers.table import STAGES, Stage
-from worker.broker import BrokerUnavailable
+from worker.broker import Brokers, BrokerUnavailable
 from worker.catalog import load_catalog
 from worker.clock import SystemClock
 from worker.cpu import CpuPool
 from worker.delivery import later
 from worker.delivery.bug_limit import BugLimit
+from worker.delivery.faststream_broker import faststream_broker
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
 from worker.delivery.publishing import Publisher
@@ -55,23 +55,24 @@ async def run_worker(
         TopicCreationError: topics are missing and the broker refuses to create them.
         Unavailable: the bucket's directory does not answer.
     """
-    await _reach_broker(settings, stages, stopping)
+    brokers = Brokers.of(settings)
+    await _reach(brokers, stages, stopping)
     if stopping.is_set():
         return
     async with AsyncExitStack() as stack:
-        publisher = Publisher(settings.kafka_bootstrap_servers)
+        publisher = Publisher(brokers)
         await publisher.start()
         stack.push_async_callback(publisher.stop)
         given = await stack.enter_async_context(default_ports(settings))
         given.update(ports or {})
         # One broker object a stage: joining a group takes seconds, and one object joins its groups one after the other.
-        brokers = {stage.name: _broker(settings) for stage in stages}
-        intakes = [_intake(stage, brokers[stage.name], publisher, given, settings) for stage in stages]
+        subscribers = {stage.name: faststream_broker(brokers) for stage in stages}
+        intakes = [_intake(stage, subscribers[stage.name], publisher, given, settings) for stage in stages]
         background = _background(settings, stages, given, publisher)
         try:
             for intake in intakes:
                 intake.start()
-            await _join(brokers.values(), settings)
+            await _join(subscribers.values(), settings)
             log.info("worker.started", stages=[stage.name for stage in stages], storage=settings.storage_url)
             if started:
                 started.set()
@@ -82,7 +83,7 @@ async def run_worker(
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
-            await asyncio.gather(*(broker.stop() for broker in brokers.values()))
+            await asyncio.gather(*(broker.stop() for broker in subscribers.values()))
     log.info("worker.stopped")
 
 
@@ -109,13 +110,6 @@ async def default_ports(settings: Settings) -> AsyncIterator[dict[str, Any]]:
         finally:
             await executor.close()
             pool.shutdown(cancel_futures=True)
-
-
-def _broker(settings: Settings) -> KafkaBroker:
-    # What FastStream narrates of every record is said better by the processor: its own lines are for debugging.
-    return KafkaBroker(
-        settings.kafka_bootstrap_servers, logger=logging.getLogger("worker.faststream"), log_level=logging.DEBUG
-    )
 
 
 def _intake(
@@ -180,16 +174,16 @@ async def _until(stopping: asyncio.Event, background: Sequence[asyncio.Task[None
         stop.cancel()
 
 
-async def _reach_broker(settings: Settings, stages: Sequence[Stage], stopping: asyncio.Event) -> None:
+async def _reach(brokers: Brokers, stages: Sequence[Stage], stopping: asyncio.Event) -> None:
     delay = 0.5
     while not stopping.is_set():
         try:
-            created = await ensure_topics(settings.kafka_bootstrap_servers, delays=later.names(stages))
+            created = await ensure_topics(brokers, delays=later.names(stages))
         except (BrokerUnavailable, KafkaConnectionError) as error:
             log.warning("broker.unreachable", error=str(error), retry_in=delay)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), delay)
             delay = min(_LONGEST_RECONNECT_SECONDS, delay * 2)
         else:
-            log.info("broker.reached", servers=settings.kafka_bootstrap_servers, topics_created=len(created))
+            log.info("broker.reached", servers=brokers.servers, topics_created=len(created))
             return

@@ -1,23 +1,81 @@
-"""Reaching the Kafka brokers, and saying it in one line when they cannot be reached."""
+"""Reaching the Kafka brokers: where they are, how to be let in, and one line where they cannot be reached."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.abc import AbstractTokenProvider
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from worker.settings import Settings, SettingsError
 
 #: Seconds a client may take to find the cluster. A name that resolves but does not answer would take 40.
 CONNECT_SECONDS = 10.0
+_REFUSAL_MS = 3000
+
+
+class Brokers(NamedTuple):
+    """The brokers' addresses, and what every client of aiokafka is given to be let in.
+
+    ``options`` hold passwords: they are never logged, and no text of ours shows them.
+    """
+
+    servers: str
+    options: Mapping[str, Any] = {}
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Brokers":
+        """Return what the settings say. Reads the files of certificates.
+
+        Raises:
+            SettingsError: the settings do not belong together, or a file cannot be used; the text names the variables.
+        """
+        options: dict[str, Any] = {}
+        if settings.kafka_security_protocol in {"ssl", "sasl_ssl"}:
+            options["ssl_context"] = _trust(settings)
+        if settings.kafka_security_protocol.startswith("sasl"):
+            options |= _credentials(settings)
+        if options:
+            options["security_protocol"] = settings.kafka_security_protocol.upper()
+        return cls(settings.kafka_bootstrap_servers, options)
+
+    def client(self, kind: Callable[..., "ClientT"], *topics: str, **options: Any) -> "ClientT":
+        """Return a client (admin, producer, consumer) of aiokafka that is not started yet."""
+        return kind(*topics, bootstrap_servers=self.servers, **self.options, **options)
+
+    def __repr__(self) -> str:
+        return f"Brokers({self.servers})"
+
+
+class TokenFile(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka publishes no types
+    """OAUTHBEARER tokens from a file that something else keeps fresh, as Kubernetes does with service accounts'.
+
+    Read anew at every login. The broker's own limit (``connections.max.reauth.ms``) decides how long one holds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def token(self) -> str:
+        """Return the token. Raises OSError where the file cannot be read."""
+        return (await asyncio.to_thread(self._path.read_text)).strip()
 
 
 class BrokerUnavailable(ConnectionError):
-    """No Kafka broker answers. The text is one line and names the addresses and the setting."""
+    """No Kafka broker answers, or none lets us in. The text is one line and names the addresses and the settings."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        super().__init__(
-            f"no Kafka broker answers at {bootstrap_servers}; start one, or set KAFKA_BOOTSTRAP_SERVERS to its address"
-        )
+    def __init__(self, brokers: Brokers, refusal: Exception | None = None) -> None:
+        if refusal is not None:
+            said = f"{type(refusal).__name__} {refusal}".strip()
+            remedy = "check WORKER_KAFKA_CA_FILE, or the user, password or token that WORKER_KAFKA_SASL_MECHANISM needs"
+            super().__init__(f"Kafka at {brokers.servers} does not let us in: {said}; {remedy}")
+            return
+        remedy = "start one, or set KAFKA_BOOTSTRAP_SERVERS, and WORKER_KAFKA_SECURITY_PROTOCOL if it wants TLS or SASL"
+        super().__init__(f"no Kafka broker answers at {brokers.servers}; {remedy}")
 
 
 class _Client(Protocol):
@@ -28,22 +86,88 @@ ClientT = TypeVar("ClientT", bound=_Client)
 
 
 @asynccontextmanager
-async def connected(client: ClientT, bootstrap_servers: str) -> AsyncIterator[ClientT]:
+async def connected(
+    kind: Callable[..., ClientT], brokers: Brokers, *topics: str, **options: Any
+) -> AsyncIterator[ClientT]:
     """Start an aiokafka client (admin, producer, consumer); stop it at the end, also where the start failed.
 
     Raises:
-        BrokerUnavailable: no broker answered within CONNECT_SECONDS, or the connection was lost for good in the block.
+        BrokerUnavailable: no broker answered within CONNECT_SECONDS, it did not let us in, or the connection was lost
+            for good in the block.
     """
+    client = brokers.client(kind, *topics, **options)
     # The admin client says close, the others say stop.
     stop = getattr(client, "stop", None) or getattr(client, "close")  # noqa: B009 - the protocol has neither
     try:
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await client.start()
-        except TimeoutError as error:
-            raise BrokerUnavailable(bootstrap_servers) from error
+        await started(client, brokers)
         yield client
     except KafkaConnectionError as error:
-        raise BrokerUnavailable(bootstrap_servers) from error
+        raise BrokerUnavailable(brokers) from error
     finally:
         await stop()
+
+
+async def started(client: _Client, brokers: Brokers) -> None:
+    """Start a client within CONNECT_SECONDS. Raises BrokerUnavailable; the client has to be stopped then, too."""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await client.start()
+    except (TimeoutError, KafkaConnectionError) as error:
+        raise BrokerUnavailable(brokers, await _refusal(brokers)) from error
+
+
+async def _refusal(brokers: Brokers) -> Exception | None:
+    """Return why a broker does not let us in, which clients only write to their log; None where none answers."""
+    if not brokers.options:
+        return None
+    host, port, _ = next(iter(collect_hosts(brokers.servers)))
+    try:
+        connection = await create_conn(host, port, request_timeout_ms=_REFUSAL_MS, **brokers.options)
+    except (ssl.SSLError, KafkaError) as error:
+        return error
+    except (OSError, TimeoutError):
+        return None
+    connection.close()
+    return None
+
+
+def _trust(settings: Settings) -> ssl.SSLContext:
+    files = {
+        "WORKER_KAFKA_CA_FILE": settings.kafka_ca_file,
+        "WORKER_KAFKA_CERT_FILE": settings.kafka_cert_file,
+        "WORKER_KAFKA_KEY_FILE": settings.kafka_key_file,
+    }
+    for variable, path in files.items():
+        if path and not path.is_file():
+            raise SettingsError(f"{variable}: there is no file {path}")
+    variable = "WORKER_KAFKA_CA_FILE"
+    try:
+        context = ssl.create_default_context(cafile=settings.kafka_ca_file)
+        variable = "WORKER_KAFKA_CERT_FILE"
+        if settings.kafka_cert_file:
+            context.load_cert_chain(settings.kafka_cert_file, settings.kafka_key_file)
+    except (ssl.SSLError, OSError) as error:
+        raise SettingsError(f"{variable} cannot be used: {error}") from error
+    return context
+
+
+def _credentials(settings: Settings) -> dict[str, Any]:
+    mechanism = settings.kafka_sasl_mechanism.upper()
+    if mechanism == "OAUTHBEARER":
+        _need(settings, "kafka_token_file")
+        assert settings.kafka_token_file is not None
+        return {"sasl_mechanism": mechanism, "sasl_oauth_token_provider": TokenFile(settings.kafka_token_file)}
+    _need(settings, "kafka_username", "kafka_password")
+    return {
+        "sasl_mechanism": mechanism,
+        "sasl_plain_username": settings.kafka_username,
+        "sasl_plain_password": settings.kafka_password,
+    }
+
+
+def _need(settings: Settings, *fields: str) -> None:
+    if missing := [f"WORKER_{field.upper()}" for field in fields if getattr(settings, field) is None]:
+        raise SettingsError(
+            f"{' and '.join(missing)} must be set: WORKER_KAFKA_SECURITY_PROTOCOL is "
+            f"{settings.kafka_security_protocol}, WORKER_KAFKA_SASL_MECHANISM {settings.kafka_sasl_mechanism}"
+        )

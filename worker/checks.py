@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from handlers.errors import PreconditionFailed, Unavailable
 from handlers.table import STAGES
-from worker.broker import BrokerUnavailable
+from worker.broker import Brokers, BrokerUnavailable
 from worker.catalog import load_catalog
 from worker.delivery import later
 from worker.settings import Settings, SettingsError
@@ -38,8 +38,8 @@ async def check_services(settings: Settings) -> int:
 async def _check_broker(settings: Settings) -> bool:
     servers = settings.kafka_bootstrap_servers
     try:
-        missing = await missing_topics(servers, delays=later.names(STAGES))
-    except BrokerUnavailable as error:
+        missing = await missing_topics(Brokers.of(settings), delays=later.names(STAGES))
+    except (BrokerUnavailable, SettingsError) as error:
         return _say(_FAIL, "broker", str(error))
     if missing:
         return _say(_NOTE, "broker", f"{servers}; {len(missing)} topics are missing: worker run creates them")

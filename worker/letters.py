@@ -10,6 +10,7 @@ from contracts.envelope import derived_id
 from contracts.topics import TOPICS
 from handlers import compare_and_set, layout
 from handlers.ports import ObjectStore
+from worker.broker import Brokers
 from worker.delivery.dead_letters import reason_of
 from worker.delivery.publishing import Publisher
 from worker.delivery.source import original_headers
@@ -84,7 +85,7 @@ class NotRetryable(Exception):
     """A letter that cannot be put back; the text says why and what can be done."""
 
 
-async def find(servers: str, store: ObjectStore, wanted: Filter) -> list[Letter]:
+async def find(brokers: Brokers, store: ObjectStore, wanted: Filter) -> list[Letter]:
     """Return the letters that are meant, each once, oldest first. Reads the dead-letter topics, commits nothing.
 
     Raises BrokerUnavailable, Unavailable.
@@ -94,7 +95,7 @@ async def find(servers: str, store: ObjectStore, wanted: Filter) -> list[Letter]
         if wanted.topic not in (None, topic.name):
             continue
         try:
-            async for record in read_topic(servers, topic.dead_letter, wanted.since, wanted.until):
+            async for record in read_topic(brokers, topic.dead_letter, wanted.since, wanted.until):
                 letter = _letter(record, topic.name)
                 again = found.get(letter.id)
                 found[letter.id] = _with(again or letter, copies=again.copies + 1 if again else 1)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from contracts.codec import encode
 from contracts.envelope import Event, inbound_id
-from worker.broker import BrokerUnavailable, connected
+from worker.broker import Brokers, BrokerUnavailable, connected
 from worker.event_check import NotPublishable, check_event, known_topic, split_events
 from worker.settings import Settings
 from worker.topics import ensure_topics
@@ -37,8 +37,8 @@ _Header = tuple[str, bytes]
 class NotAcknowledged(BrokerUnavailable):
     """The broker was reached and did not say that it has the events."""
 
-    def __init__(self, bootstrap_servers: str, error: Exception) -> None:
-        reason = f"Kafka at {bootstrap_servers} did not acknowledge: {type(error).__name__} {error}".rstrip()
+    def __init__(self, brokers: Brokers, error: Exception) -> None:
+        reason = f"Kafka at {brokers.servers} did not acknowledge: {type(error).__name__} {error}".rstrip()
         ConnectionError.__init__(self, f"{reason}; publish again, a repeated event keeps its id")
 
 
@@ -106,7 +106,7 @@ async def publish_file(
         raise NotPublishable(f"header {reserved[0]}: headers that begin with ce_ are set here; leave it out")
     events = [_identified(event, event_id, source) for event in _checked(topic, bodies, force)]
     extra = [(name, value.encode()) for name, value in headers]
-    return await _send(settings.kafka_bootstrap_servers, events, extra)
+    return await _send(Brokers.of(settings), events, extra)
 
 
 def _checked(topic: str, bodies: list[bytes], force: bool) -> list[Event[Any]]:
@@ -130,12 +130,11 @@ def _identified(event: Event[Any], event_id: str | None, source: str) -> Event[A
     return replace(event, id=event_id or derived, source=source, time=datetime.now(UTC), subject=event.key)
 
 
-async def _send(servers: str, events: list[Event[Any]], extra: list[_Header]) -> list[PublishedEvent]:
-    await ensure_topics(servers, [known_topic(events[0].topic)])
+async def _send(brokers: Brokers, events: list[Event[Any]], extra: list[_Header]) -> list[PublishedEvent]:
+    await ensure_topics(brokers, [known_topic(events[0].topic)])
     # The default partitioner is Java's murmur2, which every publisher of a key must share. Not an idempotent producer:
     # the embedded broker knows none, and a repeated event has the same id anyway.
-    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", enable_idempotence=False)
-    async with connected(producer, servers):
+    async with connected(AIOKafkaProducer, brokers, acks="all", enable_idempotence=False) as producer:
         try:
             sent = []
             for event in events:
@@ -144,7 +143,7 @@ async def _send(servers: str, events: list[Event[Any]], extra: list[_Header]) ->
                 sent.append(await producer.send(event.topic, event.body, key=key, headers=[*headers, *extra]))
             records = await asyncio.gather(*sent)
         except (KafkaError, TimeoutError) as error:
-            raise NotAcknowledged(servers, error) from error
+            raise NotAcknowledged(brokers, error) from error
     return [
         PublishedEvent(record.topic, record.partition, record.offset, event.id, event.key)
         for event, record in zip(events, records, strict=True)

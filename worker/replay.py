@@ -15,6 +15,7 @@ from handlers.errors import Transient
 from handlers.outcome import Outcome
 from handlers.table import STAGES, Stage
 from worker.app import bind, default_ports
+from worker.broker import Brokers
 from worker.clock import SystemClock
 from worker.delivery.item import Item, take_in
 from worker.delivery.lanes import Lanes
@@ -122,7 +123,7 @@ async def _feed(
     tell: Callable[[Result], None],
 ) -> None:
     pause = 1 / wanted.rate if wanted.rate else 0.0
-    async for record in read_topic(settings.kafka_bootstrap_servers, wanted.topic, wanted.since, wanted.until):
+    async for record in read_topic(Brokers.of(settings), wanted.topic, wanted.since, wanted.until):
         item = take_in(record, PartitionProgress())
         if wanted.key is not None and (item.event is None or item.event.key != wanted.key):
             continue
@@ -213,7 +214,7 @@ async def _publishing(settings: Settings, wanted: Wanted) -> AsyncIterator[Publi
 
         yield nothing
         return
-    publisher = Publisher(settings.kafka_bootstrap_servers)
+    publisher = Publisher(Brokers.of(settings))
     await publisher.start()
     try:
         yield lambda outcome: publisher.publish(outcome.events)

@@ -28,6 +28,17 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     #: Kafka brokers, comma-separated ``host:port``. ``KAFKA_BOOTSTRAP_SERVERS`` is read too.
     kafka_bootstrap_servers: Servers = "localhost:9092"
+    #: What the brokers' listener speaks. TLS: whom their certificate is from (the system's authorities where not set),
+    #: and this worker's own certificate where they ask for one.
+    kafka_security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    kafka_ca_file: Path | None = None
+    kafka_cert_file: Path | None = None
+    kafka_key_file: Path | None = None
+    #: SASL: a user with its password, or for OAUTHBEARER a file with a token that something else keeps fresh.
+    kafka_sasl_mechanism: Literal["plain", "scram-sha-256", "scram-sha-512", "oauthbearer"] = "scram-sha-512"
+    kafka_username: str | None = None
+    kafka_password: str | None = None
+    kafka_token_file: Path | None = None
     #: Consumer groups are named ``<prefix>.<stage>``.
     group_prefix: str = "finetune-worker"
     #: A name that this worker keeps over restarts, and no other has (a StatefulSet's pod name). With it a restart

@@ -8,7 +8,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from contracts.topics import TOPICS, Topic
 from handlers.table import STAGES
-from worker.broker import connected
+from worker.broker import Brokers, connected
 from worker.delivery import later
 from worker.topics import new_delay_topic, new_topics
 
@@ -25,14 +25,14 @@ class Wrong(NamedTuple):
     remedy: str
 
 
-async def wrong_topics(bootstrap_servers: str, topics: Iterable[Topic] = TOPICS.values()) -> list[Wrong]:
+async def wrong_topics(brokers: Brokers, topics: Iterable[Topic] = TOPICS.values()) -> list[Wrong]:
     """Return everything that is wrong about the topics on the broker. Only reads.
 
     More partitions, copies or retention than wanted are an operator's decision, and not wrong.
 
     Raises BrokerUnavailable.
     """
-    async with connected(AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers), bootstrap_servers) as admin:
+    async with connected(AIOKafkaAdminClient, brokers) as admin:
         replicas = min(3, len((await admin.describe_cluster())["brokers"]))
         wanted = [new for topic in topics for new in new_topics(topic, replicas)]
         wanted += [new_delay_topic(name, replicas) for name in later.names(STAGES)]

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from worker.broker import connected
+from worker.broker import Brokers, connected
 
 log = structlog.get_logger()
 
@@ -21,7 +21,7 @@ class NoSuchTopic(LookupError):
 
 
 async def read_topic(
-    bootstrap_servers: str, topic: str, since: datetime | None = None, until: datetime | None = None
+    brokers: Brokers, topic: str, since: datetime | None = None, until: datetime | None = None
 ) -> AsyncIterator[ConsumerRecord]:
     """Yield the records of a topic that were there when reading began, in order a partition.
 
@@ -31,9 +31,8 @@ async def read_topic(
         BrokerUnavailable: no broker answers.
         NoSuchTopic: there is none.
     """
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest")
-    async with connected(consumer, bootstrap_servers):
-        places = await _places(bootstrap_servers, topic)
+    async with connected(AIOKafkaConsumer, brokers, auto_offset_reset="earliest") as consumer:
+        places = await _places(brokers, topic)
         consumer.assign(places)
         ends = {place: end for place, end in (await consumer.end_offsets(places)).items() if end > 0}
         await _seek(consumer, places, since)
@@ -46,8 +45,8 @@ async def read_topic(
                         yield record
 
 
-async def _places(bootstrap_servers: str, topic: str) -> list[TopicPartition]:
-    async with connected(AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers), bootstrap_servers) as admin:
+async def _places(brokers: Brokers, topic: str) -> list[TopicPartition]:
+    async with connected(AIOKafkaAdminClient, brokers) as admin:
         if topic not in await admin.list_topics():
             raise NoSuchTopic(f"the broker has no topic {topic}")
         (found,) = await admin.describe_topics([topic])

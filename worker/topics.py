@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from contracts.topics import TOPICS, Topic
-from worker.broker import connected
+from worker.broker import Brokers, connected
 
 #: Copies of every partition, as far as there are brokers.
 REPLICAS = 3
@@ -29,7 +29,7 @@ class TopicCreationError(RuntimeError):
 
 
 async def ensure_topics(
-    bootstrap_servers: str, topics: Iterable[Topic] = TOPICS.values(), delays: Collection[str] = ()
+    brokers: Brokers, topics: Iterable[Topic] = TOPICS.values(), delays: Collection[str] = ()
 ) -> list[str]:
     """Create the topics that are missing, each with its dead-letter topic, and return their names. ``delays`` are the
     names of delay topics.
@@ -41,7 +41,7 @@ async def ensure_topics(
         BrokerUnavailable: no broker answers.
         TopicCreationError: the broker refused.
     """
-    async with connected(AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers), bootstrap_servers) as admin:
+    async with connected(AIOKafkaAdminClient, brokers) as admin:
         missing = await _missing(admin, topics, delays)
         if not missing:
             return []
@@ -60,14 +60,14 @@ async def _until_listed(admin: AIOKafkaAdminClient, names: Collection[str]) -> N
 
 
 async def missing_topics(
-    bootstrap_servers: str, topics: Iterable[Topic] = TOPICS.values(), delays: Collection[str] = ()
+    brokers: Brokers, topics: Iterable[Topic] = TOPICS.values(), delays: Collection[str] = ()
 ) -> list[str]:
     """Return the names of the topics, and dead-letter topics, that :func:`ensure_topics` would create. Only reads.
 
     Raises:
         BrokerUnavailable: no broker answers.
     """
-    async with connected(AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers), bootstrap_servers) as admin:
+    async with connected(AIOKafkaAdminClient, brokers) as admin:
         return [new.name for new in await _missing(admin, topics, delays)]
 
 

@@ -1,4 +1,4 @@
-"""Apache Kafka, one KRaft node, with this machine's Java: ``python -m deploy.local.kafka`` runs one until Ctrl-C.
+"""Apache Kafka, KRaft, with this machine's Java: ``python -m deploy.local.kafka`` runs one node until Ctrl-C.
 
 The jars come from Maven Central through ``mvn`` and stay in a cache folder; a start takes a few seconds. It keeps
 nothing after its end.
@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -25,80 +26,141 @@ _POM = Path(__file__).with_name("kafka-pom.xml")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
 
-_PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
-log.dirs={folder}/data
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=5
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1000
-auto.create.topics.enable=false
-"""
-
 
 class ApacheKafka:
-    """``async with ApacheKafka() as bootstrap_servers:`` - a fresh node on a loopback port, a free one by default.
+    """``async with ApacheKafka() as bootstrap_servers:`` - fresh nodes on loopback ports, free ones by default.
 
-    ``kill`` and ``start`` are for tests of what a broker's end does; what was acknowledged survives them.
+    ``kill``, ``stop`` and ``start`` one node of them are for tests of what a broker's end does; what was acknowledged
+    survives them.
+
+    Args:
+        port: of the first node.
+        nodes: how many; each is a broker and a controller, so that three go on without one.
+        listeners: more ways in, each by name with its protocol (``SSL``, ``SASL_SSL``, ...); see :meth:`address`.
+        properties: more of Kafka's own settings, the same for every node.
+        users: SCRAM users with their passwords.
     """
 
-    def __init__(self, port: int | None = None) -> None:
+    def __init__(
+        self,
+        port: int | None = None,
+        *,
+        nodes: int = 1,
+        listeners: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+        users: Mapping[str, str] | None = None,
+    ) -> None:
         self._port = port
+        self._listeners = {"PLAINTEXT": "PLAINTEXT"} | dict(listeners or {})
+        self._more = dict(properties or {})
+        self._users = dict(users or {})
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
+        self._nodes = [_Node(number, self._folder / str(number)) for number in range(1, nodes + 1)]
         self._cluster_id = _new_cluster_id()
-        self._process = ServerProcess(
-            "Kafka", self._folder / "log", start_seconds=_START_SECONDS, stop_seconds=_STOP_SECONDS
-        )
-        self.bootstrap_servers = ""
+        self._ports: list[dict[str, int]] = []
 
     async def __aenter__(self) -> str:
         try:
-            await on_free_ports(2, self._start_on, first=self._port)
+            await on_free_ports(len(self._nodes) * (len(self._listeners) + 1), self._start_on, first=self._port)
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            await self._stop_all()
             raise
-        return self.bootstrap_servers
-
-    async def _start_on(self, ports: list[int]) -> None:
-        port, controller = ports
-        self.bootstrap_servers = f"127.0.0.1:{port}"
-        self._properties.write_text(_PROPERTIES.format(port=port, controller=controller, folder=self._folder))
-        jars = await jars_folder()
-        await run(
-            *(_java(), "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "--ignore-formatted"),
-            *("-t", self._cluster_id, "-c", str(self._properties)),
-        )
-        await self.start()
+        return self.address()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.stop()
+        await self._stop_all()
+
+    def address(self, listener: str = "PLAINTEXT") -> str:
+        """Return the nodes' addresses for clients of a listener, with commas."""
+        return ",".join(f"127.0.0.1:{ports[listener]}" for ports in self._ports)
+
+    async def start(self, node: int = 1) -> None:
+        """Start a node and wait until it answers; after ``stop`` or ``kill``, on the same records and ports."""
+        port = self._ports[node - 1]["PLAINTEXT"]
+        await self._nodes[node - 1].start(f"127.0.0.1:{port}", self._cluster_id)
+
+    async def stop(self, node: int = 1) -> None:
+        """Stop a node in order; kill it where that takes too long."""
+        await self._nodes[node - 1].process.stop()
+
+    async def kill(self, node: int = 1) -> None:
+        """End a node as a power cut would."""
+        await self._nodes[node - 1].process.kill()
+
+    async def _start_on(self, ports: list[int]) -> None:
+        names = [*self._listeners, "CONTROLLER"]
+        # The first port is the first node's for clients.
+        self._ports = [dict(zip(names, ports[at:], strict=False)) for at in range(0, len(ports), len(names))]
+        try:
+            for node, own in zip(self._nodes, self._ports, strict=True):
+                await node.format(self._properties(node, own), self._cluster_id, self._users)
+            # All at once: a node answers when most of the controllers are there.
+            await asyncio.gather(*(self.start(node.number) for node in self._nodes))
+        except BaseException:
+            await asyncio.gather(*(node.process.kill() for node in self._nodes))
+            raise
+
+    async def _stop_all(self) -> None:
+        await asyncio.gather(*(node.process.stop() for node in self._nodes))
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _properties(self, node: "_Node", ports: Mapping[str, int]) -> dict[str, str]:
+        def each(names: Mapping[str, str], text: Callable[[str], str]) -> str:
+            return ",".join(text(name) for name in names)
+
+        protocols = {"CONTROLLER": "PLAINTEXT"} | self._listeners
+        copies = str(min(3, len(self._nodes)))
+        return {
+            "process.roles": "broker,controller",
+            "node.id": str(node.number),
+            "controller.quorum.voters": ",".join(
+                f"{number}@127.0.0.1:{own['CONTROLLER']}" for number, own in enumerate(self._ports, start=1)
+            ),
+            "listeners": each(protocols, lambda name: f"{name}://127.0.0.1:{ports[name]}"),
+            "advertised.listeners": each(self._listeners, lambda name: f"{name}://127.0.0.1:{ports[name]}"),
+            "listener.security.protocol.map": each(protocols, lambda name: f"{name}:{protocols[name]}"),
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": str(node.folder / "data"),
+            "offsets.topic.replication.factor": copies,
+            "offsets.topic.num.partitions": "5",
+            "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "1000",
+            "auto.create.topics.enable": "false",
+        } | self._more
+
+
+class _Node:
+    """One process of a cluster, with its folder."""
+
+    def __init__(self, number: int, folder: Path) -> None:
+        folder.mkdir()
+        self.number, self.folder = number, folder
+        self.process = ServerProcess("Kafka", folder / "log", start_seconds=_START_SECONDS, stop_seconds=_STOP_SECONDS)
+
     @property
-    def _properties(self) -> Path:
-        return self._folder / "server.properties"
+    def _file(self) -> Path:
+        return self.folder / "server.properties"
 
-    async def start(self) -> None:
-        """Start the node and wait until it answers; after ``stop`` or ``kill``, on the same records and ports."""
-        jars = await jars_folder()
-        command = [_java(), "-Xmx384m", "-cp", f"{jars}/*", "kafka.Kafka", str(self._properties)]
-        await self._process.start(command, lambda: _answers(self.bootstrap_servers, self._cluster_id))
+    async def format(self, properties: Mapping[str, str], cluster_id: str, users: Mapping[str, str]) -> None:
+        """Write the node's settings and make its folder for records."""
+        self._file.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        scram = [
+            f"--add-scram={mechanism}=[name={name},password={password}]"
+            for name, password in users.items()
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+        ]
+        await run(
+            *(_java(), "-cp", f"{await jars_folder()}/*", "kafka.tools.StorageTool", "format", "--ignore-formatted"),
+            *("-t", cluster_id, "-c", str(self._file), *scram),
+        )
 
-    async def stop(self) -> None:
-        """Stop the node in order; kill it where that takes too long."""
-        await self._process.stop()
-
-    async def kill(self) -> None:
-        """End the node as a power cut would."""
-        await self._process.kill()
+    async def start(self, address: str, cluster_id: str) -> None:
+        """Start the node and wait until it answers."""
+        command = [_java(), "-Xmx384m", "-cp", f"{await jars_folder()}/*", "kafka.Kafka", str(self._file)]
+        await self.process.start(command, lambda: _answers(address, cluster_id))
 
 
 async def jars_folder() -> Path:

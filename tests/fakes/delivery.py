@@ -7,6 +7,7 @@ from typing import Any
 
 from contracts.codec import encode_body
 from contracts.envelope import Event, Headers
+from worker.broker import Brokers
 from worker.delivery.item import Item, take_in
 from worker.delivery.offsets import PartitionProgress
 from worker.delivery.publishing import Message, Publisher
@@ -61,7 +62,7 @@ class FakePublisher(Publisher):
     """
 
     def __init__(self) -> None:
-        super().__init__("nowhere:0")
+        super().__init__(Brokers("nowhere:0"))
         self.events: list[Event[Any]] = []
         self.messages: list[Message] = []
         self.failures: list[Exception] = []

@@ -14,6 +14,7 @@ from tests.fakes.executor import FakeExecutor
 from tests.fakes.tokens import FakeTokenCounter
 from tests.platform import Platform, platform, sample
 from worker.app import run_worker
+from worker.broker import Brokers
 from worker.embedded_broker import EmbeddedBroker
 from worker.settings import Settings
 from worker.storage import open_store
@@ -70,7 +71,7 @@ BROKERS = ["embedded", "apache-kafka"] if kafka_servers.rung() else ["embedded"]
 async def servers(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """A fresh broker of each kind."""
     async with EmbeddedBroker() if request.param == "embedded" else kafka_servers.real_kafka() as address:
-        await ensure_topics(address)
+        await ensure_topics(Brokers(address))
         yield address
 
 

@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from msgspec.structs import replace
 
 from handlers.table import STAGES
-from worker.broker import connected
+from worker.broker import Brokers, connected
 from worker.checks import check_services
 from worker.delivery import later
 from worker.embedded_broker import EmbeddedBroker
@@ -41,15 +41,14 @@ async def test_on_a_fresh_machine_it_says_what_is_missing_and_creates_nothing(
     assert await check_services(settings) == 0
     assert _lines(capsys) == {"broker": "note", "bucket": "note", "catalogue": "ok", "work folder": "note"}
     assert _names(tmp_path) == []
-    servers = settings.kafka_bootstrap_servers
-    async with connected(AIOKafkaAdminClient(bootstrap_servers=servers), servers) as admin:
+    async with connected(AIOKafkaAdminClient, Brokers.of(settings)) as admin:
         assert list(await admin.list_topics()) == []
 
 
 async def test_what_is_there_is_ok_and_left_as_it_was(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await ensure_topics(settings.kafka_bootstrap_servers, delays=later.names(STAGES))
+    await ensure_topics(Brokers.of(settings), delays=later.names(STAGES))
     for folder in ("bucket", "work"):
         (tmp_path / folder).mkdir()
     assert await check_services(settings) == 0

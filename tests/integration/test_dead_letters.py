@@ -6,13 +6,14 @@ from handlers import layout
 from tests.integration.conftest import World
 from tests.wait import wait_until
 from worker import letters
+from worker.broker import Brokers
 from worker.letters import Filter, Letter, NotRetryable
 
 HEADERS = [("ce_id", b"e-1"), ("x-team", b"blue")]
 
 
 async def found(world: World, **wanted: object) -> list[Letter]:
-    return await letters.find(world.settings.kafka_bootstrap_servers, world.store, Filter(**wanted))  # type: ignore[arg-type]  # whatever a test asks for
+    return await letters.find(Brokers.of(world.settings), world.store, Filter(**wanted))  # type: ignore[arg-type]  # whatever a test asks for
 
 
 @pytest.fixture

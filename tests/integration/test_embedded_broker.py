@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from tests.wait import wait_until
-from worker.broker import BrokerUnavailable, connected
+from worker.broker import Brokers, BrokerUnavailable, connected
 from worker.embedded_broker import EmbeddedBroker, EmbeddedBrokerError
 
 TOPIC = "numbers"
@@ -32,15 +32,13 @@ def _alive(pid: int) -> bool:
 @pytest.fixture
 async def servers() -> AsyncIterator[str]:
     async with EmbeddedBroker() as address:
-        client = AIOKafkaAdminClient(bootstrap_servers=address)
-        async with connected(client, address) as admin:
+        async with connected(AIOKafkaAdminClient, Brokers(address)) as admin:
             await admin.create_topics([NewTopic(TOPIC, 3, 1)])
         yield address
 
 
 async def _produce(servers: str, numbers: range) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all")
-    async with connected(producer, servers):
+    async with connected(AIOKafkaProducer, Brokers(servers), acks="all") as producer:
         headers = [("ce_id", b"1"), ("null", None), ("not-utf-8", b"\xff")]
         for number in numbers:
             await producer.send_and_wait(TOPIC, b"%d" % number, key=b"key-%d" % number, headers=headers)
@@ -48,11 +46,10 @@ async def _produce(servers: str, numbers: range) -> None:
 
 async def _consume(servers: str, count: int) -> list[ConsumerRecord]:
     """Read at least ``count`` records as a member of a group, commit them and leave."""
-    consumer = AIOKafkaConsumer(
-        TOPIC, bootstrap_servers=servers, group_id="readers", enable_auto_commit=False,
+    async with connected(
+        AIOKafkaConsumer, Brokers(servers), TOPIC, group_id="readers", enable_auto_commit=False,
         auto_offset_reset="earliest", session_timeout_ms=2000, heartbeat_interval_ms=500,
-    )  # fmt: skip
-    async with connected(consumer, servers):
+    ) as consumer:  # fmt: skip
         records: list[ConsumerRecord] = []
         while len(records) < count:
             batches = await consumer.getmany(timeout_ms=500)
@@ -91,9 +88,9 @@ async def test_a_group_goes_on_where_it_committed(servers: str) -> None:
 async def test_two_brokers_side_by_side_are_strangers() -> None:
     async with EmbeddedBroker() as one, EmbeddedBroker() as other:
         assert one != other
-        async with connected(AIOKafkaAdminClient(bootstrap_servers=one), one) as admin:
+        async with connected(AIOKafkaAdminClient, Brokers(one)) as admin:
             await admin.create_topics([NewTopic(TOPIC, 1, 1)])
-        async with connected(AIOKafkaAdminClient(bootstrap_servers=other), other) as admin:
+        async with connected(AIOKafkaAdminClient, Brokers(other)) as admin:
             assert await admin.list_topics() == []
 
 
@@ -109,7 +106,7 @@ async def test_it_ends_with_the_block_also_when_clients_are_still_connected() ->
     assert broker.pid is None
     await admin.close()
     with pytest.raises(BrokerUnavailable, match=f"no Kafka broker answers at {servers}; start one, or set"):
-        async with connected(AIOKafkaAdminClient(bootstrap_servers=servers), servers):
+        async with connected(AIOKafkaAdminClient, Brokers(servers)):
             pass
 
 

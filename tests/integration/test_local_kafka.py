@@ -8,6 +8,7 @@ import pytest
 from deploy.local import server_process
 from deploy.local.kafka import ApacheKafka
 from tests.integration.conftest import BROKERS
+from worker.broker import Brokers
 from worker.topics import ensure_topics
 
 pytestmark = pytest.mark.skipif("apache-kafka" not in BROKERS, reason="Java and Maven run Apache Kafka")
@@ -29,4 +30,4 @@ async def test_a_port_that_was_taken_is_left_to_who_has_it(which: int, monkeypat
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         async with ApacheKafka() as servers:
             assert asked == 2
-            await ensure_topics(servers)
+            await ensure_topics(Brokers(servers))

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from contracts.codec import decode
 from contracts.topics import TOPICS
 from tests.examples import example
-from worker.broker import connected
+from worker.broker import Brokers, connected
 from worker.embedded_broker import EmbeddedBroker
 from worker.publish import BrokerUnavailable, NotPublishable, PublishedEvent, publish_event, publish_file
 from worker.settings import Settings
@@ -27,9 +27,7 @@ async def settings() -> AsyncIterator[Settings]:
 
 async def _record(settings: Settings, published: PublishedEvent) -> ConsumerRecord:
     """Return the record an event was published as."""
-    servers = settings.kafka_bootstrap_servers
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers)
-    async with connected(consumer, servers):
+    async with connected(AIOKafkaConsumer, Brokers.of(settings)) as consumer:
         place = TopicPartition(published.topic, published.partition)
         consumer.assign([place])
         consumer.seek(place, published.offset)
@@ -38,8 +36,7 @@ async def _record(settings: Settings, published: PublishedEvent) -> ConsumerReco
 
 async def _records(settings: Settings, topic: str) -> int:
     """Return how many records a topic has."""
-    servers = settings.kafka_bootstrap_servers
-    async with connected(AIOKafkaConsumer(bootstrap_servers=servers), servers) as consumer:
+    async with connected(AIOKafkaConsumer, Brokers.of(settings)) as consumer:
         places = [TopicPartition(topic, number) for number in range(TOPICS[topic].partitions)]
         return sum((await consumer.end_offsets(places)).values())
 
@@ -78,8 +75,7 @@ async def test_keys_go_where_javas_partitioner_sends_them(settings: Settings) ->
 async def test_the_topic_is_created_with_its_partitions(settings: Settings) -> None:
     await publish_event(settings, "task.command", COMMAND)
 
-    servers = settings.kafka_bootstrap_servers
-    async with connected(AIOKafkaAdminClient(bootstrap_servers=servers), servers) as admin:
+    async with connected(AIOKafkaAdminClient, Brokers.of(settings)) as admin:
         assert set(await admin.list_topics()) == {"task.command", "task.command.dead-letter"}
         (description,) = await admin.describe_topics(["task.command"])
     assert len(description["partitions"]) == TOPICS["task.command"].partitions

@@ -10,6 +10,7 @@ from handlers import layout
 from handlers.ports import ObjectStore
 from tests.integration.conftest import World
 from tests.platform import form, sample
+from worker.broker import Brokers
 from worker.replay import NotReplayable, Wanted, replay
 from worker.topic_reader import NoSuchTopic, read_topic
 
@@ -89,7 +90,7 @@ async def test_what_cannot_be_replayed_is_named(story: World) -> None:
         with pytest.raises(NotReplayable, match=said):
             await replay(story.settings, wanted)
     with pytest.raises(NoSuchTopic, match=r"nothing\.here"):
-        await anext(read_topic(story.settings.kafka_bootstrap_servers, "nothing.here"))
+        await anext(read_topic(Brokers.of(story.settings), "nothing.here"))
 
 
 async def _judged_otherwise_once(store: ObjectStore, dataset_id: str) -> None:

@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from handlers.table import STAGES
 from tests import kafka_servers
 from tests.wait import wait_until
-from worker.broker import connected
+from worker.broker import Brokers, connected
 from worker.delivery import later
 from worker.topic_check import wrong_topics
 from worker.topics import ensure_topics
@@ -26,7 +26,7 @@ async def empty() -> AsyncIterator[str]:
 
 
 async def _create(servers: str, *topics: NewTopic) -> None:
-    async with connected(AIOKafkaAdminClient(bootstrap_servers=servers), servers) as admin:
+    async with connected(AIOKafkaAdminClient, Brokers(servers)) as admin:
         await admin.create_topics(list(topics))
 
         async def listed() -> bool:
@@ -36,9 +36,9 @@ async def _create(servers: str, *topics: NewTopic) -> None:
 
 
 async def test_what_we_make_is_right(empty: str) -> None:
-    assert {each.setting for each in await wrong_topics(empty)} == {"existence"}
-    await ensure_topics(empty, delays=later.names(STAGES))
-    assert await wrong_topics(empty) == []
+    assert {each.setting for each in await wrong_topics(Brokers(empty))} == {"existence"}
+    await ensure_topics(Brokers(empty), delays=later.names(STAGES))
+    assert await wrong_topics(Brokers(empty)) == []
 
 
 async def test_each_wrong_setting_is_named_with_its_remedy(empty: str) -> None:
@@ -48,8 +48,8 @@ async def test_each_wrong_setting_is_named_with_its_remedy(empty: str) -> None:
         NewTopic("task.created", 2, 1),
         NewTopic("task.command.dead-letter", 12, 1, topic_configs={"retention.ms": "60000"}),
     )
-    await ensure_topics(empty, delays=later.names(STAGES))
-    wrong = {(each.topic, each.setting): each for each in await wrong_topics(empty)}
+    await ensure_topics(Brokers(empty), delays=later.names(STAGES))
+    wrong = {(each.topic, each.setting): each for each in await wrong_topics(Brokers(empty))}
     assert set(wrong) == {
         ("task.status", "cleanup.policy"),
         ("task.created", "partitions"),
@@ -65,5 +65,5 @@ async def test_more_than_is_wanted_is_an_operators_decision(empty: str) -> None:
         NewTopic("task.created", 24, 1),
         NewTopic("task.command.dead-letter", 12, 1, topic_configs={"retention.ms": "-1"}),
     )
-    await ensure_topics(empty, delays=later.names(STAGES))
-    assert await wrong_topics(empty) == []
+    await ensure_topics(Brokers(empty), delays=later.names(STAGES))
+    assert await wrong_topics(Brokers(empty)) == []

@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from contracts.topics import TOPICS
-from worker.broker import BrokerUnavailable, connected
+from worker.broker import Brokers, BrokerUnavailable, connected
 from worker.embedded_broker import EmbeddedBroker
 from worker.topics import (
     DEAD_LETTER_RETENTION_MS,
@@ -30,23 +30,23 @@ async def servers() -> AsyncIterator[str]:
 
 @pytest.fixture
 async def admin(servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    async with connected(AIOKafkaAdminClient(bootstrap_servers=servers), servers) as client:
+    async with connected(AIOKafkaAdminClient, Brokers(servers)) as client:
         yield client
 
 
 async def test_every_topic_and_its_dead_letters_are_created_once(servers: str, admin: AIOKafkaAdminClient) -> None:
-    assert set(await ensure_topics(servers)) == EVERY_TOPIC
+    assert set(await ensure_topics(Brokers(servers))) == EVERY_TOPIC
     assert set(await admin.list_topics()) == EVERY_TOPIC
     for description in await admin.describe_topics(sorted(TOPICS)):
         assert len(description["partitions"]) == TOPICS[description["topic"]].partitions
 
-    assert await ensure_topics(servers) == []
+    assert await ensure_topics(Brokers(servers)) == []
 
 
 async def test_topics_say_themselves_how_long_and_how_safely_they_keep_what_is_in_them(
     servers: str, admin: AIOKafkaAdminClient
 ) -> None:
-    await ensure_topics(servers)
+    await ensure_topics(Brokers(servers))
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in sorted(EVERY_TOPIC)]
 
     settings = {
@@ -69,16 +69,16 @@ def test_an_acknowledged_event_survives_a_broker_where_there_are_three(replicas:
 
 
 async def test_looking_for_what_is_missing_creates_nothing(servers: str, admin: AIOKafkaAdminClient) -> None:
-    assert set(await missing_topics(servers)) == EVERY_TOPIC
+    assert set(await missing_topics(Brokers(servers))) == EVERY_TOPIC
     assert list(await admin.list_topics()) == []
-    await ensure_topics(servers)
-    assert await missing_topics(servers) == []
+    await ensure_topics(Brokers(servers))
+    assert await missing_topics(Brokers(servers)) == []
 
 
 async def test_what_exists_is_left_as_it_is(servers: str, admin: AIOKafkaAdminClient) -> None:
     await admin.create_topics([NewTopic("task.created", 5, 1)])
 
-    created = await ensure_topics(servers)
+    created = await ensure_topics(Brokers(servers))
 
     assert set(created) == EVERY_TOPIC - {"task.created"}
     (description,) = await admin.describe_topics(["task.created"])
@@ -86,7 +86,7 @@ async def test_what_exists_is_left_as_it_is(servers: str, admin: AIOKafkaAdminCl
 
 
 async def test_workers_that_start_together_create_each_topic_once(servers: str) -> None:
-    created = await asyncio.gather(*(ensure_topics(servers) for _ in range(5)))
+    created = await asyncio.gather(*(ensure_topics(Brokers(servers)) for _ in range(5)))
 
     assert sorted(name for names in created for name in names) == sorted(EVERY_TOPIC)
 
@@ -101,4 +101,4 @@ def test_a_refusal_names_the_topic_and_the_brokers_reason() -> None:
 
 async def test_no_broker_is_said_in_one_line() -> None:
     with pytest.raises(BrokerUnavailable, match=r"no Kafka broker answers at 127\.0\.0\.1:1; "):
-        await ensure_topics("127.0.0.1:1")
+        await ensure_topics(Brokers("127.0.0.1:1"))

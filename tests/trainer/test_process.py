@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer
 from contracts.codec import decode
 from contracts.training import TrainingProgress
 from tests.trainer.bench import Bench
+from worker.broker import Brokers
 from worker.embedded_broker import EmbeddedBroker
 from worker.topics import ensure_topics
 
@@ -26,7 +27,7 @@ async def test_sigterm_leaves_a_checkpoint_says_stopped_and_exits_with_0(bucket_
     spec = tmp_path / "spec.json"
     spec.write_bytes(msgspec.json.encode(bench.spec()))
     async with EmbeddedBroker(tmp_path / "broker.log") as servers:
-        await ensure_topics(servers)
+        await ensure_topics(Brokers(servers))
         settings = msgspec.structs.replace(bench.settings, kafka_bootstrap_servers=servers)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
         process = await asyncio.create_subprocess_exec(

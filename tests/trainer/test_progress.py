@@ -15,6 +15,7 @@ from contracts.task import Progress
 from contracts.training import Checkpoint, Failure, TrainingProgress
 from handlers.ports import JobSpec
 from tests.trainer.bench import RecordingSink
+from worker.broker import Brokers
 from worker.embedded_broker import EmbeddedBroker
 from worker.topics import ensure_topics
 from worker.trainer import kafka_sink
@@ -44,7 +45,7 @@ def steps(events: list[Event[TrainingProgress]]) -> list[int]:
 @pytest.fixture
 async def broker(tmp_path: Path) -> AsyncIterator[str]:
     async with EmbeddedBroker(tmp_path / "broker.log") as servers:
-        await ensure_topics(servers)
+        await ensure_topics(Brokers(servers))
         yield servers
 
 
@@ -80,7 +81,7 @@ def test_who_may_not_speak_says_nothing() -> None:
 def test_without_a_broker_nothing_blocks_and_what_is_essential_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka_sink, "_QUEUE", 10)
     began = time.monotonic()
-    with KafkaSink(NOWHERE) as sink:
+    with KafkaSink(Brokers(NOWHERE)) as sink:
         said = reporter(sink)
         for step in range(100):
             said.running(progress(step))
@@ -98,7 +99,7 @@ def test_without_a_broker_nothing_blocks_and_what_is_essential_is_kept(monkeypat
 
 
 async def test_events_reach_the_broker_in_order_and_can_be_decoded(broker: str) -> None:
-    with KafkaSink(broker) as sink:
+    with KafkaSink(Brokers(broker)) as sink:
         said = reporter(sink)
         for step in range(20):
             said.running(progress(step))
@@ -127,7 +128,7 @@ async def test_events_wait_for_a_broker_that_is_not_there_yet(broker: str, monke
         return AIOKafkaProducer(bootstrap_servers=NOWHERE if len(made) == 1 else bootstrap_servers, **settings)
 
     monkeypatch.setattr(kafka_sink, "AIOKafkaProducer", producer)
-    with KafkaSink(broker) as sink:
+    with KafkaSink(Brokers(broker)) as sink:
         reporter(sink).running(progress(1))
 
         assert sink.close(15)

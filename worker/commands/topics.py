@@ -28,17 +28,18 @@ def create(json: AsJson = False) -> None:
     Example: KAFKA_BOOTSTRAP_SERVERS=broker:9092 worker topics create
     """
     from handlers.table import STAGES  # noqa: PLC0415 - with the broker's client: other commands should not wait
+    from worker.broker import Brokers  # noqa: PLC0415 - the same
     from worker.delivery import later  # noqa: PLC0415 - the same
     from worker.topics import ensure_topics  # noqa: PLC0415 - the same
 
-    servers = Settings.from_environment().kafka_bootstrap_servers
-    created = _run(ensure_topics(servers, delays=later.names(STAGES)))
+    brokers = Brokers.of(Settings.from_environment())
+    created = _run(ensure_topics(brokers, delays=later.names(STAGES)))
     if json:
         _print({"created": created})
         return
     for name in created:
         typer.echo(f"created {name}")
-    typer.echo(f"{len(created)} topics created on {servers}", err=True)
+    typer.echo(f"{len(created)} topics created on {brokers.servers}", err=True)
 
 
 @app.command("check")
@@ -49,9 +50,10 @@ def check(json: AsJson = False) -> None:
 
     Example: worker topics check
     """
-    from worker.topic_check import wrong_topics  # noqa: PLC0415 - with the broker's client
+    from worker.broker import Brokers  # noqa: PLC0415 - with the broker's client
+    from worker.topic_check import wrong_topics  # noqa: PLC0415 - the same
 
-    wrong = _run(wrong_topics(Settings.from_environment().kafka_bootstrap_servers))
+    wrong = _run(wrong_topics(Brokers.of(Settings.from_environment())))
     if json:
         _print({"valid": not wrong, "wrong": [each._asdict() for each in wrong]})
     else:

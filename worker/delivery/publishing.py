@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from contracts.codec import encode
 from contracts.envelope import Event
 from handlers.errors import Unavailable
+from worker.broker import Brokers
 
 log = structlog.get_logger()
 
@@ -24,8 +25,8 @@ class Publisher:
     the same id, which every reader needs anyway, and the embedded broker knows no producer ids.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, brokers: Brokers) -> None:
+        self._brokers = brokers
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
 
@@ -70,8 +71,8 @@ class Publisher:
     async def _live(self) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap_servers,
+                producer = self._brokers.client(
+                    AIOKafkaProducer,
                     acks="all",
                     enable_idempotence=False,
                     linger_ms=2,

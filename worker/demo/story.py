@@ -16,7 +16,7 @@ from contracts.codec import Poison, decode
 from contracts.dataset import DatasetFile, DatasetImported
 from contracts.envelope import Event, derived_id
 from contracts.topics import TOPICS
-from worker.broker import connected
+from worker.broker import Brokers, connected
 from worker.delivery.publishing import Publisher
 from worker.demo.facts import Facts
 from worker.demo.processes import SupervisedWorker, run_to_end
@@ -90,7 +90,7 @@ class Demo:
         async with EmbeddedBroker(self._folder / "logs" / "broker.log") as servers:
             settings = self.settings(servers)
             self.view.note(f"embedded broker at {servers}; bucket in {self._folder / 'bucket'}")
-            await ensure_topics(servers)
+            await ensure_topics(Brokers.of(settings))
             self.view.note(f"base model {self.model.name} goes into the bucket")
             await run_to_end(settings, "worker.trainer.base_models", self.model.name)
             async with self._worker(settings), self._publisher(settings) as publisher:
@@ -112,7 +112,7 @@ class Demo:
 
     @asynccontextmanager
     async def _publisher(self, settings: Settings) -> AsyncIterator[Publisher]:
-        publisher = Publisher(settings.kafka_bootstrap_servers)
+        publisher = Publisher(Brokers.of(settings))
         await publisher.start()
         try:
             yield publisher
@@ -186,10 +186,8 @@ class Demo:
 
     @asynccontextmanager
     async def _watched(self, settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
-        consumer = AIOKafkaConsumer(
-            *TOPICS, bootstrap_servers=settings.kafka_bootstrap_servers, auto_offset_reset="earliest"
-        )
-        async with connected(consumer, settings.kafka_bootstrap_servers):
+        brokers = Brokers.of(settings)
+        async with connected(AIOKafkaConsumer, brokers, *TOPICS, auto_offset_reset="earliest") as consumer:
             watcher = asyncio.create_task(self._watch(consumer))
             try:
                 yield watcher

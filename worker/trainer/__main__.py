@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from handlers.ports import JobSpec
+from worker.broker import Brokers
 from worker.settings import Settings, SettingsError
 from worker.telemetry import configure_logging
 from worker.trainer import environment
@@ -24,6 +25,7 @@ def main(arguments: list[str]) -> int:
     try:
         spec = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=JobSpec)
         settings = Settings.from_environment()
+        brokers = Brokers.of(settings)
     except (OSError, msgspec.MsgspecError, SettingsError) as error:
         return _refused(str(error))
     configure_logging(settings.log_format, settings.log_level)
@@ -31,7 +33,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     environment.prepare()
-    with KafkaSink(settings.kafka_bootstrap_servers) as sink:
+    with KafkaSink(brokers) as sink:
         return int(run_job(spec, settings, sink, stop))
 
 

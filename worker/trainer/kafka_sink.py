@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer
 from contracts.codec import encode
 from contracts.envelope import Event
 from contracts.training import TrainingProgress
+from worker.broker import Brokers
 from worker.trainer.loop_thread import LoopThread
 
 log = structlog.get_logger()
@@ -29,8 +30,8 @@ class KafkaSink:
     the background, with a new producer each time: one whose sender died never recovers. Use as ``with``.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._servers = bootstrap_servers
+    def __init__(self, brokers: Brokers) -> None:
+        self._brokers = brokers
         self._queue: deque[tuple[Event[TrainingProgress], bool]] = deque()
         self._lock = threading.Lock()
         self._sent = threading.Condition(self._lock)
@@ -82,8 +83,8 @@ class KafkaSink:
     async def _publish_for_ever(self) -> None:
         pause = 0.5
         while True:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._servers,
+            producer = self._brokers.client(
+                AIOKafkaProducer,
                 acks="all",
                 # Not every broker has idempotent producers; ids make a repeated event the same event.
                 enable_idempotence=False,

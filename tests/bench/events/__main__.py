@@ -17,6 +17,7 @@ from deploy.local.kafka import ApacheKafka
 from deploy.local.server_process import ServerMissing
 from tests.bench.events.records import KEYS, command, fill, progress
 from tests.bench.harness import Failed, Job, cores, figure, table, take_turns
+from worker.broker import Brokers
 from worker.topics import ensure_topics
 
 _PROGRESS_TASKS = 100
@@ -105,7 +106,7 @@ async def _measure(messages: int, repeats: int, only: Sequence[str], *, as_json:
     # Two brokers: what is published on one would be read by who measures intake on the other.
     async with ApacheKafka() as servers, ApacheKafka() as elsewhere:
         for address in (servers, elsewhere):
-            await ensure_topics(address)
+            await ensure_topics(Brokers(address))
         await fill(servers, "task.command", [_command(n) for n in range(messages)])
         steps = [(n // _PROGRESS_TASKS, f"t{n % _PROGRESS_TASKS}") for n in range(messages)]
         await fill(servers, "training.progress", [(task.encode(), progress(seq, task)) for seq, task in steps])

@@ -1,7 +1,6 @@
 """Taking records in: ours, the raw client's, FastStream's. Each returns records a second, from first to last commit."""
 
 import asyncio
-import logging
 from typing import Any
 from uuid import uuid4
 
@@ -20,8 +19,10 @@ from handlers.training_progress import keep_progress
 from tests.bench.events.records import Stopwatch
 from tests.bench.events.side_by_side import publishing_to
 from tests.fakes.store import MemoryStore
+from worker.broker import Brokers
 from worker.clock import SystemClock
 from worker.collector import spare_records
+from worker.delivery.faststream_broker import faststream_broker
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
 from worker.settings import Settings
@@ -71,7 +72,7 @@ async def _take_in(servers: str, stage: Stage, handle: Any, watch: Stopwatch) ->
     settings = Settings(kafka_bootstrap_servers=servers, group_prefix=f"bench-{uuid4().hex}")
     stage = stage._replace(retry=stage.retry._replace(later=()))
     async with publishing_to(servers) as publisher:
-        broker = KafkaBroker(servers, logger=logging.getLogger("worker.faststream"), log_level=logging.DEBUG)
+        broker = faststream_broker(Brokers(servers))
         intake = Intake(stage, broker, Processor(stage, handle, publisher, SystemClock()), SystemClock(), settings)
         intake.start()
         await broker.start()

@@ -1,7 +1,6 @@
 """From published to follow-on seen, at a fixed rate: our stage, and a bare loop of the same put and publish."""
 
 import asyncio
-import logging
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +11,6 @@ from typing import Any
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer
-from faststream.kafka import KafkaBroker
 
 from contracts.codec import encode_body
 from contracts.envelope import Event
@@ -22,7 +20,9 @@ from handlers.retry import IN_ORDER
 from handlers.table import Stage
 from tests.bench.events.records import command
 from tests.bench.events.side_by_side import publishing_to
+from worker.broker import Brokers
 from worker.clock import SystemClock
+from worker.delivery.faststream_broker import faststream_broker
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
 from worker.delivery.publishing import Message, Publisher
@@ -127,7 +127,7 @@ async def _our_stage(servers: str, store: ObjectStore, publisher: Publisher) -> 
 
     stage = Stage("bench", ("task.command",), handle, (), retry=IN_ORDER)
     settings = Settings(kafka_bootstrap_servers=servers, group_prefix=f"bench-{uuid4().hex}")
-    broker = KafkaBroker(servers, logger=logging.getLogger("worker.faststream"), log_level=logging.DEBUG)
+    broker = faststream_broker(Brokers(servers))
     intake = Intake(stage, broker, Processor(stage, handle, publisher, clock), clock, settings)
     intake.start()
     await broker.start()

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from worker.broker import Brokers
 from worker.delivery.publishing import Publisher
 
 #: What a stage runs at a time by default.
@@ -14,7 +15,7 @@ AT_ONCE = 64
 @asynccontextmanager
 async def publishing_to(servers: str) -> AsyncIterator[Publisher]:
     """A publisher that is connected, and stopped at the end."""
-    publisher = Publisher(servers)
+    publisher = Publisher(Brokers(servers))
     await publisher.start()
     try:
         yield publisher

@@ -27,7 +27,7 @@ from tests.e2e.chaos.story import Story, tell
 from tests.e2e.chaos.troubles import Scene, trouble
 from tests.platform import Platform, platform
 from tests.wait import wait_until
-from worker.broker import connected
+from worker.broker import Brokers, connected
 from worker.settings import Settings
 from worker.storage import open_store
 from worker.topics import ensure_topics
@@ -59,7 +59,7 @@ async def play(seed: int, tasks: int = 10, times: int = 8) -> Outcome:
         kafka = ApacheKafka()
         servers = await stack.enter_async_context(kafka)
         proxy = await stack.enter_async_context(FaultyS3(s3.url, seed))
-        await ensure_topics(servers)
+        await ensure_topics(Brokers(servers))
         settings = _settings(servers, folder, proxy.url)
         credentials = s3.environment()
         stack.enter_context(_variables(credentials))
@@ -76,7 +76,7 @@ async def play(seed: int, tasks: int = 10, times: int = 8) -> Outcome:
             broken = await trouble(scene, seed, times)
             await publishing
             wrong = await _settled(settings, store, seen, told)
-            poison = await _planted(servers, told)
+            poison = await _planted(Brokers(servers), told)
             wrong += await verdict.faults(store, seen, told, poison)
             wrong += [f"trainer {pid} still runs" for pid in trainers(settings.work_dir)]
         before = await verdict.books_of(store, seen, told)
@@ -198,13 +198,9 @@ async def _replayed(
 
 async def _lag(settings: Settings) -> int:
     """Return the records that the stages' groups have not committed yet; every group must have committed something."""
-    servers = settings.kafka_bootstrap_servers
+    brokers = Brokers.of(settings)
     total = 0
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers)
-    async with (
-        connected(AIOKafkaAdminClient(bootstrap_servers=servers), servers) as admin,
-        connected(consumer, servers),
-    ):
+    async with connected(AIOKafkaAdminClient, brokers) as admin, connected(AIOKafkaConsumer, brokers) as consumer:
         for stage in STAGES:
             committed = await admin.list_consumer_group_offsets(f"{settings.group_prefix}.{stage.name}")
             places = await _partitions(admin, stage.topics)
@@ -218,15 +214,14 @@ async def _partitions(admin: AIOKafkaAdminClient, topics: tuple[str, ...]) -> li
     return [TopicPartition(topic["topic"], place["partition"]) for topic in described for place in topic["partitions"]]
 
 
-async def _planted(servers: str, told: Story) -> set[tuple[str, int, int]]:
+async def _planted(brokers: Brokers, told: Story) -> set[tuple[str, int, int]]:
     """Return where the poison lies: the topics are read once more, for what was planted."""
     planted = {(record.topic, record.key) for record in told.records if record.poison}
     topics = tuple({topic for topic, _ in planted})
     found = set()
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest")
     async with (
-        connected(AIOKafkaAdminClient(bootstrap_servers=servers), servers) as admin,
-        connected(consumer, servers),
+        connected(AIOKafkaAdminClient, brokers) as admin,
+        connected(AIOKafkaConsumer, brokers, auto_offset_reset="earliest") as consumer,
     ):
         places = await _partitions(admin, topics)
         consumer.assign(places)
