@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, SaslAuthenticationFailed
 
 from worker.settings import Settings, SettingsError
 
@@ -35,12 +35,17 @@ class Brokers(NamedTuple):
             SettingsError: the settings do not belong together, or a file cannot be used; the text names the variables.
         """
         options: dict[str, Any] = {}
-        if settings.kafka_security_protocol in {"ssl", "sasl_ssl"}:
+        protocol = settings.kafka_security_protocol
+        if protocol in {"ssl", "sasl_ssl"}:
             options["ssl_context"] = _trust(settings)
-        if settings.kafka_security_protocol.startswith("sasl"):
+        else:
+            _refuse_idle(settings, "kafka_ca_file", "kafka_cert_file", "kafka_key_file")
+        if protocol in {"sasl_plaintext", "sasl_ssl"}:
             options |= _credentials(settings)
+        else:
+            _refuse_idle(settings, "kafka_username", "kafka_password", "kafka_token_file")
         if options:
-            options["security_protocol"] = settings.kafka_security_protocol.upper()
+            options["security_protocol"] = protocol.upper()
         return cls(settings.kafka_bootstrap_servers, options)
 
     def client(self, kind: Callable[..., "ClientT"], *topics: str, **options: Any) -> "ClientT":
@@ -70,9 +75,10 @@ class BrokerUnavailable(ConnectionError):
 
     def __init__(self, brokers: Brokers, refusal: Exception | None = None) -> None:
         if refusal is not None:
-            said = f"{type(refusal).__name__} {refusal}".strip()
-            remedy = "check WORKER_KAFKA_CA_FILE, or the user, password or token that WORKER_KAFKA_SASL_MECHANISM needs"
-            super().__init__(f"Kafka at {brokers.servers} does not let us in: {said}; {remedy}")
+            super().__init__(
+                f"Kafka at {brokers.servers} does not let us in: {refusal}; check WORKER_KAFKA_CA_FILE and "
+                "WORKER_KAFKA_CERT_FILE, or the user, password or token for WORKER_KAFKA_SASL_MECHANISM"
+            )
             return
         remedy = "start one, or set KAFKA_BOOTSTRAP_SERVERS, and WORKER_KAFKA_SECURITY_PROTOCOL if it wants TLS or SASL"
         super().__init__(f"no Kafka broker answers at {brokers.servers}; {remedy}")
@@ -114,6 +120,10 @@ async def started(client: _Client, brokers: Brokers) -> None:
             await client.start()
     except (TimeoutError, KafkaConnectionError) as error:
         raise BrokerUnavailable(brokers, await _refusal(brokers)) from error
+    # aiokafka does not notice that an OAUTHBEARER token was refused, and goes on with a cluster that has no brokers.
+    connection: Any = getattr(client, "_client", None) or getattr(client, "client")  # noqa: B009 - of the producer
+    if not connection.cluster.brokers():
+        raise BrokerUnavailable(brokers, SaslAuthenticationFailed("the token was refused"))
 
 
 async def _refusal(brokers: Brokers) -> Exception | None:
@@ -137,6 +147,8 @@ def _trust(settings: Settings) -> ssl.SSLContext:
         "WORKER_KAFKA_CERT_FILE": settings.kafka_cert_file,
         "WORKER_KAFKA_KEY_FILE": settings.kafka_key_file,
     }
+    if settings.kafka_key_file and not settings.kafka_cert_file:
+        raise SettingsError("WORKER_KAFKA_CERT_FILE must be set, for WORKER_KAFKA_KEY_FILE is its key")
     for variable, path in files.items():
         if path and not path.is_file():
             raise SettingsError(f"{variable}: there is no file {path}")
@@ -165,9 +177,20 @@ def _credentials(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _refuse_idle(settings: Settings, *fields: str) -> None:
+    """Refuse what the protocol has no use for: who sets a password means it to be asked for."""
+    if idle := [_variable(field) for field in fields if getattr(settings, field) is not None]:
+        protocol = settings.kafka_security_protocol
+        raise SettingsError(f"{' and '.join(idle)} changes nothing: WORKER_KAFKA_SECURITY_PROTOCOL is {protocol}")
+
+
 def _need(settings: Settings, *fields: str) -> None:
-    if missing := [f"WORKER_{field.upper()}" for field in fields if getattr(settings, field) is None]:
+    if missing := [_variable(field) for field in fields if getattr(settings, field) is None]:
         raise SettingsError(
             f"{' and '.join(missing)} must be set: WORKER_KAFKA_SECURITY_PROTOCOL is "
             f"{settings.kafka_security_protocol}, WORKER_KAFKA_SASL_MECHANISM {settings.kafka_sasl_mechanism}"
         )
+
+
+def _variable(field: str) -> str:
+    return f"WORKER_{field.upper()}"

@@ -115,6 +115,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         given = os.environ if environment is None else environment
         return unknown_among(given, map(_variable, cls.__struct_fields__))
 
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        shown |= {"kafka_password": "***"} if self.kafka_password else {}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     def to_environment(self) -> dict[str, str]:
         """Return the settings as environment variables, for a child process that must see the same."""
         fields = msgspec.to_builtins(self, enc_hook=str)
