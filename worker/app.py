@@ -26,6 +26,8 @@ from worker.delivery.processing import Processor
 from worker.delivery.publishing import Publisher
 from worker.delivery.receipts import BucketReceipts
 from worker.executors.local import LocalExecutor
+from worker.health import Health
+from worker.health_server import answering
 from worker.reconciler import Reconciler
 from worker.scanner import Scanner
 from worker.settings import Settings, SettingsError
@@ -56,10 +58,12 @@ async def run_worker(
         Unavailable: the bucket's directory does not answer.
     """
     brokers = Brokers.of(settings)
-    await _reach(brokers, stages, stopping)
-    if stopping.is_set():
-        return
+    health = Health(SystemClock(), settings.stuck_seconds)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(answering(health, settings.health_port))
+        await _reach(brokers, stages, stopping)
+        if stopping.is_set():
+            return
         publisher = Publisher(brokers)
         await publisher.start()
         stack.push_async_callback(publisher.stop)
@@ -73,11 +77,15 @@ async def run_worker(
             for intake in intakes:
                 intake.start()
             await _join(subscribers.values(), settings)
+            health.phase = "running"
+            looks = {intake.stage.name: intake.look for intake in intakes}
+            background.append(asyncio.create_task(health.watch(looks), name="health"))
             log.info("worker.started", stages=[stage.name for stage in stages], storage=settings.storage_url)
             if started:
                 started.set()
             await _until(stopping, background)
         finally:
+            health.phase = "draining"
             log.info("worker.draining")
             await asyncio.gather(*(intake.drain() for intake in intakes))
             for task in background:

@@ -20,6 +20,7 @@ from tests.wait import wait_until
 from worker.delivery.dead_letters import reason_of
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
+from worker.delivery.standing import Look
 from worker.settings import Settings
 
 P0, P1 = TopicPartition("task.command", 0), TopicPartition("task.command", 1)
@@ -34,6 +35,8 @@ class FakeConsumer:
         self.paused: set[TopicPartition] = set()
         self.failures: list[Exception] = []
         self.refused = 0
+        self.ends: dict[TopicPartition, int] = {}
+        self.positions: dict[TopicPartition, int] = {}
 
     async def commit(self, positions: dict[TopicPartition, int]) -> None:
         await asyncio.sleep(0)
@@ -41,6 +44,14 @@ class FakeConsumer:
             raise self.failures.pop(0)
         self._check(*positions)
         self.committed |= positions
+
+    async def end_offsets(self, partitions: set[TopicPartition]) -> dict[TopicPartition, int]:
+        self._check(*partitions)
+        return {partition: self.ends.get(partition, 0) for partition in partitions}
+
+    async def position(self, partition: TopicPartition) -> int:
+        self._check(partition)
+        return self.positions.get(partition, 0)
 
     def pause(self, partition: TopicPartition) -> None:
         self._check(partition)
@@ -273,3 +284,27 @@ async def test_an_estimate_waits_for_its_due_time_and_no_publisher_s_clock_makes
     assert story.intake.due.waiting == 2
     await story.clock.advance(0.02)
     await wait_until(lambda: sorted(story.handled) == ["d-0", "d-1", "d-2"], what="both that were due")
+
+
+async def test_a_look_tells_what_waits_on_the_broker_from_what_is_in_work(open_story: Open) -> None:
+    story = open_story()
+    gate = story.hold("task-1")
+    await story.assign(P0, P1)
+    story.consumer.ends = {P0: 7, P1: 3}
+    story.consumer.positions = {P0: 2, P1: 3}
+    await story.feed(*_commands(range(2)))
+    await wait_until(lambda: story.handled == ["task-0", "task-1"], what="the second record in work")
+
+    assert await story.intake.look() == Look(behind=5, taken=2, unfinished=1, in_lanes=1)
+
+    gate.set()
+    await wait_until(lambda: story.intake.lanes.depth == 0, what="the end of it")
+    assert await story.intake.look() == Look(behind=5, taken=2, unfinished=0, in_lanes=0)
+
+
+async def test_a_look_in_the_middle_of_a_rebalance_sees_what_it_can(open_story: Open) -> None:
+    story = open_story()
+    await story.assign(P0)
+    story.consumer.assigned = set()
+
+    assert await story.intake.look() == Look(behind=0, taken=0, unfinished=0, in_lanes=0)

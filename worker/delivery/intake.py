@@ -25,6 +25,7 @@ from worker.delivery.lanes import Lanes
 from worker.delivery.later import delay_topics, due_at
 from worker.delivery.offsets import PartitionProgress
 from worker.delivery.processing import Processor
+from worker.delivery.standing import Look
 from worker.settings import Settings
 
 log = structlog.get_logger()
@@ -66,6 +67,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         self.lanes = Lanes(processor, settings.concurrency, folds=stage.folds)
         self.due = DueTimes(clock, self.lanes.put)
         self._closing = False
+        self._taken = 0
         self._committer: asyncio.Task[None] | None = None
         self._subscriber: Any = broker.subscriber(
             *stage.topics,
@@ -115,7 +117,26 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             for record in records:
                 progress.begin(record.offset)
                 self._take(take_in(record, progress))
+        self._taken += len(message.raw_message)
         self._steer()
+
+    async def look(self) -> Look:
+        """Return how the stage stands. Asks the broker; raises aiokafka's errors, and may wait for it for long."""
+        consumer = self._subscriber.consumer
+        fetched = self._assigned - self._paused
+        try:
+            ends = await consumer.end_offsets(fetched) if fetched else {}
+            behind = [max(0, end - await consumer.position(partition)) for partition, end in ends.items()]
+        except IllegalStateError:
+            behind = []  # the assignment is changing under us; the next look sees it whole
+        stopped = self._limit.stopped & self._assigned if self._limit else ()
+        return Look(
+            behind=sum(behind),
+            taken=self._taken,
+            unfinished=sum(progress.unfinished for progress in self._progress.values()),
+            in_lanes=self.lanes.depth,
+            stopped=tuple(f"{topic} {partition}" for topic, partition in sorted(stopped)),
+        )
 
     def _take(self, item: Item) -> None:
         try:
