@@ -23,9 +23,17 @@ async def answering(health: Health, port: int | None) -> AsyncIterator[None]:
     if port is None:
         yield
         return
+
+    async def live(_: web.Request) -> web.Response:
+        report = health.report()
+        return _answer(report, yes=report.live)
+
+    async def ready(_: web.Request) -> web.Response:
+        report = health.report()
+        return _answer(report, yes=report.ready)
+
     app = web.Application()
-    app.router.add_get("/live", lambda _: _answer(health.report(), yes=health.report().live))
-    app.router.add_get("/ready", lambda _: _answer(health.report(), yes=health.report().ready))
+    app.add_routes([web.get("/live", live), web.get("/ready", ready)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -41,5 +49,5 @@ async def answering(health: Health, port: int | None) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
-async def _answer(report: Report, *, yes: bool) -> web.Response:
+def _answer(report: Report, *, yes: bool) -> web.Response:
     return web.Response(body=msgspec.json.encode(report), status=200 if yes else 503, content_type="application/json")

@@ -52,10 +52,10 @@ async def test_a_broker_that_is_not_there_is_one_line_and_exit_code_2(tmp_path: 
     process = await _worker(settings, log, "--check")
     assert await asyncio.wait_for(process.wait(), 60) == 2
     lines = log.read_text().splitlines()
-    assert [line for line in lines if line.startswith("FAIL")] == [
-        "FAIL broker: no Kafka broker answers at 127.0.0.1:1; start one, or set KAFKA_BOOTSTRAP_SERVERS, "
-        "and WORKER_KAFKA_SECURITY_PROTOCOL if it wants TLS or SASL"
-    ]
+    (failed,) = [line for line in lines if line.startswith("FAIL")]
+    assert failed.startswith(
+        "FAIL broker: no Kafka broker answers at 127.0.0.1:1; start one, or set KAFKA_BOOTSTRAP_SERVERS"
+    )
     assert any(line.startswith("note bucket") for line in lines)
 
 

@@ -88,9 +88,7 @@ async def test_a_stage_that_takes_nothing_in_is_stuck_and_wants_a_restart(health
     assert health.report().live
 
 
-async def test_a_stage_that_was_idle_for_long_has_its_time_once_records_come(
-    health: Health, clock: ManualClock
-) -> None:
+async def test_a_stage_that_was_idle_has_its_time_once_records_come(health: Health, clock: ManualClock) -> None:
     await _watch(health, clock, _seen(IDLE), 10_000)
 
     assert await _watch(health, clock, _seen(BEHIND), TAKING_SECONDS - 10) == "working"

@@ -126,7 +126,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         fetched = self._assigned - self._paused
         try:
             ends = await consumer.end_offsets(fetched) if fetched else {}
-            behind = [max(0, end - await consumer.position(partition)) for partition, end in ends.items()]
+            behind = [max(0, end - await self._taken_to(partition)) for partition, end in ends.items()]
         except IllegalStateError:
             behind = []  # the assignment is changing under us; the next look sees it whole
         stopped = self._limit.stopped & self._assigned if self._limit else ()
@@ -137,6 +137,11 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             in_lanes=self.lanes.depth,
             stopped=tuple(f"{topic} {partition}" for topic, partition in sorted(stopped)),
         )
+
+    async def _taken_to(self, partition: TopicPartition) -> int:
+        # The client's position counts a batch as read that FastStream still holds: what we have taken in is the truth.
+        progress = self._progress.get(partition)
+        return progress.taken_to if progress else int(await self._subscriber.consumer.position(partition))
 
     def _take(self, item: Item) -> None:
         try:

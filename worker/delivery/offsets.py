@@ -35,6 +35,11 @@ class PartitionProgress:
         return self._newest + 1 if self._newest >= 0 else -1
 
     @property
+    def taken_to(self) -> int:
+        """Return the offset after the newest record taken in; 0 before the first."""
+        return self._newest + 1
+
+    @property
     def unfinished(self) -> int:
         """Return how many records are taken in and not finished."""
         return len(self._open) - len(self._finished)
