@@ -7,6 +7,7 @@ import pytest
 import trustme
 
 from worker.broker import Brokers, TokenFile
+from worker.delivery.faststream_broker import faststream_broker
 from worker.settings import Settings, SettingsError
 
 
@@ -43,6 +44,12 @@ def test_without_a_protocol_clients_are_given_an_address_alone() -> None:
 def test_settings_that_do_not_belong_together_are_refused_with_the_variable(given: dict[str, Any], text: str) -> None:
     with pytest.raises(SettingsError, match=text):
         Brokers.of(Settings(**given))
+
+
+def test_faststream_is_given_each_address_of_its_own() -> None:
+    made = faststream_broker(Brokers("one:9092,two:9092"))
+
+    assert made.specification.url == ["one:9092", "two:9092"]
 
 
 def test_a_password_is_in_no_text(tmp_path: Path) -> None:

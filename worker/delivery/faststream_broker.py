@@ -13,7 +13,8 @@ _WITH_PASSWORD = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-
 def faststream_broker(brokers: Brokers) -> KafkaBroker:
     """Return a broker object that is not started yet."""
     return KafkaBroker(
-        brokers.servers,
+        # aiokafka takes several addresses with commas; FastStream would take them for one host.
+        brokers.servers.split(","),
         security=_security(brokers),
         sasl_oauth_token_provider=brokers.options.get("sasl_oauth_token_provider"),
         # What FastStream narrates of every record is said better by the processor: its own lines are for debugging.
