@@ -9,13 +9,21 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import KafkaConnectionError, KafkaError, SaslAuthenticationFailed
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+    SaslAuthenticationFailed,
+)
 
 from worker.settings import Settings, SettingsError
 
 #: Seconds a client may take to find the cluster. A name that resolves but does not answer would take 40.
 CONNECT_SECONDS = 10.0
 _REFUSAL_MS = 3000
+#: What an answer that does not come is raised as; of several nodes one that is down is asked now and then.
+_LOST = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
 
 
 class Brokers(NamedTuple):
@@ -107,7 +115,7 @@ async def connected(
     try:
         await started(client, brokers)
         yield client
-    except KafkaConnectionError as error:
+    except _LOST as error:
         raise BrokerUnavailable(brokers) from error
     finally:
         await stop()
