@@ -44,6 +44,7 @@ def job_spec(state: TaskState, store: ObjectStore) -> JobSpec:
         plan_key=layout.task(state.task_id, "plan"),
         attempt_prefix=layout.attempt(state.task_id, state.attempt),
         resume_from=store.key(state.checkpoint.uri) if state.checkpoint else None,
+        project=state.project,
     )
 
 

@@ -179,8 +179,19 @@ class TokenCounter(Protocol):
         ...
 
 
-class JobSpec(Struct, frozen=True, kw_only=True):
-    """All a trainer is told. Stored before submit; the same (job_id, attempt) always has the same spec."""
+class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a job needs of an engine: GPUs on each of its nodes, and the seconds after which the engine may kill it."""
+
+    gpus: int = 0
+    nodes: int = 1
+    time_limit_seconds: int | None = None
+
+
+class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All a trainer and its engine are told. Stored before submit; the same (job_id, attempt) always has the same spec.
+
+    ``project`` is whose job it is, for engines that keep accounts.
+    """
 
     job_id: str
     task_id: str
@@ -189,6 +200,8 @@ class JobSpec(Struct, frozen=True, kw_only=True):
     attempt_prefix: str
     resume_from: str | None = None
     first_seq: int = 0
+    project: str = "default"
+    resources: Resources = Resources()
 
 
 JobState = Literal["unknown", "queued", "running", "ended"]
@@ -200,6 +213,14 @@ class JobStatus(Struct, frozen=True, kw_only=True):
     state: JobState
     exit_code: int | None = None
     queue_position: int | None = None
+
+
+class JobListed(NamedTuple):
+    """A job an engine knows of, ended ones included as long as it remembers them."""
+
+    job_id: str
+    attempt: int
+    state: JobState
 
 
 class Executor(Protocol):
@@ -224,6 +245,13 @@ class Executor(Protocol):
 
     async def logs(self, job_id: str, attempt: int, cursor: int = 0) -> tuple[str, int]:
         """Return what the job printed from a cursor on, and the next cursor."""
+        ...
+
+    async def jobs(self) -> Sequence[JobListed]:
+        """Return every job the engine knows of that was submitted through this port, whoever submitted it.
+
+        For sweeps: what runs and belongs to no task any more can be cancelled.
+        """
         ...
 
     async def forget(self, job_id: str, attempt: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.ports import Executor, JobSpec, JobStatus
+from handlers.ports import Executor, JobListed, JobSpec, JobStatus
 from tests.conformance.executor_harness import FakeHarness, Harness, LocalHarness
 from tests.wait import wait_until
 
@@ -182,3 +182,13 @@ async def test_an_ended_job_is_forgotten_and_a_running_one_is_not(engine: Harnes
     await executor.forget("a", 1)
     assert await executor.status("a", 1) == UNKNOWN
     assert await executor.logs("a", 1) == ("", 0)
+
+
+async def test_every_job_is_listed_whoever_submitted_it(engine: Harness, executor: Executor) -> None:
+    assert await executor.jobs() == []
+    first, second = engine.spec("a"), engine.spec("b", attempt=2)
+    await executor.submit(first)
+    await executor.submit(second)
+    await engine.running(first)
+    listed = await engine.executor().jobs()
+    assert sorted(listed) == [JobListed("a", 1, "running"), JobListed("b", 2, "queued")]

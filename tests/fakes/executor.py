@@ -1,9 +1,10 @@
 """An executor that runs nothing: it records what it was asked, and tests say what became of a job."""
 
 import asyncio
+from collections.abc import Sequence
 
 from handlers.errors import Unavailable
-from handlers.ports import JobSpec, JobStatus
+from handlers.ports import JobListed, JobSpec, JobStatus
 
 Job = tuple[str, int]
 
@@ -88,6 +89,10 @@ class FakeExecutor:
         await self._arrive()
         text = self._printed.get((job_id, attempt), "")[cursor:]
         return text, cursor + len(text)
+
+    async def jobs(self) -> Sequence[JobListed]:
+        await self._arrive()
+        return [JobListed(*job, self._states[job].state) for job in self._specs]
 
     async def forget(self, job_id: str, attempt: int) -> None:
         await self._arrive()

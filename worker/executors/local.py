@@ -16,7 +16,7 @@ import structlog
 
 from handlers.errors import Unavailable
 from handlers.layout import segment
-from handlers.ports import JobSpec, JobStatus
+from handlers.ports import JobListed, JobSpec, JobStatus
 from worker.executors import local_supervisor
 from worker.executors.local_job import LocalJob
 
@@ -80,6 +80,10 @@ class LocalExecutor:
     async def logs(self, job_id: str, attempt: int, cursor: int = 0) -> tuple[str, int]:
         """Return what the job printed from byte ``cursor`` on, 1 MiB at most, and the byte to go on from."""
         return await self._off_loop(lambda: self._job(job_id, attempt).log(cursor))
+
+    async def jobs(self) -> Sequence[JobListed]:
+        """Return every job of the directory, in the order they were submitted. See Executor."""
+        return await self._off_loop(self._list)
 
     async def forget(self, job_id: str, attempt: int) -> None:
         """Remove an ended or lost job's directory; a queued or running job stays. Idempotent."""
@@ -161,6 +165,10 @@ class LocalExecutor:
             queue = [other for other in self._jobs() if other.state() == "queued"]
             return JobStatus(state=state, queue_position=queue.index(job) + 1 if job in queue else None)
         return JobStatus(state=state)
+
+    def _list(self) -> Sequence[JobListed]:
+        specs = [(job, job.spec()) for job in self._jobs()]
+        return [JobListed(spec.job_id, spec.attempt, job.state()) for job, spec in specs if spec]
 
     def _forget(self, job: LocalJob) -> None:
         with self._locked(LOCK_SECONDS) as locked:
