@@ -1,5 +1,9 @@
-"""``python -m worker.trainer SPEC.json``: train one job. Settings come from WORKER_* variables."""
+"""``python -m worker.trainer [SPEC.json]``: train one job. Settings come from WORKER_* variables.
 
+Without an argument the spec itself is in the variable TRAINER_JOB_SPEC: engines on other machines share no files with us.
+"""
+
+import os
 import signal
 import sys
 import threading
@@ -9,6 +13,7 @@ import msgspec
 
 from handlers.ports import JobSpec
 from worker.broker import Brokers
+from worker.executors.remote import SPEC_VARIABLE
 from worker.settings import Settings, SettingsError
 from worker.telemetry import configure_logging
 from worker.trainer import environment
@@ -20,10 +25,12 @@ USAGE = 2
 
 def main(arguments: list[str]) -> int:
     """Run one job and return its exit code: 0 done or stopped, 1 failed, 2 cannot be begun, 3 superseded."""
-    if len(arguments) != 1:
-        return _refused("usage: python -m worker.trainer SPEC.json")
+    given = os.environ.get(SPEC_VARIABLE)
+    if len(arguments) > 1 or (not arguments and given is None):
+        return _refused(f"usage: python -m worker.trainer SPEC.json, or the spec in {SPEC_VARIABLE}")
     try:
-        spec = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=JobSpec)
+        body = Path(arguments[0]).read_bytes() if arguments else (given or "").encode()
+        spec = msgspec.json.decode(body, type=JobSpec)
         settings = Settings.from_environment()
         brokers = Brokers.of(settings)
     except (OSError, msgspec.MsgspecError, SettingsError) as error:

@@ -1,0 +1,32 @@
+"""What a trainer on another machine is told."""
+
+from pathlib import Path
+
+import msgspec
+
+from handlers.ports import JobSpec, Resources
+from worker.executors.remote import SPEC_VARIABLE, spec_digest, trainer_environment
+from worker.settings import Settings
+
+SPEC = JobSpec(job_id="t", task_id="t", attempt=1, plan_key="p", attempt_prefix="a/", resources=Resources(gpus=2))
+SETTINGS = Settings(
+    kafka_bootstrap_servers="kafka:9092", kafka_username="u", kafka_password="planted", storage_url="s3://b"
+)
+
+
+def test_a_job_is_told_its_spec_and_where_bucket_and_brokers_are() -> None:
+    told = trainer_environment(SETTINGS, SPEC)
+    assert msgspec.json.decode(told[SPEC_VARIABLE], type=JobSpec) == SPEC
+    assert told["WORKER_STORAGE_URL"] == "s3://b"
+    assert told["WORKER_KAFKA_BOOTSTRAP_SERVERS"] == "kafka:9092"
+
+
+def test_no_secret_and_no_path_of_the_worker_leaves_its_machine() -> None:
+    told = trainer_environment(msgspec.structs.replace(SETTINGS, work_dir=Path("/work-dir")), SPEC)
+    assert "planted" not in str(told)
+    assert "/work-dir" not in str(told)
+
+
+def test_specs_that_differ_in_anything_have_other_digests() -> None:
+    assert spec_digest(SPEC) == spec_digest(msgspec.structs.replace(SPEC))
+    assert spec_digest(SPEC) != spec_digest(msgspec.structs.replace(SPEC, resources=Resources(gpus=1)))

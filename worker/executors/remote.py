@@ -1,0 +1,38 @@
+"""What a trainer on another machine is told: its job, and every setting that is no secret and no path of ours."""
+
+import hashlib
+
+import msgspec
+
+from handlers.ports import JobSpec
+from worker.settings import Settings
+
+#: The environment variable that holds a job's spec, as JSON.
+SPEC_VARIABLE = "TRAINER_JOB_SPEC"
+
+#: Settings that engines never see: they show a job's environment to whoever may look at the job. Trainers get these
+#: from the machines they run on, as the worker does.
+_OF_THE_MACHINE = frozenset(
+    {
+        "WORKER_KAFKA_USERNAME",
+        "WORKER_KAFKA_PASSWORD",
+        "WORKER_KAFKA_TOKEN_FILE",
+        "WORKER_KAFKA_CA_FILE",
+        "WORKER_KAFKA_CERT_FILE",
+        "WORKER_KAFKA_KEY_FILE",
+        "WORKER_WORK_DIR",
+        "WORKER_MODELS_FILE",
+        "WORKER_PRICES_FILE",
+    }
+)
+
+
+def trainer_environment(settings: Settings, spec: JobSpec) -> dict[str, str]:
+    """Return the environment variables of a job on another machine. Pure; the same job always has the same."""
+    shared = {name: value for name, value in settings.to_environment().items() if name not in _OF_THE_MACHINE}
+    return shared | {SPEC_VARIABLE: msgspec.json.encode(spec).decode()}
+
+
+def spec_digest(spec: JobSpec) -> str:
+    """Return what tells two specs apart, in hex: engines keep it beside the job, to refuse another under its name."""
+    return hashlib.sha256(msgspec.json.encode(spec)).hexdigest()
