@@ -1,6 +1,7 @@
 """``python -m worker.trainer [SPEC.json]``: train one job. Settings come from WORKER_* variables.
 
-Without an argument the spec itself is in the variable TRAINER_JOB_SPEC: engines on other machines share no files with us.
+Without an argument the spec itself is in the variable TRAINER_JOB_SPEC: engines on other machines share no files with
+us.
 """
 
 import os
