@@ -31,6 +31,7 @@ from worker.settings import Settings
 from worker.storage import open_store
 from worker.telemetry import configure_logging
 
+_WARM_UP = 300
 _ANSWERS = "model.exported"
 _BODY = {"model_id": "m"}
 
@@ -57,8 +58,9 @@ def _measured(servers: str, count: int, rate: float, stage: Any) -> list[float]:
             _answers(servers) as answers,
             stage(servers, store, publisher),
         ):
-            # What others left on the topic is worked off first: the answer to the first of ours comes after it.
-            await _paced(publisher, answers, 1, rate)
+            # What others left on the topic is worked off first: so many keys are on every partition, and the answer to
+            # the last of them comes after all that was there before.
+            await _paced(publisher, answers, _WARM_UP, rate)
             return await _paced(publisher, answers, count, rate)
 
     return asyncio.run(run())
