@@ -51,7 +51,7 @@ bench-validate: .venv/.bench ## Measure dataset validation against its peers (AR
 	@touch $@
 
 .PHONY: bench-events
-bench-events: setup ## Measure delivery beside the raw client, FastStream and bare loops (ARGS="--messages 20000")
+bench-events: .venv/.bench ## Measure delivery beside the raw client, FastStream and bare loops (ARGS="--messages 20000")
 	$(RUN) tests.bench.events $(ARGS)
 
 .PHONY: fuzz

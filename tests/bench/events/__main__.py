@@ -50,6 +50,7 @@ def groups(servers: str, elsewhere: str, messages: int) -> dict[str, Group]:
                 "aiokafka getmany + commit, undecoded": ("intake:raw", (servers, messages)),
                 "FastStream, batch": ("intake:faststream_batch", (servers, messages)),
                 "FastStream, AckPolicy.ACK": ("intake:faststream_ack", (servers, few)),
+                "taskiq, commits by the clock": ("task_queue:taskiq", (elsewhere, max(few, messages // 10))),
             },
             {"aiokafka getmany + commit, undecoded": 0.7, "FastStream, AckPolicy.ACK": 40.0},
         ),
