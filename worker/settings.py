@@ -59,13 +59,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     prices_file: Path | None = None
     #: Seconds between the import's own time and the estimate.
     estimate_delay_seconds: Seconds = 5.0
+    #: Seconds between two writes of a task's progress: the steps in between are folded into one write and one status.
+    #: What ends a run, or begins one, waits for nothing. 0: every event as soon as there is a place for it.
+    progress_seconds: Seconds = 5.0
     #: Infrastructure faults after which a task fails.
     retry_limit: Annotated[int, Meta(ge=0)] = 3
     #: Dead letters for bugs (not for poison) a partition in so many seconds, above which its stage stops there until
     #: ``worker dead-letters allow``.
     bug_limit: Annotated[int, Meta(ge=1)] = 20
     bug_window_seconds: Period = 3600.0
-    #: Seconds between two sweeps of the reconciler, and without a heartbeat after which its lease may be taken.
+    #: Seconds between two sweeps of the reconciler, and without a heartbeat after which others take a worker's share.
     reconcile_seconds: Period = 5.0
     lease_seconds: Period = 15.0
     #: Seconds a job may be gone without a word before it counts as lost: its last event may still be on its way.
