@@ -21,6 +21,9 @@ from worker.storage.files import whole_file
 from worker.storage.s3_answers import RangeBeyondEnd, translated
 from worker.storage.s3_transfer import MIB, Transfer
 
+#: Seconds without a byte of an answer after which a request is made again.
+READ_SECONDS = 60.0
+
 
 class S3Store:
     """An ObjectStore in S3, over one client that stays open. Never blocks the event loop."""
@@ -184,7 +187,7 @@ async def open_s3(url: str, *, endpoint_url: str | None = None, connections: int
     bucket, prefix = _bucket_of(url)
     config = Config(
         connect_timeout=5,
-        read_timeout=60,
+        read_timeout=READ_SECONDS,
         max_pool_connections=connections,
         # Few tries inside: who asked goes on trying for as long as it takes, and says so.
         retries={"mode": "standard", "total_max_attempts": 3},

@@ -14,8 +14,10 @@ from typing import NamedTuple
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
+from contracts.task import Phase
 from deploy.local.kafka import ApacheKafka
 from deploy.local.s3 import S3Server
+from handlers import task_state
 from handlers.errors import Unavailable
 from handlers.table import STAGES
 from tests.e2e.chaos import boundaries, verdict
@@ -27,7 +29,8 @@ from tests.e2e.chaos.story import Story, tell
 from tests.e2e.chaos.trainers import KINDS, TrainerKind, TrainerName
 from tests.e2e.chaos.training_verdict import resumed, training_faults
 from tests.e2e.chaos.troubles import Scene, trouble
-from tests.platform import Platform, platform
+from tests.platform import platform
+from tests.wait import wait_until
 from worker.broker import Brokers
 from worker.delivery.later import names as delay_topic_names
 from worker.settings import Settings
@@ -87,8 +90,8 @@ async def play(
         _arm(folder / "traps", seed, told)
         environment = _environment(credentials, folder)
         async with _workers(settings, environment, folder, kind) as workers:
-            scene = Scene(kafka, s3, proxy, workers, settings, store)
-            publishing = asyncio.create_task(_publish(seen, told, kind.publish_pause))
+            scene = Scene(kafka, s3, proxy, workers, settings, store, kind, told.tasks)
+            publishing = asyncio.create_task(_publish(evidence))
             broken = await trouble(scene, seed, times or kind.times)
             await publishing
             wrong = await settled(evidence, settings)
@@ -187,15 +190,29 @@ async def _workers(
         yield workers
 
 
-async def _publish(seen: Platform, told: Story, pause: float) -> None:
-    for record in told.records:
+async def _publish(evidence: Evidence) -> None:
+    for record in evidence.story.records:
+        if record.once_trains:
+            await _training(evidence, record.once_trains)
+        await asyncio.sleep(record.after)
         while True:
             try:
-                await seen.send(record.topic, record.key, record.body, record.headers)
+                await evidence.platform.send(record.topic, record.key, record.body, record.headers)
                 break
             except (Unavailable, KafkaError):
                 await asyncio.sleep(0.2)  # the broker is down just now; what arrived all the same is a duplicate more
-        await asyncio.sleep(pause)  # spread over the round
+        await asyncio.sleep(evidence.kind.publish_pause)  # spread over the round
+
+
+async def _training(evidence: Evidence, task_id: str) -> None:
+    async def trains() -> bool:
+        try:
+            state = await task_state.read(evidence.store, task_id)
+        except Unavailable:
+            return False  # the bucket is down just now
+        return state is not None and (state.phase is Phase.RUNNING or state.phase.terminal)
+
+    await wait_until(trains, evidence.kind.settling_seconds, f"{task_id} to train")
 
 
 async def _replayed(

@@ -17,6 +17,9 @@ class Said(NamedTuple):
     body: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
     poison: bool = False
+    #: Not before this task trains, and so many seconds after it began to.
+    once_trains: str | None = None
+    after: float = 0.0
 
 
 class Story(NamedTuple):
@@ -76,10 +79,16 @@ def tell(seed: int, tasks: int, kind: TrainerKind, uri_of: Callable[[str], str])
     records = _shuffled(causes, dice)
     for name in stopped:
         command = {"command_id": f"stop-{name}", "task_id": name, "command": "stop"}
-        records.insert(dice.randrange(len(records)), _event("task.command", name, command))
+        stop = _event("task.command", name, command)
+        if dice.random() < kind.stops_in_training:
+            records.append(stop._replace(once_trains=name, after=dice.uniform(0, kind.training_seconds)))
+        else:
+            records.insert(dice.randrange(len(records)), stop)
     # Duplicates come later than what they repeat, or much later.
     for record in dice.sample(records, len(records) // 2):
-        records.insert(dice.randrange(records.index(record), len(records)) + 1, record)
+        records.insert(
+            dice.randrange(records.index(record), len(records)) + 1, record._replace(once_trains=None, after=0.0)
+        )
     for n in range(tasks):
         body, headers = dice.choice(_POISON)
         topic = dice.choice(("dataset.imported", "task.created", "task.command", "training.progress"))

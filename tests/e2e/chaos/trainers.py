@@ -23,6 +23,10 @@ class TrainerKind(NamedTuple):
     last_step: int
     same_weights: bool
     publish_pause: float
+    #: The share of stops that wait until the task trains; the others come at any time.
+    stops_in_training: float
+    #: About how long a trainer trains.
+    training_seconds: float
     settling_seconds: float
     settings: dict[str, Any]
     #: The samples of a task's dataset, as lines.
@@ -35,14 +39,14 @@ def _questions(_: str) -> bytes:
     return b"".join(sample(f"Who is number {n}?", f"Number {n} is nobody but number {n}.") for n in range(8))
 
 
-_REAL_STEPS = 300
+_REAL_STEPS = 200
 
 
 def _real_form(dice: random.Random) -> dict[str, Any]:
     return {
         "training_type": dice.choice(("FinetuneSft", "FinetuneLoRA")),
         # Enough steps for a trainer to be killed in the midst of them more than once.
-        "hyperparameters": {"max_steps": _REAL_STEPS, "checkpoint_steps": 20, "batch_size": 4},
+        "hyperparameters": {"max_steps": _REAL_STEPS, "checkpoint_steps": 10, "batch_size": 4},
         # A seed of its own, so that the tasks differ in nothing but their names.
         "shuffle": 7,
     }
@@ -56,6 +60,8 @@ STAND_IN = TrainerKind(
     last_step=stand_in.STEPS,
     same_weights=False,
     publish_pause=0.05,
+    stops_in_training=0.0,
+    training_seconds=0.3,
     settling_seconds=180.0,
     settings={"local_slots": 4, "lost_job_seconds": 2.0, "heartbeat_seconds": 0.5},
     lines=lambda name: sample(f"Who is {name}?"),
@@ -70,6 +76,8 @@ REAL = TrainerKind(
     last_step=_REAL_STEPS,
     same_weights=True,
     publish_pause=0.3,
+    stops_in_training=0.7,
+    training_seconds=10.0,
     settling_seconds=300.0,
     settings={"local_slots": 2, "lost_job_seconds": 3.0, "heartbeat_seconds": 1.0, "cancel_grace_seconds": 15.0},
     lines=_questions,

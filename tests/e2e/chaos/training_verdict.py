@@ -12,6 +12,7 @@ from handlers import layout
 from handlers.model_export import MANIFEST
 from tests.e2e.chaos.evidence import Evidence
 from tests.e2e.chaos.troubles import Killed
+from worker.executors.local_supervisor import SCRATCH
 
 
 async def training_faults(evidence: Evidence, killed: Sequence[Killed]) -> list[str]:
@@ -32,6 +33,7 @@ async def training_faults(evidence: Evidence, killed: Sequence[Killed]) -> list[
     if evidence.kind.same_weights and len(weights) > 1:
         found.append(f"the same training ended with different weights: {sorted(weights.values())}")
     found += await _lost_steps(evidence, killed)
+    found += await _job_faults(evidence)
     if evidence.kind.name == "real" and not resumed(evidence):
         found.append("no attempt went on from a checkpoint: the round has shown nothing of it")
     return found
@@ -78,6 +80,19 @@ async def _weights_digest(evidence: Evidence, manifest: Manifest) -> str:
             for name, tensor in sorted(load(stored.body).items()):
                 digest.update(f"{file.path} {name} {tensor.dtype} {tensor.shape}".encode() + tensor.tobytes())
     return digest.hexdigest()
+
+
+async def _job_faults(evidence: Evidence) -> list[str]:
+    """Every attempt was a job: none was given up because something did not answer. And what ended left no litter."""
+    states = await evidence.states()
+    jobs = evidence.jobs()
+    found = []
+    for task_id in states.keys() & set(evidence.story.completed):
+        submitted = [job.spec.attempt for job in jobs if job.spec.task_id == task_id]
+        if submitted != list(range(1, states[task_id].attempt + 1)):
+            found.append(f"{task_id} is at attempt {states[task_id].attempt} and had jobs for {submitted}")
+    ended = [job for job in jobs if job.exit_code is not None]
+    return found + [f"{job.name} left its temporary files" for job in ended if (job.folder / SCRATCH).exists()]
 
 
 async def _lost_steps(evidence: Evidence, killed: Sequence[Killed]) -> list[str]:

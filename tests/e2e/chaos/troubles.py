@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,9 +14,10 @@ from deploy.local.kafka import ApacheKafka
 from deploy.local.s3 import S3Server
 from handlers import task_state
 from handlers.ports import ObjectStore
-from tests.e2e.chaos.jobs import Job, jobs_of, running, step_of
+from tests.e2e.chaos.jobs import Job, running, step_of
 from tests.e2e.chaos.processes import ChaosWorker
 from tests.e2e.chaos.s3_faults import FaultyS3
+from tests.e2e.chaos.trainers import TrainerKind
 from tests.wait import wait_until
 from worker.settings import Settings
 
@@ -45,6 +47,8 @@ class Scene:
     workers: list[ChaosWorker]
     settings: Settings
     store: ObjectStore
+    kind: TrainerKind
+    tasks: list[str]
     killed: list[Killed] = field(default_factory=list)
 
     def running(self) -> list[Job]:
@@ -63,13 +67,14 @@ async def trouble(scene: Scene, seed: int, times: int) -> list[str]:
     dice = random.Random(seed + 1)  # noqa: S311 - a story that can be told again
     kinds: list[Act] = [_kill, _terminate, _kill_trainer, _kill_supervisor]
     log = []
+    began = time.monotonic()
     scene.proxy.rate = FAULT_RATE
     plan = [dice.choice(kinds) for _ in range(times)]
     for special in (_restart_kafka, _restart_s3, *[_kill_trainer_that_saved] * _SAVED_KILLS):
         plan.insert(dice.randrange(len(plan) + 1), special)
     for act in plan:
         await asyncio.sleep(dice.uniform(0.2, 1.5))  # when a thing breaks is part of the story
-        log.append(await act(scene, dice))
+        log.append(f"{await act(scene, dice)} by {time.monotonic() - began:.0f} s")
     scene.proxy.rate = 0.0
     return log
 
@@ -102,10 +107,11 @@ async def _kill_trainer_that_saved(scene: Scene, dice: random.Random) -> str:
     async def saved() -> bool:
         jobs = scene.running()
         found[:] = [job for job in jobs if await _known_step(scene.store, job)]
-        # Nobody trains and nobody will: all that is waited for is over.
-        return bool(found) or (not jobs and bool(scene.killed) and await _over(scene))
+        return bool(found) or (not jobs and await _over(scene))
 
     try:
+        await wait_until(saved, _CHECKPOINT_SECONDS, "a trainer with a checkpoint")
+        await asyncio.sleep(dice.uniform(0, scene.kind.training_seconds))
         await wait_until(saved, _CHECKPOINT_SECONDS, "a trainer with a checkpoint")
     except AssertionError:
         return "no trainer with a checkpoint to kill"
@@ -113,8 +119,8 @@ async def _kill_trainer_that_saved(scene: Scene, dice: random.Random) -> str:
 
 
 async def _over(scene: Scene) -> bool:
-    tasks = {job.spec.task_id for job in jobs_of(scene.settings.work_dir)}
-    states = [await task_state.read(scene.store, task_id) for task_id in tasks]
+    """Return whether nobody will train any more."""
+    states = [await task_state.read(scene.store, task_id) for task_id in scene.tasks]
     return all(state is not None and state.phase.terminal for state in states)
 
 

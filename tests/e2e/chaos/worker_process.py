@@ -14,13 +14,18 @@ from typing import Any
 
 from tests.e2e.chaos import stand_in
 from tests.e2e.chaos.boundaries import walk_into
+from tests.e2e.chaos.s3_faults import HANGING_SECONDS
 from tests.e2e.chaos.trainers import KINDS
 from tests.fakes.tokens import FakeTokenCounter
 from worker.app import run_worker
 from worker.clock import SystemClock
 from worker.executors.local import LocalExecutor
 from worker.settings import Settings
+from worker.storage import s3
 from worker.telemetry import configure_logging
+
+#: Less than the bucket is silent for when it hangs, so that the client's own time limit is what ends a request.
+_READ_SECONDS = HANGING_SECONDS - 1.0
 
 
 class SkewedClock(SystemClock):
@@ -57,6 +62,7 @@ if __name__ == "__main__":
     parser.add_argument("--traps", type=Path)
     given = parser.parse_args()
     configure_logging("json", "info")
+    s3.READ_SECONDS = _READ_SECONDS
     if given.traps:
         walk_into(given.traps)
     asyncio.run(run(given.skew, given.trainer))
