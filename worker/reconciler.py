@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from contracts.envelope import Event
 from contracts.training import Failure, TrainingDispatched
 from handlers import attempts, layout, task_state
-from handlers.errors import Transient
+from handlers.errors import Transient, Unavailable
 from handlers.outcome import FollowOn, complete
 from handlers.ports import Clock, Executor, JobStatus, ObjectStore
 from handlers.reconciliation import Action, decide
@@ -107,7 +107,12 @@ class Reconciler:
         action = decide(state, job, now - since, self._patience_seconds)
         if action is not Action.LEAVE:
             log.info("task.reconciled", task_id=task_id, action=action.name, phase=state.phase.value, job=job.state)
-            await self._act(action, state, job)
+            try:
+                await self._act(action, state, job)
+            except Unavailable:
+                # While a job could not be handed over it was not silent: an outage uses up no retries.
+                del self._seen[task_id]
+                raise
 
     async def _act(self, action: Action, state: TaskState, job: JobStatus) -> None:
         if action is Action.SUBMIT:

@@ -120,6 +120,33 @@ async def test_another_process_under_the_same_pid_is_not_the_job(engine: LocalHa
     await engine.over(spec)
 
 
+_LITTERS = """
+import os, sys, tempfile, time
+from pathlib import Path
+
+folder = tempfile.mkdtemp()
+(Path(folder) / "base-model").write_bytes(bytes(1000))
+Path(os.environ["CONTROL"], "litter").write_text(folder)
+time.sleep(1000)
+"""
+
+
+async def test_what_a_killed_trainer_left_in_its_temporary_folder_goes_with_it(engine: LocalHarness) -> None:
+    command = (sys.executable, "-c", _LITTERS)
+    executor = LocalExecutor(engine.work_dir, 1, command, {"CONTROL": str(engine.control)})
+    spec = engine.spec("a")
+    await executor.submit(spec)
+    await executor.close()
+    written = engine.control / "litter"
+    await wait_until(lambda: written.exists() and written.read_text(), 30, "the trainer to litter")
+    assert Path(written.read_text(), "base-model").exists()
+    trainer = local_supervisor.read(engine.directory(spec) / local_supervisor.TRAINER)
+    assert trainer is not None
+    await kill(trainer["pid"])
+    await engine.over(spec)
+    assert not Path(written.read_text()).exists()
+
+
 async def test_a_trainer_without_its_supervisor_goes_on_and_holds_its_slot(engine: LocalHarness) -> None:
     spec, waiting = engine.spec("a"), engine.spec("b")
     executor = engine.executor()

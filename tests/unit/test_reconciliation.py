@@ -198,3 +198,17 @@ async def test_an_executor_that_does_not_answer_is_no_lost_job() -> None:
     for _ in range(5):
         assert await swept.sweep(after=PATIENCE) == []
     assert (await swept.state()).attempt == 1
+
+
+async def test_an_outage_of_the_broker_uses_up_no_retries() -> None:
+    swept = await running()
+    swept.world.executor.end("t-1", 1, -9)
+    # The second attempt is in the state, and cannot be said, so it is not handed over either.
+    swept.publisher.failures = [Unavailable("no acknowledgement") for _ in range(10)]
+    for _ in range(10):
+        assert await swept.sweep(after=PATIENCE) == []
+    state = await swept.state()
+    assert (state.phase, state.attempt, state.retry_count) == (Phase.QUEUED, 2, 1)
+    await swept.sweep(after=PATIENCE)
+    assert [spec.attempt for spec in swept.world.submitted] == [1, 2]
+    assert {said.attempt for said in swept.dispatched()} == {2}

@@ -7,6 +7,7 @@ any worker finds them again in the job's directory:
     supervisor.json  looks after the job; only the first one can make it: a job starts at most once
     trainer.json     the process that trains, the head of a process group of its own
     cancel.json      ``grace_seconds``: somebody wants it to end; workers write it and then send SIGTERM
+    scratch/         the trainer's temporary files, gone with it however it ended: a base model's copy, say
     exit.json        ``exit_code``, minus the signal where one killed it, null where it never ran; comes last
 """
 
@@ -15,6 +16,7 @@ import json
 import math
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 SUPERVISOR, TRAINER, CANCEL, EXIT = "supervisor.json", "trainer.json", "cancel.json", "exit.json"
+SCRATCH = "scratch"
 #: Exit code of a command that could not be started, as a shell says it.
 NOT_STARTED = 127
 #: Seconds after which a wish to end is found even where its signal got lost.
@@ -90,14 +93,19 @@ def supervise(job: Path, command: Sequence[str], recorded: int) -> None:
     if (job / CANCEL).exists():
         write(job / EXIT, {"exit_code": None})
         return
+    scratch = job / SCRATCH
+    scratch.mkdir(exist_ok=True)
+    environment = os.environ | {"TMPDIR": str(scratch)}
     try:
-        trainer = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603 - the operator's command, never a user's
+        trainer = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603 - the operator's command, never a user's
     except OSError as error:
         sys.stderr.write(f"cannot start {command[0]}: {error}\n")
         write(job / EXIT, {"exit_code": NOT_STARTED})
         return
     write(job / TRAINER, identify(trainer.pid))
-    write(job / EXIT, {"exit_code": _wait(trainer, job, woken)})
+    exit_code = _wait(trainer, job, woken)
+    shutil.rmtree(scratch, ignore_errors=True)
+    write(job / EXIT, {"exit_code": exit_code})
 
 
 def _wait(trainer: "subprocess.Popen[bytes]", job: Path, woken: int) -> int:

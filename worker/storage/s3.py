@@ -25,6 +25,8 @@ from worker.storage.s3_transfer import MIB, Transfer
 
 #: What S3's client is made from is a megabyte of JSON: read once a process. The pool's make a client for every file.
 _LOADER = create_loader()
+#: Seconds without a byte of an answer after which a request is made again.
+READ_SECONDS = 60.0
 
 
 class S3Store:
@@ -189,7 +191,7 @@ async def open_s3(url: str, *, endpoint_url: str | None = None, connections: int
     bucket, prefix = _bucket_of(url)
     config = Config(
         connect_timeout=5,
-        read_timeout=60,
+        read_timeout=READ_SECONDS,
         max_pool_connections=connections,
         # Few tries inside: who asked goes on trying for as long as it takes, and says so.
         retries={"mode": "standard", "total_max_attempts": 3},

@@ -1,9 +1,8 @@
-"""The round's processes: workers that are started again whenever they die, and the trainers they left."""
+"""The round's processes: workers that are started again whenever they die, and whatever else they started."""
 
 import asyncio
 import contextlib
 import os
-import random
 import signal
 import sys
 from pathlib import Path
@@ -20,11 +19,13 @@ _STOP_SECONDS = 60.0
 class ChaosWorker:
     """One worker under a supervisor. ``deaths`` says how it ended each time."""
 
-    def __init__(self, settings: Settings, environment: dict[str, str], log_file: Path, skew: float) -> None:
+    def __init__(
+        self, settings: Settings, environment: dict[str, str], log_file: Path, arguments: tuple[str, ...]
+    ) -> None:
+        """``arguments`` are those of :mod:`tests.e2e.chaos.worker_process`."""
         self._environment = child_environment(settings) | environment
         self._log_file = log_file
-        self._skew = skew
-        self._next_boundary: tuple[str, int] | None = None
+        self._arguments = arguments
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self.deaths: list[int] = []
@@ -54,23 +55,14 @@ class ChaosWorker:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
 
-    def die_next_at(self, boundary: str, times: int) -> None:
-        """Kill it now; the next one dies at a boundary."""
-        self._next_boundary = (boundary, times)
-        self.send(signal.SIGKILL)
-
     def _running(self) -> asyncio.subprocess.Process | None:
         return self._process if self._process and self._process.returncode is None else None
 
     async def _start(self) -> None:
-        boundary, self._next_boundary = self._next_boundary, None
-        arguments = ["--skew", str(self._skew)]
-        if boundary:
-            arguments += ["--boundary", boundary[0], "--times", str(boundary[1])]
         with self._log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", tied_process.__file__, str(os.getpid())),
-                *(sys.executable, "-m", "tests.e2e.chaos.worker_process", *arguments),
+                *(sys.executable, "-m", "tests.e2e.chaos.worker_process", *self._arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -84,22 +76,16 @@ class ChaosWorker:
             await self._start()
 
 
-def trainers(work_dir: Path) -> list[int]:
-    """Return the pids of the trainers of a work folder that run now, without their supervisors."""
-    found = []
+def processes_of(settings: Settings) -> dict[int, str]:
+    """Return every process that was started for a worker of these settings, by whomever: pid -> command line.
+
+    Told by the environment, which workers, supervisors, trainers and the processes of pools have from one another.
+    """
+    mark = b"WORKER_WORK_DIR=" + os.fsencode(settings.work_dir)
+    found = {}
     for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError):
-                command = (folder / "cmdline").read_bytes().split(b"\0")
-                if b"tests.e2e.chaos.trainer" in command and os.fsencode(work_dir) in b"".join(command[-2:]):
-                    found.append(int(folder.name))
+        # Gone meanwhile, or another user's: not ours in either case.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            if folder.name.isdigit() and mark in (folder / "environ").read_bytes().split(b"\0"):
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
     return found
-
-
-def kill_a_trainer(work_dir: Path, dice: random.Random) -> bool:
-    """Kill one, with -9; return whether there was one."""
-    running = sorted(trainers(work_dir))
-    if running:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(dice.choice(running), signal.SIGKILL)
-    return bool(running)

@@ -11,8 +11,8 @@ from yarl import URL
 _SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>chaos</Message></Error>"
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding"}
 _LARGEST = 1 << 26
-#: Longer than a step of a lane, far shorter than any client's patience.
-_HANGING_SECONDS = 2.0
+#: How long a request that hangs is silent before its connection goes.
+HANGING_SECONDS = 4.0
 
 
 class FaultyS3:
@@ -57,13 +57,16 @@ class FaultyS3:
         fault = self._random.choice(list(self.seen)) if self._random.random() < self.rate else None
         if fault == "answer-lost" and request.method not in ("PUT", "POST", "DELETE"):
             fault = "hung"
-        body = await request.read()
+        try:
+            body = await request.read()
+        except ConnectionError:  # who asked was killed meanwhile
+            return self._hang_up(request)
         if fault:
             self.seen[fault] += 1
         if fault == "refused":
             return web.Response(status=503, body=_SLOW_DOWN, content_type="application/xml")
         if fault == "hung":
-            await asyncio.sleep(_HANGING_SECONDS)
+            await asyncio.sleep(HANGING_SECONDS)
             return self._hang_up(request)
         try:
             async with self._client.request(

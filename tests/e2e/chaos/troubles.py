@@ -1,52 +1,80 @@
 """What goes wrong in a round, when, in an order that follows from the seed."""
 
 import asyncio
+import contextlib
+import os
 import random
 import signal
+import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from deploy.local.kafka import ApacheKafka
 from deploy.local.s3 import S3Server
-from tests.e2e.chaos.boundaries import BOUNDARIES
-from tests.e2e.chaos.processes import ChaosWorker, kill_a_trainer
+from handlers import task_state
+from handlers.ports import ObjectStore
+from tests.e2e.chaos.jobs import Job, running, step_of
+from tests.e2e.chaos.processes import ChaosWorker
 from tests.e2e.chaos.s3_faults import FaultyS3
+from tests.e2e.chaos.trainers import TrainerKind
 from tests.wait import wait_until
+from worker.settings import Settings
 
 #: Share of the requests to the bucket that go wrong while there is trouble.
 FAULT_RATE = 0.03
-#: How long a trainer is waited for that could be killed.
+#: How long a trainer is waited for that could be killed: at all, and with a checkpoint (a real one loads torch first).
 _TRAINER_SECONDS = 5.0
+_CHECKPOINT_SECONDS = 60.0
+#: Trainers a round that are killed when a checkpoint of theirs is known.
+_SAVED_KILLS = 2
 
 
-class Scene(NamedTuple):
-    """What can be broken."""
+class Killed(NamedTuple):
+    """A trainer that was killed when the task's state knew this step's checkpoint of it (0: none)."""
+
+    job: Job
+    step: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What can be broken, and the trainers that were."""
 
     kafka: ApacheKafka
     s3: S3Server
     proxy: FaultyS3
     workers: list[ChaosWorker]
-    work_dir: Path
+    settings: Settings
+    store: ObjectStore
+    kind: TrainerKind
+    tasks: list[str]
+    killed: list[Killed] = field(default_factory=list)
+
+    def running(self) -> list[Job]:
+        """Return the jobs whose trainers run now."""
+        return running(self.settings.work_dir)
+
+
+Act = Callable[[Scene, random.Random], Awaitable[str]]
 
 
 async def trouble(scene: Scene, seed: int, times: int) -> list[str]:
-    """Break ``times`` things, one after the other, and return what was broken. At the end everything is whole again."""
+    """Break ``times`` things, one after the other, beside what every round has; return what was broken.
+
+    At the end everything is whole again.
+    """
     dice = random.Random(seed + 1)  # noqa: S311 - a story that can be told again
-    boundaries = sorted(BOUNDARIES)
-    kinds: list[Callable[[Scene, random.Random], Awaitable[str]]] = [_kill, _terminate, _kill_trainer]
+    kinds: list[Act] = [_kill, _terminate, _kill_trainer, _kill_supervisor]
     log = []
+    began = time.monotonic()
     scene.proxy.rate = FAULT_RATE
-    # A broker and a bucket go down once a round; a boundary that changes with the seed is always among them.
     plan = [dice.choice(kinds) for _ in range(times)]
-    for special in (_restart_kafka, _restart_s3):
+    for special in (_restart_kafka, _restart_s3, *[_kill_trainer_that_saved] * _SAVED_KILLS):
         plan.insert(dice.randrange(len(plan) + 1), special)
-    for n in range(3):
-        boundary = boundaries[(seed * 3 + n) % len(boundaries)]
-        plan.insert(dice.randrange(len(plan) + 1), _at(boundary))
     for act in plan:
         await asyncio.sleep(dice.uniform(0.2, 1.5))  # when a thing breaks is part of the story
-        log.append(await act(scene, dice))
+        log.append(f"{await act(scene, dice)} by {time.monotonic() - began:.0f} s")
     scene.proxy.rate = 0.0
     return log
 
@@ -65,19 +93,66 @@ async def _terminate(scene: Scene, dice: random.Random) -> str:
 
 async def _kill_trainer(scene: Scene, dice: random.Random) -> str:
     try:
-        await wait_until(lambda: kill_a_trainer(scene.work_dir, dice), _TRAINER_SECONDS, "a trainer")
+        await wait_until(scene.running, _TRAINER_SECONDS, "a trainer")
     except AssertionError:
         return "no trainer to kill"
-    return "trainer killed"
+    jobs = scene.running()
+    return await _killed(scene, dice.choice(jobs)) if jobs else "no trainer to kill"
 
 
-def _at(boundary: str) -> Callable[[Scene, random.Random], Awaitable[str]]:
-    async def act(scene: Scene, dice: random.Random) -> str:
-        number, passage = dice.randrange(len(scene.workers)), dice.randint(1, 3)
-        scene.workers[number].die_next_at(boundary, passage)
-        return f"worker {number} killed, and again {boundary}, passage {passage}"
+async def _kill_trainer_that_saved(scene: Scene, dice: random.Random) -> str:
+    """Kill a trainer that has a checkpoint to go on from, as the service knows."""
+    found: list[Job] = []
 
-    return act
+    async def saved() -> bool:
+        jobs = scene.running()
+        found[:] = [job for job in jobs if await _known_step(scene.store, job)]
+        return bool(found) or (not jobs and await _over(scene))
+
+    try:
+        await wait_until(saved, _CHECKPOINT_SECONDS, "a trainer with a checkpoint")
+        await asyncio.sleep(dice.uniform(0, scene.kind.training_seconds))
+        await wait_until(saved, _CHECKPOINT_SECONDS, "a trainer with a checkpoint")
+    except AssertionError:
+        return "no trainer with a checkpoint to kill"
+    return await _killed(scene, dice.choice(found)) if found else "no trainer with a checkpoint left to kill"
+
+
+async def _over(scene: Scene) -> bool:
+    """Return whether nobody will train any more."""
+    states = [await task_state.read(scene.store, task_id) for task_id in scene.tasks]
+    return all(state is not None and state.phase.terminal for state in states)
+
+
+async def _killed(scene: Scene, job: Job) -> str:
+    step = await _known_step(scene.store, job)
+    pid = job.trainer()
+    if pid is None:
+        return f"the trainer of {job.name} ended before it could be killed"
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    scene.killed.append(Killed(job, step))
+    return f"trainer of {job.name} killed" + (f" after its checkpoint at step {step}" if step else "")
+
+
+async def _known_step(store: ObjectStore, job: Job) -> int:
+    """Return the step of the attempt's own newest checkpoint that its task's state knows; 0 where there is none."""
+    state = await task_state.read(store, job.spec.task_id)
+    if state is None or state.checkpoint is None or f"/{job.prefix}" not in state.checkpoint.uri:
+        return 0
+    return step_of(state.checkpoint.uri)
+
+
+async def _kill_supervisor(scene: Scene, dice: random.Random) -> str:
+    """Kill what looks after a trainer: the trainer goes on, and nobody will write down how it ended."""
+    jobs = [job for job in scene.running() if job.supervisor()]
+    if not jobs:
+        return "no supervisor to kill"
+    job = dice.choice(jobs)
+    if pid := job.supervisor():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return f"supervisor of {job.name} killed"
 
 
 async def _restart_kafka(scene: Scene, dice: random.Random) -> str:

@@ -2,16 +2,15 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
-
-from handlers import layout
-from handlers.ports import ObjectStore
 from handlers.task_state import TaskState
+from tests.e2e.chaos.evidence import SAID, Evidence
 from tests.e2e.chaos.story import Story
 from tests.platform import Platform
 from worker.delivery.dead_letters import reason_of
+
+Place = tuple[str, int, int]
 
 #: One distinct id a key, whatever crashed: topic -> what in its body tells one fact from the next.
 _FACTS: dict[str, Callable[[Any], Any]] = {
@@ -22,77 +21,77 @@ _FACTS: dict[str, Callable[[Any], Any]] = {
     "model.exported": lambda data: (data.task_id, data.model_id),
     "task.status": lambda data: (data.task_id, data.revision),
 }
+assert _FACTS.keys() == set(SAID)
 
 
-class Books(NamedTuple):
-    """Everything that may not change in a replay: ids said, receipts, runs, letters, states."""
-
-    ids: dict[str, frozenset[str]]
-    receipts: frozenset[str]
-    runs: frozenset[str]
-    letters: frozenset[str]
-    states: dict[str, tuple[str, int, int | None]]
-
-
-async def states_of(store: ObjectStore, story: Story) -> dict[str, TaskState]:
-    """Return the state of every task that has one."""
-    found = {}
-    for task_id in story.tasks:
-        if stored := await store.get(layout.task(task_id, "state")):
-            found[task_id] = msgspec.json.decode(stored.body, type=TaskState)
-    return found
-
-
-async def books_of(store: ObjectStore, platform: Platform, story: Story) -> Books:
-    """Return what was said and kept so far."""
-    return Books(
-        ids={topic: frozenset(platform.ids(topic)) for topic in _FACTS},
-        receipts=frozenset(await keys(store, "receipts/")),
-        runs=frozenset(await keys(store, "runs/")),
-        letters=frozenset(reason_of(letter.headers)["id"] for letter in platform.letters),
-        states={
-            task_id: (state.phase.value, state.attempt, state.promoted)
-            for task_id, state in (await states_of(store, story)).items()
-        },
-    )
-
-
-async def keys(store: ObjectStore, prefix: str) -> list[str]:
-    """Return the keys under a prefix."""
-    return [info.key async for info in store.list(prefix)]
-
-
-async def faults(store: ObjectStore, platform: Platform, story: Story, poison: set[tuple[str, int, int]]) -> list[str]:
+async def faults(evidence: Evidence, poison: set[Place]) -> list[str]:
     """Return everything that is not as it must be; ``poison`` is the (topic, partition, offset) of what was planted."""
     found: list[str] = []
-    for task_id, state in (await states_of(store, story)).items():
-        found += _task_faults(task_id, state, platform, story)
-    found += [f"{key} is left over" for prefix in ("waiting/", "active/") for key in await keys(store, prefix)]
-    found += _repeated_facts(platform)
-    found += _letter_faults(platform, poison)
-    receipts = Counter(key.split("/")[1] for key in await keys(store, "receipts/"))
-    if receipts["dataset-validation"] != len(story.datasets):
-        found.append(f"{receipts['dataset-validation']} receipts for {len(story.datasets)} datasets")
+    states = await evidence.states()
+    for task_id, state in states.items():
+        found += _task_faults(task_id, state, evidence)
+    for dataset_id in evidence.story.datasets:
+        found += _dataset_faults(dataset_id, evidence)
+    found += [f"{key} is left over" for prefix in ("waiting/", "active/") for key in await evidence.keys(prefix)]
+    found += _repeated_facts(evidence.platform)
+    found += _letter_faults(evidence.platform, poison)
+    found += _receipt_faults(await evidence.keys("receipts/"), evidence.story, states)
     return found
 
 
-def _task_faults(task_id: str, state: TaskState, platform: Platform, story: Story) -> list[str]:
+def _task_faults(task_id: str, state: TaskState, evidence: Evidence) -> list[str]:
+    story = evidence.story
     found = []
     phases = {"Failed"} if task_id in story.failed else {"Completed"}
     if task_id in story.stopped:
         phases |= {"Terminated"}
     if state.phase.value not in phases:
         found.append(f"{task_id} is {state.phase.value} ({state.reason}: {state.message}), not one of {phases}")
-    exported = platform.said("model.exported", task_id)
-    attempts = {event.data.attempt for event in exported}
-    models = {event.data.model_id for event in exported}
+    exported = evidence.said("model.exported", task_id)
+    attempts = {model.attempt for model in exported}
+    models = {model.model_id for model in exported}
     if state.phase.value == "Completed" and (attempts != {state.promoted} or len(models) != 1):
         found.append(f"{task_id}: models {models} of attempts {attempts}, promoted is {state.promoted}")
     if state.phase.value != "Completed" and models:
         found.append(f"{task_id} is {state.phase.value} and has models {models}")
-    if exported and platform.phases(task_id)[-1] != state.phase.value:
-        found.append(f"{task_id}: last said {platform.phases(task_id)[-1]}, is {state.phase.value}")
+    last_said = evidence.platform.phases(task_id)[-1:]
+    if last_said != [state.phase.value]:
+        found.append(f"{task_id}: last said {last_said}, is {state.phase.value}")
+    submitted = {job.spec.attempt for job in evidence.jobs() if job.spec.task_id == task_id}
+    if unsaid := submitted - {said.attempt for said in evidence.said("training.dispatched", task_id)}:
+        found.append(f"{task_id}: attempts {unsaid} were submitted and not said to be")
     return found
+
+
+def _dataset_faults(dataset_id: str, evidence: Evidence) -> list[str]:
+    task_id = evidence.story.task_of(dataset_id)
+    bad = task_id in evidence.story.failed
+    said = [topic for topic in ("dataset.validated", "dataset.rejected") if evidence.said(topic, dataset_id)]
+    found = []
+    if said != ["dataset.rejected" if bad else "dataset.validated"]:
+        found.append(f"{dataset_id}: {said} was said of it")
+    if bool(evidence.said("cost.estimated", task_id)) is bad:
+        found.append(f"{task_id}: an estimate was {'said' if bad else 'never said'}")
+    return found
+
+
+def _receipt_faults(keys: list[str], story: Story, states: dict[str, TaskState]) -> list[str]:
+    """One a stage and piece of work, and no other."""
+    # receipts/<stage>/<version>/<what it is about>[/more].json
+    parts = [key.removesuffix(".json").split("/") for key in keys]
+    kept = Counter((stage, subject) for _, stage, _, subject, *_ in parts)
+    completed = [task_id for task_id, state in states.items() if state.phase.value == "Completed"]
+    # A task that was stopped before anything was decided has nothing to record.
+    undecided = [task_id for task_id in story.stopped if ("training-dispatch", task_id) not in kept]
+    wanted = Counter(
+        [("dataset-validation", dataset_id) for dataset_id in story.datasets]
+        + [("cost-estimation", task_id) for task_id in story.tasks if task_id not in story.failed]
+        + [("training-dispatch", task_id) for task_id in story.tasks if task_id not in undecided]
+        + [("model-export", task_id) for task_id in completed]
+        + [("task-command", task_id) for task_id in story.stopped]
+    )
+    wrong = {key for key in wanted | kept if wanted[key] != kept[key]}
+    return [f"{kept[key]} receipts of {key[0]} for {key[1]}, not {wanted[key]}" for key in sorted(wrong)]
 
 
 def _repeated_facts(platform: Platform) -> list[str]:
@@ -105,8 +104,8 @@ def _repeated_facts(platform: Platform) -> list[str]:
     return found
 
 
-def _letter_faults(platform: Platform, poison: set[tuple[str, int, int]]) -> list[str]:
-    ids: dict[tuple[str, int, int], set[str]] = defaultdict(set)
+def _letter_faults(platform: Platform, poison: set[Place]) -> list[str]:
+    ids: dict[Place, set[str]] = defaultdict(set)
     for letter in platform.letters:
         said = reason_of(letter.headers)
         ids[(said["topic"], int(said["partition"]), int(said["offset"]))].add(said["id"])

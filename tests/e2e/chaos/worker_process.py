@@ -1,6 +1,7 @@
-"""``worker run`` with a clock that is wrong and a boundary to die at: ``python -m tests.e2e.chaos.worker_process``.
+"""``worker run`` with a clock that is wrong and traps to walk into: ``python -m tests.e2e.chaos.worker_process``.
 
 Everything else is the service's own: the composition root, the local executor with its real supervisors, the bucket.
+With the real trainer it is the service as it is; with the stand-in, tokens are not counted either.
 """
 
 import argparse
@@ -8,16 +9,23 @@ import asyncio
 import signal
 import sys
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
-from tests.e2e.chaos.boundaries import BOUNDARIES, die_at
+from tests.e2e.chaos import stand_in
+from tests.e2e.chaos.boundaries import walk_into
+from tests.e2e.chaos.s3_faults import HANGING_SECONDS
+from tests.e2e.chaos.trainers import KINDS
 from tests.fakes.tokens import FakeTokenCounter
 from worker.app import run_worker
 from worker.clock import SystemClock
 from worker.executors.local import LocalExecutor
 from worker.settings import Settings
+from worker.storage import s3
 from worker.telemetry import configure_logging
 
-TRAINER = (sys.executable, "-m", "tests.e2e.chaos.trainer")
+#: Less than the bucket is silent for when it hangs, so that the client's own time limit is what ends a request.
+_READ_SECONDS = HANGING_SECONDS - 1.0
 
 
 class SkewedClock(SystemClock):
@@ -32,24 +40,29 @@ class SkewedClock(SystemClock):
         return super().now() + self._off
 
 
-async def run(skew_seconds: float) -> None:
+async def run(skew_seconds: float, trainer: str) -> None:
     """Run every stage until SIGTERM."""
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     settings = Settings.from_environment()
-    executor = LocalExecutor(settings.work_dir, settings.local_slots, TRAINER, settings.to_environment())
-    ports = {"clock": SkewedClock(skew_seconds), "executor": executor, "tokens": FakeTokenCounter(1)}
+    ports: dict[str, Any] = {"clock": SkewedClock(skew_seconds)}
+    if trainer == "stand-in":
+        command = (sys.executable, "-m", stand_in.__name__)
+        ports["executor"] = LocalExecutor(settings.work_dir, settings.local_slots, command, settings.to_environment())
+        ports["tokens"] = FakeTokenCounter(1)
     await run_worker(settings, stopping=stopping, ports=ports)
-    await executor.close()
+    if "executor" in ports:
+        await ports["executor"].close()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("--trainer", choices=sorted(KINDS), required=True)
     parser.add_argument("--skew", type=float, default=0.0)
-    parser.add_argument("--boundary", choices=sorted(BOUNDARIES))
-    parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--traps", type=Path)
     given = parser.parse_args()
     configure_logging("json", "info")
-    if given.boundary:
-        die_at(given.boundary, given.times)
-    asyncio.run(run(given.skew))
+    s3.READ_SECONDS = _READ_SECONDS
+    if given.traps:
+        walk_into(given.traps)
+    asyncio.run(run(given.skew, given.trainer))
