@@ -59,8 +59,8 @@ fuzz: .venv/.fuzz ## Fuzz the scan of datasets (FORMAT=sft SECONDS=600)
 	$(RUN) tests.fuzz.scan $(or $(FORMAT),sft) -max_total_time=$(or $(SECONDS),600)
 
 .PHONY: chaos
-chaos: setup ## Break workers, trainers, the broker and the bucket, in seeded rounds (ROUNDS=50 SEED=1)
-	$(RUN) tests.e2e.chaos --rounds $(or $(ROUNDS),10) --seed $(or $(SEED),1)
+chaos: setup ## Break workers, trainers, the broker and the bucket, in seeded rounds (ROUNDS=50 SEED=1 REAL_EVERY=10)
+	$(RUN) tests.e2e.chaos --rounds $(or $(ROUNDS),10) --seed $(or $(SEED),1) --real-every $(or $(REAL_EVERY),10)
 
 .PHONY: lint
 lint: setup ## Check style and the direction of imports
