@@ -7,13 +7,23 @@ from pathlib import Path
 import pytest
 
 from handlers.ports import Executor, JobListed, JobSpec, JobStatus
+from tests import slurm_servers
 from tests.conformance.executor_harness import FakeHarness, Harness, LocalHarness
+from tests.conformance.slurm_harness import SlurmHarness
 from tests.wait import wait_until
 
+#: `pytest` says in its header where there is no Slurm.
+ENGINES = ["fake", "local", *(["slurm"] if slurm_servers.possible() else [])]
 
-@pytest.fixture(params=["fake", "local"])
+
+@pytest.fixture(params=ENGINES)
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
-    harness: Harness = FakeHarness() if request.param == "fake" else LocalHarness(tmp_path)
+    harness: Harness
+    if request.param == "slurm":
+        harness = SlurmHarness(tmp_path)
+        await harness.open()
+    else:
+        harness = FakeHarness() if request.param == "fake" else LocalHarness(tmp_path)
     yield harness
     await harness.close()
 
@@ -74,6 +84,7 @@ async def test_another_spec_under_the_same_handle_is_refused(engine: Harness, ex
 async def test_attempts_are_jobs_of_their_own(engine: Harness, executor: Executor) -> None:
     await executor.submit(engine.spec("a"))
     await executor.submit(engine.spec("a", attempt=2))
+    await engine.running(engine.spec("a"))
     assert await executor.status("a", 2) == queued(1)
 
 
@@ -89,6 +100,7 @@ async def test_jobs_over_the_slots_queue_in_order(engine: Harness, executor: Exe
     first, second, third = (engine.spec(name) for name in ("z", "y", "x"))
     for spec in (first, second, third):
         await executor.submit(spec)
+    await engine.running(first)
     assert await executor.status("y", 1) == queued(1)
     assert await executor.status("x", 1) == queued(2)
     await engine.end(first, 0)
@@ -101,6 +113,7 @@ async def test_a_job_cancelled_in_the_queue_never_runs(engine: Harness, executor
     first, second, third = (engine.spec(name) for name in ("a", "b", "c"))
     for spec in (first, second, third):
         await executor.submit(spec)
+    await engine.running(first)
     await executor.cancel("b", 1, 30)
     await executor.cancel("b", 1, 30)
     assert await executor.status("b", 1) == ended(None)

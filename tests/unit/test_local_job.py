@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 
 from handlers.ports import JobSpec
-from worker.executors.local_job import LOG_BYTES, LocalJob
+from worker.executors.job_log import LOG_BYTES
+from worker.executors.local_job import LocalJob
 
 
 def test_a_log_is_read_in_pieces_and_never_splits_a_character(tmp_path: Path) -> None:
