@@ -53,6 +53,7 @@ MailProg=/bin/true
 SlurmdParameters=config_overrides
 ReturnToService=2
 SlurmdTimeout={node_patience}
+KillWait=5
 MinJobAge={remembered}
 GresTypes=gpu
 SelectType=select/cons_tres

@@ -105,7 +105,7 @@ class SlurmHarness:
 
     def commands(self, *command: str) -> str:
         """Run one of Slurm's commands; return what it printed."""
-        environment = os.environ | {"SLURM_CONF": str(self.slurm.conf)}
+        environment = os.environ | {"SLURM_CONF": str(self.slurm.conf), "TZ": "UTC"}
         done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60)
         return done.stdout
 

@@ -70,9 +70,7 @@ async def test_of_eight_workers_that_race_and_die_one_job_comes(engine: SlurmHar
         await wait_until(lambda: all(worker.poll() is not None for worker in workers), 90, "the workers to die")
     assert [worker.returncode for worker in workers] == [-signal.SIGKILL] * 8
     await engine.running(spec)
-    jobs = await SlurmClient(engine.slurm.conf, 0).jobs()
-    assert [job.state for job in jobs if not job.over] == ["RUNNING"]
-    assert {job.state for job in jobs} <= {"RUNNING", "CANCELLED"}
+    assert [job.state for job in await SlurmClient(engine.slurm.conf, 0).jobs()] == ["RUNNING"]
     assert engine.starts(spec) == 1
 
 
@@ -96,7 +94,7 @@ async def test_a_worker_that_dies_before_sbatch_answers_leaves_a_job_for_the_nex
     assert len(await SlurmClient(engine.slurm.conf, 0).jobs()) == 1
 
 
-async def test_what_a_dead_worker_left_held_beside_the_job_is_cancelled_by_the_next_submit(
+async def test_what_a_dead_worker_left_parked_beside_the_job_is_cancelled_by_the_next_submit(
     engine: SlurmHarness, tmp_path: Path
 ) -> None:
     spec, executor = engine.spec("a"), engine.executor()
@@ -104,11 +102,11 @@ async def test_what_a_dead_worker_left_held_beside_the_job_is_cancelled_by_the_n
     await executor.submit(other)
     await executor.submit(spec)
     folder = tmp_path / "jobs" / "a.1"
-    engine.commands("sbatch", "--hold", "--gres=gpu:1", f"--chdir={folder}", "--wrap=true")
+    engine.commands("sbatch", "--begin=2099-01-01T00:00:00", "--gres=gpu:1", f"--chdir={folder}", "--wrap=true")
     assert (await executor.status("a", 1)).state == "queued"
     await executor.submit(spec)
     states = [job.state for job in await SlurmClient(engine.slurm.conf, 0).jobs() if job.directory == folder]
-    assert states == ["PENDING", "CANCELLED"]
+    assert states == ["PENDING"]
 
 
 async def test_an_administrators_hold_stays(engine: SlurmHarness) -> None:
@@ -248,9 +246,10 @@ async def test_an_administrators_kill_is_an_end_and_no_success(engine: SlurmHarn
     spec, executor = engine.spec("a", stubborn=True), engine.executor()
     await executor.submit(spec)
     await engine.running(spec)
-    engine.commands("scancel", "--signal=KILL", "--full", "1")
+    # Slurm asks all of the job's processes to end, its supervisor too, and kills them five seconds later.
+    engine.commands("scancel", "1")
     status = await reaches(executor, spec, "ended")
-    assert status.exit_code == -signal.SIGKILL
+    assert status.exit_code in (-signal.SIGTERM, -signal.SIGKILL)
     assert gone(engine.pid(spec))
 
 
@@ -316,5 +315,3 @@ async def test_clusters_of_other_buckets_are_none_of_ours(engine: SlurmHarness, 
     await executor.submit(spec)
     assert await executor.status("a", 1) == JobStatus(state="queued", queue_position=1)
     assert await theirs.executor().status("a", 1) == JobStatus(state="running")
-
-

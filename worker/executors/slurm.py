@@ -73,8 +73,8 @@ class SlurmExecutor:
     async def submit(self, spec: JobSpec) -> None:
         """Queue a job. See Executor; raises Transient with Slurm's words where Slurm does not take it.
 
-        It is submitted held. Whoever finds held jobs in the folder, having submitted one or not, releases the one
-        with the lowest id and cancels the others: ids only rise, so all agree on it, and a worker that dies in between
+        It is submitted parked. Whoever finds parked jobs in the folder, having submitted one or not, lets the one with
+        the lowest id go and cancels the others: ids only rise, so all agree on it, and a worker that dies in between
         leaves nothing that runs.
         """
         folder = self._folder(spec.job_id, spec.attempt)
@@ -88,15 +88,15 @@ class SlurmExecutor:
                 raise Transient(f"sbatch: {refusal or 'took the job, but squeue does not show it'}")
         first, *copies = found
         for copy in copies:
-            if copy.held:
+            if copy.parked:
                 await self._slurm.end(copy)
-        if first.held and (refusal := await self._slurm.release(first)):
-            await self._unless_needless(folder, first, lambda now: now.held, refusal)
+        if first.parked and (refusal := await self._slurm.let_go(first)):
+            await self._unless_needless(folder, first, lambda now: now.parked, refusal)
 
     async def status(self, job_id: str, attempt: int) -> JobStatus:
         """Return what Slurm and the folder tell of a job. See Executor.
 
-        A job that was submitted but never released is ``unknown``: it waits for its submit to be made again.
+        A job that is still parked is ``unknown``: nothing becomes of it until its submit is made again.
         """
         folder = self._folder(job_id, attempt)
         job = _that_counts(await self._jobs_in(folder, fresh=False))
@@ -122,7 +122,7 @@ class SlurmExecutor:
     async def jobs(self) -> Sequence[JobListed]:
         """Return every job that has a folder, or that Slurm has in one. See Executor.
 
-        What a worker that died left held is ``queued`` here, so that a sweep can cancel it.
+        What a worker that died left parked is ``queued`` here, so that a sweep can cancel it.
         """
         in_slurm: dict[str, list[SlurmJob]] = {}
         for job in await self._slurm.jobs():
@@ -135,8 +135,8 @@ class SlurmExecutor:
             if _JOB_ID.fullmatch(name_of(stem)) and attempt.isdecimal():
                 found = in_slurm.get(name, [])
                 state = _status(_that_counts(found), traces.get(name, Trace())).state
-                left_held = state != "running" and any(job.held for job in found)
-                listed.append(JobListed(name_of(stem), int(attempt), "queued" if left_held else state))
+                left = state != "running" and any(job.parked for job in found)
+                listed.append(JobListed(name_of(stem), int(attempt), "queued" if left else state))
         return listed
 
     async def forget(self, job_id: str, attempt: int) -> None:
@@ -150,7 +150,7 @@ class SlurmExecutor:
         if status.state in ("queued", "running"):
             return
         for job in found:
-            if job.held:
+            if job.parked:
                 await self._slurm.end(job)
         await self._off_loop(folder.remove)
 
@@ -170,7 +170,7 @@ class SlurmExecutor:
 
     async def _sbatch(self, spec: JobSpec, folder: JobFolder) -> str:
         script = batch_script(folder, self._environment(spec), self._python, self._command)
-        return await self._slurm.submit_held(script, [*self._options, *batch_options(spec, folder)])
+        return await self._slurm.park(script, [*self._options, *batch_options(spec, folder)])
 
     async def _jobs_in(self, folder: JobFolder, *, fresh: bool = True) -> list[SlurmJob]:
         return [job for job in await self._slurm.jobs(fresh=fresh) if job.directory == folder.path]
@@ -187,7 +187,7 @@ class SlurmExecutor:
             async with asyncio.timeout(COMMAND_SECONDS):
                 return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except OSError as error:  # a TimeoutError is one
-            raise Unavailable(f"{self._jobs_dir}: {error or 'does not answer'}") from error
+            raise Unavailable(f"{self._jobs_dir}: {str(error) or 'does not answer'}") from error
 
 
 def slurm_executor(settings: Settings) -> SlurmExecutor:
@@ -210,7 +210,7 @@ def slurm_executor(settings: Settings) -> SlurmExecutor:
 
 def _that_counts(jobs: Sequence[SlurmJob]) -> SlurmJob | None:
     """Return the job of several in one folder that stands for all: the one let go, else the first."""
-    return next((job for job in jobs if not job.over and not job.held), jobs[0] if jobs else None)
+    return next((job for job in jobs if not job.over and not job.parked), jobs[0] if jobs else None)
 
 
 def _status(job: SlurmJob | None, trace: Trace) -> JobStatus:
@@ -219,7 +219,7 @@ def _status(job: SlurmJob | None, trace: Trace) -> JobStatus:
         return JobStatus(state="ended", exit_code=trace.exit_code)
     if job is not None and not job.over:
         if job.waiting:
-            return JobStatus(state="unknown" if job.held else "queued")
+            return JobStatus(state="unknown" if job.parked else "queued")
         return JobStatus(state="running")
     if job is not None and trace.known:
         return JobStatus(state="ended", exit_code=job.exit_code)

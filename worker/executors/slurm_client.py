@@ -12,7 +12,10 @@ from handlers.errors import Unavailable
 #: Seconds a command may take. Slurm's own patience with a controller that is down is nine.
 COMMAND_SECONDS = 30.0
 
-_FIELDS = ("JobID", "State", "exit_code", "Reason", "Partition", "WorkDir")
+#: When a parked job may begin: never by itself. (A job that is held is taken even if no node could ever run it.)
+_PARKED_UNTIL = "2099-01-01T00:00:00"
+
+_FIELDS = ("JobID", "State", "exit_code", "EligibleTime", "Partition", "WorkDir")
 _WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"})
 _OVER = frozenset(
     {
@@ -36,7 +39,7 @@ class SlurmJob(NamedTuple):
     id: int
     state: str
     wait_status: int
-    reason: str
+    eligible: str
     partition: str
     directory: Path
 
@@ -56,9 +59,9 @@ class SlurmJob(NamedTuple):
         return self.state in _WAITING
 
     @property
-    def held(self) -> bool:
-        """Whether it waits to be released by who submitted it; an administrator's hold is none of ours."""
-        return self.waiting and self.reason == "JobHeldUser"
+    def parked(self) -> bool:
+        """Whether it was submitted and never let go."""
+        return self.waiting and self.eligible == _PARKED_UNTIL
 
     @property
     def exit_code(self) -> int | None:
@@ -83,15 +86,15 @@ class SlurmClient:
         self._changed_at = -1.0
         self._one_at_a_time = asyncio.Lock()
 
-    async def submit_held(self, script: str, options: Sequence[str]) -> str:
-        """Submit a job that waits to be released; return what Slurm said where it did not take it, else nothing."""
+    async def park(self, script: str, options: Sequence[str]) -> str:
+        """Submit a job that waits to be let go; return what Slurm said where it did not take it, else nothing."""
         # The script says what the job sees. NIL: of this process's environment, secrets included, it sees nothing.
-        ours = ("--parsable", "--hold", "--no-requeue", "--export=NIL")
+        ours = ("--parsable", f"--begin={_PARKED_UNTIL}", "--no-requeue", "--export=NIL")
         return await self._change("sbatch", *options, *ours, stdin=script)
 
-    async def release(self, job: SlurmJob) -> str:
-        """Let a held job run; return what Slurm said where it did not."""
-        return await self._change("scontrol", "release", str(job.id))
+    async def let_go(self, job: SlurmJob) -> str:
+        """Let a parked job run; return what Slurm said against it."""
+        return await self._change("scontrol", "update", f"JobId={job.id}", "StartTime=now")
 
     async def end(self, job: SlurmJob) -> str:
         """Take a waiting job out of the queue, send SIGTERM to a running one; return what Slurm said against it."""
@@ -100,10 +103,13 @@ class SlurmClient:
         return await self._change("scancel", *how, str(job.id))
 
     async def jobs(self, *, fresh: bool = False) -> list[SlurmJob]:
-        """Return this user's jobs, those included that ended a while ago (MinJobAge), in the order of their ids."""
+        """Return this user's jobs in the order of their ids, those included that ended a while ago (MinJobAge).
+
+        Without those that were refused or cancelled while they were parked: they never were a job.
+        """
         fields = ",".join(f"{field}:|" for field in _FIELDS)
         lines = await self._listing("--me", "--states=all", f"--Format={fields}", fresh=fresh)
-        return sorted(map(_job, lines))
+        return sorted(job for job in map(_job, lines) if not (job.over and job.eligible == _PARKED_UNTIL))
 
     async def position(self, job: SlurmJob) -> int | None:
         """Return a job's place among everybody's that wait for its partition, from 1; None where it waits no longer."""
@@ -112,7 +118,7 @@ class SlurmClient:
         mine = next((priority for priority, number in rows if number == job.id), None)
         if mine is None:
             return None
-        # Held ones have priority 0 and stand in nobody's way.
+        # Jobs on hold have priority 0 and stand in nobody's way.
         ahead = [row for row in rows if row[0] and (-row[0], row[1]) < (-mine, job.id)]
         return len(ahead) + 1
 
@@ -166,15 +172,15 @@ def _environment(conf: Path | None) -> dict[str, str]:
     """Return the environment commands run in: without variables that would change what they do or print."""
     own = ("SBATCH_", "SQUEUE_", "SCANCEL_", "SLURM_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own) or name == "SLURM_CONF"}
-    return kept | {"LC_ALL": "C.UTF-8"} | ({"SLURM_CONF": str(conf)} if conf else {})
+    return kept | {"LC_ALL": "C.UTF-8", "TZ": "UTC"} | ({"SLURM_CONF": str(conf)} if conf else {})
 
 
 def _job(line: str) -> SlurmJob:
     # The directory comes last: only it may have a bar in it.
     fields = line.split("|", len(_FIELDS) - 1)
     try:
-        number, state, wait_status, reason, partition, directory = fields
-        return SlurmJob(int(number), state, int(wait_status), reason, partition, Path(directory.removesuffix("|")))
+        number, state, wait_status, eligible, partition, directory = fields
+        return SlurmJob(int(number), state, int(wait_status), eligible, partition, Path(directory.removesuffix("|")))
     except ValueError as error:
         raise Unavailable(f"squeue printed what cannot be read: {line!r}") from error
 
