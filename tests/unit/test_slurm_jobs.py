@@ -4,6 +4,7 @@ import asyncio
 import os
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,8 @@ from worker.executors import slurm, slurm_client
 from worker.executors.slurm import SlurmExecutor, slurm_executor
 from worker.executors.slurm_batch import batch_options, batch_script
 from worker.executors.slurm_client import SlurmClient, SlurmJob
-from worker.executors.slurm_folder import JobFolder
-from worker.executors.slurm_step import NOT_RUN, main
+from worker.executors.slurm_folder import JobFolder, Trace
+from worker.executors.slurm_step import NOT_RUN
 from worker.settings import Settings, SettingsError
 
 SPEC = JobSpec(job_id="t-1", task_id="t-1", attempt=2, plan_key="p", attempt_prefix="a/")
@@ -275,9 +276,30 @@ async def test_an_id_never_leads_out_of_the_folder(job_id: str, tmp_path: Path) 
     await executor.close()
 
 
-def test_a_step_that_has_begun_elsewhere_ends_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def step(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    run = [sys.executable, "-m", "worker.executors.slurm_step", str(folder), *command]
+    return subprocess.run(run, check=False, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("script", ["exit 3", "kill -KILL $$", "kill -TERM $$", "kill -PIPE $$"])
+def test_a_step_ends_as_its_command_ends(script: str, tmp_path: Path) -> None:
+    expected = subprocess.run(["sh", "-c", script], check=False).returncode
+    assert step(tmp_path, "sh", "-c", script).returncode == expected
+    assert JobFolder(tmp_path).trace() == Trace(begun=True, ended=True, exit_code=expected)
+
+
+def test_a_step_that_has_begun_elsewhere_ends_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "supervisor.json").write_text("{}")
-    assert main([str(tmp_path), "touch", str(tmp_path / "ran")]) == NOT_RUN
-    assert "begun before" in capsys.readouterr().err
+    done = step(tmp_path, "touch", str(tmp_path / "ran"))
+    assert done.returncode == NOT_RUN
+    assert "begun before" in done.stderr
     assert not (tmp_path / "ran").exists()
     assert not JobFolder(tmp_path).trace().ended
+
+
+def test_a_step_that_was_cancelled_first_runs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "spec.json").touch()
+    JobFolder(tmp_path).ask_to_end(30)
+    assert step(tmp_path, "touch", str(tmp_path / "ran")).returncode == NOT_RUN
+    assert not (tmp_path / "ran").exists()
+    assert JobFolder(tmp_path).trace() == Trace(known=True, begun=True, asked_to_end=True, ended=True)
