@@ -28,7 +28,12 @@ demo: setup ## Fine-tune a small model through real events, on this machine alon
 
 .PHONY: test
 test: setup ## Run the tests (unit, laws, conformance, integration, trainer, demo with the tiny model)
+	-@deploy/local/install-slurm
 	.venv/bin/pytest -m "not long"
+
+.PHONY: slurm
+slurm: ## Install Slurm from the system's packages, for tests; needs root and apt-get
+	@deploy/local/install-slurm
 
 .PHONY: test-unit
 test-unit: setup ## Run the tests that take seconds

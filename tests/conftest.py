@@ -1,13 +1,13 @@
-"""What every test run says first: which broker and which S3 server it runs on.
+"""What every test run says first: which broker, which S3 server and which Slurm it runs on.
 
-``TEST_REQUIRE_REAL_PARTS=1`` (as CI sets it) ends the run where one of the two is not the real thing.
+``TEST_REQUIRE_REAL_PARTS=1`` (as CI sets it) ends the run where one of them is not the real thing.
 """
 
 import os
 
 import pytest
 
-from tests import kafka_servers, s3_servers
+from tests import kafka_servers, s3_servers, slurm_servers
 
 REQUIRED = "TEST_REQUIRE_REAL_PARTS"
 
@@ -17,13 +17,14 @@ def pytest_report_header() -> list[str]:
     return [
         f"broker: {kafka_servers.description(kafka_servers.rung())}",
         f"S3 server: {s3_servers.description(s3_servers.rung())}",
+        f"Slurm: {slurm_servers.description()}",
     ]
 
 
 def pytest_configure() -> None:
     """Build the S3 server where it is not built yet, outside any test's time; insist on real parts where asked to."""
     kafka, s3 = kafka_servers.rung(), s3_servers.rung()
-    if os.environ.get(REQUIRED) and not (kafka and s3):
+    if os.environ.get(REQUIRED) and not (kafka and s3 and slurm_servers.possible()):
         raise pytest.UsageError("; ".join(filter(None, [f"{REQUIRED} is set", *map(str, pytest_report_header())])))
     if s3 and os.environ.get("PYTEST_XDIST_WORKER") is None:
         s3_servers.prepare(s3)

@@ -1,6 +1,7 @@
 """Settings: one Struct, read from ``WORKER_*`` environment variables, each with a default that works on one machine."""
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_type_hints
@@ -54,6 +55,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     work_dir: Path = Path(".worker")
     #: Jobs the local executor runs at a time.
     local_slots: Annotated[int, Meta(ge=1)] = 1
+    #: Slurm: the folder with the jobs' folders, which workers and nodes see under one path; partition and account, the
+    #: cluster's defaults where not set; the interpreter on the nodes; more options of sbatch (``--qos=high``).
+    slurm_jobs_dir: Path | None = None
+    slurm_partition: str | None = None
+    slurm_account: str | None = None
+    slurm_python: str = sys.executable
+    slurm_options: str = ""
     #: The model catalogue and the price table (TOML); the shipped ones where not set.
     models_file: Path | None = None
     prices_file: Path | None = None

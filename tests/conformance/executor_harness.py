@@ -21,6 +21,10 @@ from worker.executors.local_supervisor import EXIT, SUPERVISOR, read
 class Harness(Protocol):
     """An engine with one slot, and a hand inside it."""
 
+    async def open(self) -> None:
+        """Start the engine."""
+        ...
+
     def executor(self) -> Executor:
         """Return another executor on the same engine."""
         ...
@@ -122,6 +126,9 @@ class LocalHarness:
         self.control = directory / "control"
         self.control.mkdir()
         self._executors: list[LocalExecutor] = []
+
+    async def open(self) -> None:
+        pass
 
     def executor(self, slots: int = 1) -> LocalExecutor:
         executor = LocalExecutor(self.work_dir, slots, STUB, {"CONTROL": str(self.control)})

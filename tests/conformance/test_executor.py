@@ -7,14 +7,31 @@ from pathlib import Path
 import pytest
 
 from handlers.ports import Executor, JobListed, JobSpec, JobStatus
+from tests import slurm_servers
 from tests.conformance.executor_harness import CountedHarness, FakeHarness, Harness, LocalHarness
+from tests.conformance.slurm_harness import SlurmHarness
 from tests.wait import wait_until
 
+#: `pytest` says in its header where there is no Slurm.
+ENGINES = ["fake", "counted", "local", *(["slurm"] if slurm_servers.possible() else [])]
 
-@pytest.fixture(params=["fake", "counted", "local"])
-async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
-    made = {"fake": FakeHarness, "counted": CountedHarness, "local": lambda: LocalHarness(tmp_path)}
-    harness: Harness = made[request.param]()
+
+@pytest.fixture(params=ENGINES)
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
+    match request.param:
+        case "counted":
+            return CountedHarness()
+        case "local":
+            return LocalHarness(tmp_path)
+        case "slurm":
+            return SlurmHarness(tmp_path)
+        case _:
+            return FakeHarness()
+
+
+@pytest.fixture
+async def engine(harness: Harness) -> AsyncIterator[Harness]:
+    await harness.open()
     yield harness
     await harness.close()
 
@@ -75,6 +92,7 @@ async def test_another_spec_under_the_same_handle_is_refused(engine: Harness, ex
 async def test_attempts_are_jobs_of_their_own(engine: Harness, executor: Executor) -> None:
     await executor.submit(engine.spec("a"))
     await executor.submit(engine.spec("a", attempt=2))
+    await engine.running(engine.spec("a"))
     assert await executor.status("a", 2) == queued(1)
 
 
@@ -90,6 +108,7 @@ async def test_jobs_over_the_slots_queue_in_order(engine: Harness, executor: Exe
     first, second, third = (engine.spec(name) for name in ("z", "y", "x"))
     for spec in (first, second, third):
         await executor.submit(spec)
+    await engine.running(first)
     assert await executor.status("y", 1) == queued(1)
     assert await executor.status("x", 1) == queued(2)
     await engine.end(first, 0)
@@ -102,6 +121,7 @@ async def test_a_job_cancelled_in_the_queue_never_runs(engine: Harness, executor
     first, second, third = (engine.spec(name) for name in ("a", "b", "c"))
     for spec in (first, second, third):
         await executor.submit(spec)
+    await engine.running(first)
     await executor.cancel("b", 1, 30)
     await executor.cancel("b", 1, 30)
     assert await executor.status("b", 1) == ended(None)

@@ -12,10 +12,8 @@ from typing import Any
 import msgspec
 
 from handlers.ports import JobSpec, JobState
-from worker.executors.local_supervisor import CANCEL, EXIT, SUPERVISOR, TRAINER, alive, read, write
-
-#: Most bytes of a log read at a time.
-LOG_BYTES = 1 << 20
+from worker.executors.job_log import read_log
+from worker.executors.local_supervisor import CANCEL, EXIT, SUPERVISOR, TRAINER, alive, ask_to_end, read, write
 
 
 @dataclass(frozen=True)
@@ -84,9 +82,7 @@ class LocalJob:
         """
         if self.state() not in ("queued", "running"):
             return
-        wish = self._read(CANCEL)
-        if wish is None or wish["grace_seconds"] > grace_seconds:
-            write(self.path / CANCEL, {"grace_seconds": grace_seconds}, once=False)
+        ask_to_end(self.path, grace_seconds)
         supervisor = self._read(SUPERVISOR)
         _send(supervisor if alive(supervisor) else self._read(TRAINER), signal.SIGTERM)
 
@@ -100,18 +96,8 @@ class LocalJob:
                 os.killpg(trainer["pid"], signal.SIGKILL)
 
     def log(self, cursor: int) -> tuple[str, int]:
-        """Return at most LOG_BYTES of the log from byte ``cursor`` on, and the byte to go on from.
-
-        A character that is only half written yet is left for the next call.
-        """
-        try:
-            with self.log_path.open("rb") as file:
-                file.seek(cursor)
-                data = file.read(LOG_BYTES)
-        except FileNotFoundError:
-            return "", cursor
-        whole = data[: len(data) - _half_character(data)]
-        return whole.decode(errors="replace"), cursor + len(whole)
+        """Return what is in the log from byte ``cursor`` on, and the byte to go on from; see read_log."""
+        return read_log(self.log_path, cursor)
 
     def remove(self) -> None:
         """Remove the job, at once for whoever looks. Call it under the executor's lock, after its end."""
@@ -136,15 +122,3 @@ def _send(identity: dict[str, Any] | None, number: int) -> None:
                 signal.pidfd_send_signal(process, number)
         finally:
             os.close(process)
-
-
-def _half_character(data: bytes) -> int:
-    """Return how many bytes at the end are the beginning of an unfinished UTF-8 character."""
-    for length in range(1, min(4, len(data) + 1)):
-        byte = data[-length]
-        if byte >= 0xC0:
-            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return length if length < needed else 0
-        if byte < 0x80:
-            return 0
-    return 0

@@ -1,4 +1,4 @@
-"""Looks after one local job: starts it, waits for it, writes down how it ended. Standard library only.
+"""Looks after one job on its machine: starts it, waits for it, writes down how it ended. Standard library only.
 
 ``python local_supervisor.py JOB_DIRECTORY COMMAND...`` returns as soon as a process of its own session has
 the job. That process belongs to no worker, so a killed worker leaves job, log and exit code as they are, and
@@ -80,19 +80,29 @@ def write(path: Path, content: dict[str, Any], *, once: bool = True) -> bool:
     return True
 
 
-def supervise(job: Path, command: Sequence[str], recorded: int) -> None:
-    """Run a job to its end, unless it has a supervisor already. A byte on ``recorded`` says: now it has."""
+def ask_to_end(job: Path, grace_seconds: float) -> None:
+    """Write down that somebody wants the job to end. The shortest grace of all wishes holds. Then send SIGTERM."""
+    wish = read(job / CANCEL)
+    if wish is None or wish["grace_seconds"] > grace_seconds:
+        write(job / CANCEL, {"grace_seconds": grace_seconds}, once=False)
+
+
+def supervise(job: Path, command: Sequence[str], recorded: int) -> bool:
+    """Run a job to its end and write that down, unless it has a supervisor already; return whether it had none.
+
+    A byte on ``recorded`` says: now it has one.
+    """
     woken = _wake_on_sigterm()
     mine = write(job / SUPERVISOR, identify(os.getpid()))
     with contextlib.suppress(BrokenPipeError):  # the worker may be dead by now; the job goes on
         os.write(recorded, b"1")
     os.close(recorded)
     if not mine:
-        return
+        return False
     # Who cancels writes the wish first and looks for a supervisor then; this is the other half of that pair.
     if (job / CANCEL).exists():
         write(job / EXIT, {"exit_code": None})
-        return
+        return True
     scratch = job / SCRATCH
     scratch.mkdir(exist_ok=True)
     environment = os.environ | {"TMPDIR": str(scratch)}
@@ -101,11 +111,12 @@ def supervise(job: Path, command: Sequence[str], recorded: int) -> None:
     except OSError as error:
         sys.stderr.write(f"cannot start {command[0]}: {error}\n")
         write(job / EXIT, {"exit_code": NOT_STARTED})
-        return
+        return True
     write(job / TRAINER, identify(trainer.pid))
     exit_code = _wait(trainer, job, woken)
     shutil.rmtree(scratch, ignore_errors=True)
     write(job / EXIT, {"exit_code": exit_code})
+    return True
 
 
 def _wait(trainer: "subprocess.Popen[bytes]", job: Path, woken: int) -> int:

@@ -1,0 +1,37 @@
+"""What a Slurm job runs: ``python -m worker.executors.slurm_step JOB_FOLDER COMMAND...``. Standard library only.
+
+It looks after the trainer as the local executor's supervisor does, and then ends as the trainer ended, so that Slurm's
+own records say the same as the folder.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from worker.executors.local_supervisor import EXIT, read, supervise
+
+#: Exit code of a job that did not run: another copy of it has begun, or it was cancelled first.
+NOT_RUN = 75
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command to its end, once in the folder's life; return its exit code, or die of the signal it died of."""
+    folder = Path(arguments[0])
+    if not supervise(folder, arguments[1:], os.open(os.devnull, os.O_WRONLY)):
+        sys.stderr.write("this attempt has begun before: a job runs once, whatever its engine does\n")
+        return NOT_RUN
+    code = (read(folder / EXIT) or {}).get("exit_code")
+    if code is None:
+        return NOT_RUN
+    if code < 0:
+        with contextlib.suppress(OSError):  # SIGKILL has no handler
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
