@@ -67,6 +67,9 @@ class FakeHarness:
     def __init__(self) -> None:
         self.fake = FakeExecutor(slots=1)
 
+    async def open(self) -> None:
+        pass
+
     def executor(self) -> Executor:
         return self.fake
 
