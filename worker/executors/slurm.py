@@ -101,7 +101,11 @@ class SlurmExecutor:
         folder = self._folder(job_id, attempt)
         job = _that_counts(await self._jobs_in(folder, fresh=False))
         # The folder second: how a job ended is written there before Slurm knows.
-        status = _status(job, await self._off_loop(folder.trace))
+        trace = await self._off_loop(folder.trace)
+        if not trace.known:
+            # Forgotten after its end, which Slurm may be a moment late to see; or never submitted.
+            return JobStatus(state="unknown")
+        status = _status(job, trace)
         if job is None or status.state != "queued":
             return status
         return JobStatus(state="queued", queue_position=await self._slurm.position(job))
