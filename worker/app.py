@@ -12,7 +12,6 @@ import structlog
 from aiokafka.errors import InvalidSessionTimeoutError, KafkaConnectionError
 from faststream.kafka import KafkaBroker
 
-from handlers.ports import Executor
 from handlers.table import STAGES, Stage
 from worker.broker import Brokers, BrokerUnavailable
 from worker.catalog import load_catalog
@@ -25,9 +24,12 @@ from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
 from worker.delivery.publishing import Publisher
 from worker.delivery.receipts import BucketReceipts
+from worker.executors.counted import CountedExecutor
 from worker.executors.local import LocalExecutor
 from worker.health import Health
 from worker.health_server import answering
+from worker.metrics.counts import Counts
+from worker.metrics.exposition import Exposition
 from worker.reconciler import Reconciler
 from worker.scanner import Scanner
 from worker.settings import Settings, SettingsError
@@ -59,19 +61,23 @@ async def run_worker(
     """
     brokers = Brokers.of(settings)
     health = Health(SystemClock(), settings.stuck_seconds)
+    counts = Counts()
+    exposition = Exposition(counts, health)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(answering(health, settings.health_port))
+        await stack.enter_async_context(answering(health, exposition, settings.health_port))
         await _reach(brokers, stages, stopping)
         if stopping.is_set():
             return
-        publisher = Publisher(brokers)
+        publisher = Publisher(brokers, counts.publishing)
         await publisher.start()
         stack.push_async_callback(publisher.stop)
-        given = await stack.enter_async_context(default_ports(settings))
+        given = await stack.enter_async_context(default_ports(settings, counts))
         given.update(ports or {})
+        given["executor"] = CountedExecutor(given["executor"], counts.submits)
         # One broker object a stage: joining a group takes seconds, and one object joins its groups one after the other.
         subscribers = {stage.name: faststream_broker(brokers) for stage in stages}
-        intakes = [_intake(stage, subscribers[stage.name], publisher, given, settings) for stage in stages]
+        intakes = [_intake(stage, subscribers[stage.name], publisher, given, settings, counts) for stage in stages]
+        exposition.loads = {intake.stage.name: intake.load for intake in intakes}
         background = _background(settings, stages, given, publisher)
         try:
             for intake in intakes:
@@ -96,7 +102,7 @@ async def run_worker(
 
 
 @asynccontextmanager
-async def default_ports(settings: Settings) -> AsyncIterator[dict[str, Any]]:
+async def default_ports(settings: Settings, counts: Counts | None = None) -> AsyncIterator[dict[str, Any]]:
     """Open everything handlers need, by the names their parameters have, and close it at the end."""
     async with open_store(settings) as store:
         pool = CpuPool(settings.cpu_workers)
@@ -111,7 +117,7 @@ async def default_ports(settings: Settings) -> AsyncIterator[dict[str, Any]]:
                 "scanner": Scanner(settings, pool, processes=settings.cpu_workers),
                 "tokens": TemplateTokenCounter(settings, pool),
                 "executor": executor,
-                "receipts": BucketReceipts(store, clock, versions),
+                "receipts": BucketReceipts(store, clock, versions, counts=counts),
                 "retry_limit": settings.retry_limit,
                 "cancel_grace_seconds": settings.cancel_grace_seconds,
             }
@@ -121,13 +127,18 @@ async def default_ports(settings: Settings) -> AsyncIterator[dict[str, Any]]:
 
 
 def _intake(
-    stage: Stage, broker: KafkaBroker, publisher: Publisher, ports: Mapping[str, Any], settings: Settings
+    stage: Stage,
+    broker: KafkaBroker,
+    publisher: Publisher,
+    ports: Mapping[str, Any],
+    settings: Settings,
+    counts: Counts,
 ) -> Intake:
     clock = ports["clock"]
     limit = BugLimit(
         ports["store"], clock, stage.name, bugs=settings.bug_limit, window_seconds=settings.bug_window_seconds
     )
-    processor = Processor(stage, bind(stage, ports), publisher, clock, limit)
+    processor = Processor(stage, bind(stage, ports), publisher, clock, limit, counts.stage(stage.name))
     return Intake(stage, broker, processor, clock, settings, limit)
 
 
@@ -143,7 +154,7 @@ def _background(
     """Start what runs beside the stages: the reconciler where training is dispatched, and the executor's own queue."""
     if not any(stage.name == "training-dispatch" for stage in stages):
         return []
-    executor: Executor = ports["executor"]
+    executor: CountedExecutor = ports["executor"]
     reconciler = Reconciler(
         ports["store"],
         executor,
@@ -155,8 +166,8 @@ def _background(
         cancel_grace_seconds=settings.cancel_grace_seconds,
     )
     tasks = [asyncio.create_task(reconciler.run(), name="reconciler")]
-    if isinstance(executor, LocalExecutor):
-        tasks.append(asyncio.create_task(executor.run(), name="local-executor"))
+    if isinstance(executor.engine, LocalExecutor):
+        tasks.append(asyncio.create_task(executor.engine.run(), name="local-executor"))
     return tasks
 
 

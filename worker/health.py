@@ -16,6 +16,8 @@ _LOOK_EVERY_SECONDS = 5.0
 _LOOK_SECONDS = 10.0
 
 _FINE = ("idle", "working", "waiting")
+#: Every state of a stage.
+STATES = (*_FINE, "stopped", "stuck", "unreachable")
 
 
 class StageHealth(Struct, frozen=True, kw_only=True):
@@ -90,7 +92,7 @@ class Health:
         (self._restart_helps.add if judged.helped_by_restart else self._restart_helps.discard)(stage)
         return StageHealth(
             state=judged.state,
-            behind=seen.behind,
+            behind=seen.behind + seen.held_back,
             unfinished=seen.unfinished,
             seconds_without_progress=round(now - since, 1),
             trouble=judged.trouble,

@@ -1,4 +1,5 @@
-"""``GET /live`` and ``GET /ready``, what an orchestrator asks a worker: 200 yes, 503 no, with the report as JSON."""
+"""``GET /live`` and ``GET /ready``, what an orchestrator asks a worker: 200 yes, 503 no, with the report as JSON; and
+``GET /metrics``, what Prometheus asks."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,13 +9,14 @@ import structlog
 from aiohttp import web
 
 from worker.health import Health, Report
+from worker.metrics.exposition import Exposition
 from worker.settings import SettingsError
 
 log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def answering(health: Health, port: int | None) -> AsyncIterator[None]:
+async def answering(health: Health, exposition: Exposition, port: int | None) -> AsyncIterator[None]:
     """Answer on a port of every address (0: a free one, see the log) until the end of the block; None: do not.
 
     Raises:
@@ -32,8 +34,12 @@ async def answering(health: Health, port: int | None) -> AsyncIterator[None]:
         report = health.report()
         return _answer(report, yes=report.ready)
 
+    async def metrics(request: web.Request) -> web.Response:
+        body, content_type = exposition.scrape(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
     app = web.Application()
-    app.add_routes([web.get("/live", live), web.get("/ready", ready)])
+    app.add_routes([web.get("/live", live), web.get("/ready", ready), web.get("/metrics", metrics)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -79,7 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     spread_limit: Annotated[int, Meta(ge=1)] = 10_000
     #: Processes for scanning and tokenising.
     cpu_workers: Annotated[int, Meta(ge=1)] = max(1, (os.cpu_count() or 2) - 1)
-    #: Where ``/live`` and ``/ready`` are answered; nowhere where not set.
+    #: Where ``/live``, ``/ready`` and ``/metrics`` are answered; nowhere where not set.
     health_port: Annotated[int, Meta(ge=0, le=65_535)] | None = None
     #: Seconds a stage may work without finishing anything before it counts as stuck.
     stuck_seconds: Period = 1800.0

@@ -93,13 +93,14 @@ async def test_what_is_abandoned_is_never_released(due: Due) -> None:
     assert due.released == [2, 4]
 
 
-async def test_the_age_of_the_most_overdue_is_told(due: Due) -> None:
-    assert due.times.oldest_overdue_seconds == 0
-    due.put(1, ticks=1)
-    assert due.times.oldest_overdue_seconds == 0
-    due.times._timer.cancel()  # type: ignore[union-attr]  # a loop that is too busy to look at its timers
-    await due.advance(101)
-    assert due.times.oldest_overdue_seconds == pytest.approx(1.0)
+async def test_the_earliest_due_time_is_told(due: Due) -> None:
+    assert due.times.first_due is None
+    due.put(1, ticks=9)
+    due.put(2, ticks=5)
+    assert due.times.first_due == due.clock.now() + 5 * TICK
+    await due.advance(5)
+    await wait_until(lambda: due.released == [2])
+    assert due.times.first_due == due.clock.now() + 4 * TICK
 
 
 async def test_after_closing_nothing_is_released(due: Due) -> None:

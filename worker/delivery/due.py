@@ -28,11 +28,9 @@ class DueTimes:
         return len(self._heap)
 
     @property
-    def oldest_overdue_seconds(self) -> float:
-        """Return how late the most overdue item is; 0 where none is."""
-        if not self._heap:
-            return 0.0
-        return max(0.0, (self._clock.now() - self._heap[0][0]).total_seconds())
+    def first_due(self) -> datetime | None:
+        """Return the earliest due time, which is in the past where the event loop is late; None where nothing waits."""
+        return self._heap[0][0] if self._heap else None
 
     def put(self, item: Item, due: datetime) -> None:
         """Release the item when it is due. Items with the same due time keep their order."""

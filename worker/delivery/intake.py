@@ -2,7 +2,6 @@
 of work never costs the group its member."""
 
 import asyncio
-from datetime import timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -22,10 +21,10 @@ from worker.delivery.bug_limit import BugLimit
 from worker.delivery.due import DueTimes
 from worker.delivery.item import Item, take_in
 from worker.delivery.lanes import Lanes
-from worker.delivery.later import delay_topics, due_at
 from worker.delivery.offsets import PartitionProgress
 from worker.delivery.processing import Processor
-from worker.delivery.standing import Look
+from worker.delivery.standing import Load, Look
+from worker.delivery.waiting import Waiting
 from worker.settings import Settings
 
 log = structlog.get_logger()
@@ -59,7 +58,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         self._settings = settings
         self._clock = clock
         self._limit = limit
-        self._delays = delay_topics(stage)
+        self._waiting = Waiting(stage, clock, settings.estimate_delay_seconds)
         #: Between a revoke and the next assignment the client still hands out what it had read ahead.
         self._assigned: set[TopicPartition] = set()
         self._progress: dict[TopicPartition, PartitionProgress] = {}
@@ -71,7 +70,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         self._committer: asyncio.Task[None] | None = None
         self._subscriber: Any = broker.subscriber(
             *stage.topics,
-            *self._delays,
+            *self._waiting.delays,
             batch=True,
             group_id=f"{settings.group_prefix}.{stage.name}",
             group_instance_id=settings.instance_id,
@@ -123,19 +122,33 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
     async def look(self) -> Look:
         """Return how the stage stands. Asks the broker; raises aiokafka's errors, and may wait for it for long."""
         consumer = self._subscriber.consumer
-        fetched = self._assigned - self._paused
         try:
-            ends = await consumer.end_offsets(fetched) if fetched else {}
-            behind = [max(0, end - await self._taken_to(partition)) for partition, end in ends.items()]
+            ends = await consumer.end_offsets(set(self._assigned)) if self._assigned else {}
+            left = {partition: max(0, end - await self._taken_to(partition)) for partition, end in ends.items()}
         except IllegalStateError:
-            behind = []  # the assignment is changing under us; the next look sees it whole
+            left = {}  # the assignment is changing under us; the next look sees it whole
+        held_back = sum(left.get(partition, 0) for partition in self._paused)
         stopped = self._limit.stopped & self._assigned if self._limit else ()
         return Look(
-            behind=sum(behind),
+            behind=sum(left.values()) - held_back,
             taken=self._taken,
             unfinished=sum(progress.unfinished for progress in self._progress.values()),
             in_lanes=self.lanes.depth,
             stopped=tuple(f"{topic} {partition}" for topic, partition in sorted(stopped)),
+            held_back=held_back,
+        )
+
+    def load(self) -> Load:
+        """Return what the stage has in hand now."""
+        late = [self._waiting.overdue_seconds(item) for item in self.lanes.oldest()]
+        if first := self.due.first_due:
+            late.append((self._clock.now() - first).total_seconds())
+        return Load(
+            taken=self._taken,
+            unfinished=sum(progress.unfinished for progress in self._progress.values()),
+            in_lanes=self.lanes.depth,
+            waiting=self.due.waiting,
+            overdue_seconds=max(0.0, *late) if late else 0.0,
         )
 
     async def _taken_to(self, partition: TopicPartition) -> int:
@@ -154,12 +167,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             self.lanes.put(item)
 
     def _place(self, item: Item) -> None:
-        if delay := self._delays.get(item.record.topic):
-            self.due.put(item, due_at(item, delay, self._clock.now()))
-        elif self.stage.due and item.event:
-            # Nothing was imported in the future: a publisher's wrong clock must not hold the partition's commits.
-            imported_at = min(item.event.data.imported_at, self._clock.now())
-            self.due.put(item, imported_at + timedelta(seconds=self._settings.estimate_delay_seconds))
+        if due := self._waiting.until(item):
+            self.due.put(item, due)
         else:
             self.lanes.put(item)
 
@@ -168,7 +177,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         consumer = self._subscriber.consumer
         limit = self._settings.spread_limit
         for partition, progress in self._progress.items():
-            waits = self.stage.due or partition.topic in self._delays
+            waits = self.stage.due or partition.topic in self._waiting.delays
             load = max(progress.spread / limit, 0 if waits else progress.unfinished / _HIGH_MARK)
             if self._limit and partition in self._limit.stopped:
                 load = 1

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 import structlog
 
@@ -67,6 +68,13 @@ class Lanes:
     def depth(self) -> int:
         """Return how many items wait or run."""
         return sum(len(lane.waiting) + len(lane.run) for lane in self._lanes.values())
+
+    def oldest(self) -> Iterator[Item]:
+        """Yield the first unfinished item of each lane."""
+        for lane in self._lanes.values():
+            first = next((item for item in chain(lane.run, lane.waiting) if not item.finished), None)
+            if first is not None:
+                yield first
 
     def start(self) -> None:
         """Start the runners. Needs a running event loop."""

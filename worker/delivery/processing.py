@@ -20,6 +20,7 @@ from worker.delivery.later import postponed
 from worker.delivery.log_context import now_processing
 from worker.delivery.publishing import Publisher
 from worker.delivery.retry import Later, TryAgain, decide, meaning_of
+from worker.metrics.counts import StageCounts
 
 log = structlog.get_logger()
 
@@ -33,13 +34,20 @@ class Processor:
     """Runs a stage's handler on items. A failure is retried, or becomes a dead letter; it never escapes."""
 
     def __init__(
-        self, stage: Stage, handler: Handler, publisher: Publisher, clock: Clock, limit: BugLimit | None = None
+        self,
+        stage: Stage,
+        handler: Handler,
+        publisher: Publisher,
+        clock: Clock,
+        limit: BugLimit | None = None,
+        counts: StageCounts | None = None,
     ) -> None:
         self._stage = stage
         self._handler = handler
         self._publisher = publisher
         self._clock = clock
         self._limit = limit
+        self._counts = counts or StageCounts()
         #: Bound once: for a line a record, looking the configuration up costs more than saying nothing.
         self._log = log.bind()
 
@@ -71,13 +79,16 @@ class Processor:
         outcome = await self._handler(events if self._stage.folds else events[0])
         if outcome.events:
             await self._publisher.publish(outcome.events)
+        seconds = self._clock.monotonic() - started
+        self._counts.handling.observe(seconds)
+        self._counts.outcomes[outcome.name] += len(events)
         if self._log.is_enabled_for(logging.INFO):
             self._log.info(
                 "event.processed",
                 outcome=outcome.name,
                 events=len(events),
                 said=[said.topic for said in outcome.events],
-                seconds=round(self._clock.monotonic() - started, 4),
+                seconds=round(seconds, 4),
             )
 
     async def _failed(self, items: list[Item], error: Exception) -> float | None:
@@ -87,6 +98,7 @@ class Processor:
         times = items[0].failures[meaning]
         decision = decide(error, times, self._stage.retry, random.random(), items[0].source.steps)  # noqa: S311 - spreads load, hides nothing
         if isinstance(decision, TryAgain):
+            self._counts.retries[meaning.name.lower()] += 1
             log.warning("event.retried", attempt=times, delay=round(decision.delay, 3), error=repr(error))
             return decision.delay
         if len(items) > 1:
@@ -99,6 +111,7 @@ class Processor:
         if not await self._bury(items[0], decision.reason, text):
             return self._stage.retry.longest_delay
         exc_info = None if items[0].poison else error
+        self._counts.dead_letters[decision.reason] += 1
         log.error("event.dead_lettered", reason=decision.reason, error=clip(text, _LOGGED_TEXT), exc_info=exc_info)
         items[0].finish()
         return None
@@ -112,6 +125,7 @@ class Processor:
             # Whatever the reason: the event stays in its lane, where nothing is committed past it.
             log.warning("event.not_postponed", error=repr(error), exc_info=not isinstance(error, Unavailable))
             return self._stage.retry.longest_delay
+        self._counts.postponed += 1
         log.warning("event.postponed", to=message[0], error=clip(text, _LOGGED_TEXT))
         item.finish()
         return None

@@ -1,6 +1,7 @@
 """Publishing: all follow-ons of a piece of work pipelined, then every acknowledgement awaited."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from contracts.codec import encode
 from contracts.envelope import Event
 from handlers.errors import Unavailable
 from worker.broker import Brokers
+from worker.metrics.counts import PublishCounts
 
 log = structlog.get_logger()
 
@@ -25,8 +27,9 @@ class Publisher:
     the same id, which every reader needs anyway, and the embedded broker knows no producer ids.
     """
 
-    def __init__(self, brokers: Brokers) -> None:
+    def __init__(self, brokers: Brokers, counts: PublishCounts | None = None) -> None:
         self._brokers = brokers
+        self._counts = counts or PublishCounts()
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
 
@@ -54,6 +57,7 @@ class Publisher:
         if not messages:
             return
         producer: AIOKafkaProducer | None = None
+        started = time.monotonic()
         try:
             producer = await self._live()
             acknowledgements = [
@@ -64,9 +68,13 @@ class Publisher:
         except MessageSizeTooLargeError:
             raise
         except (KafkaError, TimeoutError) as error:
+            self._counts.failures += 1
             if producer is not None:
                 await self._replace(producer)
             raise Unavailable(f"Kafka did not acknowledge: {error!r}") from error
+        self._counts.seconds.observe(time.monotonic() - started)
+        for message in messages:
+            self._counts.published[message[0]] += 1
 
     async def _live(self) -> AIOKafkaProducer:
         async with self._starting:

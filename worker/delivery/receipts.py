@@ -14,6 +14,7 @@ from handlers import layout
 from handlers.errors import PreconditionFailed
 from handlers.outcome import Decision, Outcome, complete
 from handlers.ports import Clock, ObjectStore
+from worker.metrics.counts import Counts
 
 UNVERSIONED = "-"
 
@@ -35,19 +36,28 @@ class BucketReceipts:
     """Receipts in the bucket, made unique by If-None-Match. Safe under any number of processes."""
 
     def __init__(
-        self, store: ObjectStore, clock: Clock, versions: Mapping[str, int], *, newest_only: bool = False
+        self,
+        store: ObjectStore,
+        clock: Clock,
+        versions: Mapping[str, int],
+        *,
+        newest_only: bool = False,
+        counts: Counts | None = None,
     ) -> None:
         """``newest_only``: a result of an older version of a stage is as good as none, so the stage computes anew."""
         self._store = store
         self._clock = clock
         self._versions = versions
         self._newest_only = newest_only
+        self._counts = counts or Counts()
 
     async def once(
         self, stage: str, business_key: str, cause: Event[Any], work: Callable[[], Awaitable[Decision]]
     ) -> Outcome:
         """Return the recorded outcome of this work; where there is none, do the work and record it first."""
+        counts = self._counts.stage(stage).receipts
         if found := await self.recorded(stage, business_key):
+            counts["found"] += 1
             return found
         decision = await work()
         version = self._names(stage)[0]
@@ -72,7 +82,9 @@ class BucketReceipts:
             # Somebody was first, or the answer to our own put was lost: either way the recorded one is said.
             recorded = await self.recorded(stage, business_key)
             assert recorded is not None, "a receipt is never deleted"
+            counts["lost"] += 1
             return recorded
+        counts["made"] += 1
         return _outcome(receipt)
 
     async def recorded(self, stage: str, business_key: str) -> Outcome | None:

@@ -10,17 +10,32 @@ TAKING_SECONDS = 60.0
 class Look(NamedTuple):
     """What was seen of a stage: records on the broker not taken in (of partitions that are not paused), records taken
     in since the start, of these the ones unfinished and the ones in lanes (the rest waits for its due time), and the
-    partitions that its limit on bugs has stopped."""
+    partitions that its limit on bugs has stopped. ``held_back``: as ``behind``, of the partitions that are paused."""
 
     behind: int
     taken: int
     unfinished: int
     in_lanes: int
     stopped: tuple[str, ...] = ()
+    held_back: int = 0
 
     def moved_since(self, before: "Look") -> bool:
         """Return whether anything was taken in or finished between two looks."""
         return (self.taken, self.unfinished) != (before.taken, before.unfinished)
+
+
+class Load(NamedTuple):
+    """What a stage has in hand at this moment, as far as it can be told without asking the broker.
+
+    ``waiting``: records that wait for their due time. ``overdue_seconds``: how long the oldest of all could have been
+    done, since its due time where it has one, else since it was published; 0 where there is none.
+    """
+
+    taken: int
+    unfinished: int
+    in_lanes: int
+    waiting: int
+    overdue_seconds: float
 
 
 class Standing(NamedTuple):
