@@ -13,7 +13,7 @@ from typing import Any
 import aioboto3
 from botocore.config import Config
 
-from handlers.errors import OutsideBucket
+from handlers.errors import OutsideBucket, Unavailable
 from handlers.ports import ObjectInfo, Stored
 from worker.settings import SettingsError
 from worker.storage import keys
@@ -37,6 +37,22 @@ class S3Store:
         self._prefix = prefix
         self._part_bytes = part_bytes
         self._copied_bytes = copied_bytes
+
+    async def make_bucket(self) -> bool:
+        """Make the bucket, in the client's region; return whether it had to be made. Safe among several who do."""
+        if await self._bucket_is_there():
+            return False
+        region = self._client.meta.region_name
+        # The oldest region is the one that may not be named.
+        place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        try:
+            with translated(f"bucket {self._bucket}"):
+                await self._client.create_bucket(Bucket=self._bucket, **place)
+        except Unavailable:
+            if await self._bucket_is_there():
+                return False  # somebody was first
+            raise
+        return True
 
     def uri(self, key: str) -> str:
         """Return the S3 URI of a key, or of a prefix with a slash at its end."""
@@ -163,6 +179,14 @@ class S3Store:
         answer = await self._client.get_object(**request)
         async with answer["Body"] as stream:
             return Stored(await stream.read(), _bare(answer["ETag"]))
+
+    async def _bucket_is_there(self) -> bool:
+        try:
+            with translated(f"bucket {self._bucket}"):
+                await self._client.head_bucket(Bucket=self._bucket)
+        except FileNotFoundError:
+            return False
+        return True
 
     async def _nothing(self, request: dict[str, str]) -> Stored:
         return Stored(b"", _bare((await self._client.head_object(**request))["ETag"]))
