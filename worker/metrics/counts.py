@@ -1,7 +1,7 @@
 """What a worker counts: plain numbers, added to on its event loop and read there when Prometheus asks.
 
-A record costs a third of a microsecond here. Prometheus' own counters and histograms, made for threads, cost four times
-that, which is a tenth of what taking a record in costs.
+A record costs half a microsecond here. With Prometheus' own counters and histograms, which are made for threads, it
+would cost three times that: a tenth of what taking a record in costs altogether.
 """
 
 from bisect import bisect_left
