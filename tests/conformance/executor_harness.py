@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ import msgspec
 from handlers.ports import Executor, JobSpec
 from tests.fakes.executor import FakeExecutor
 from tests.wait import wait_until
+from worker.executors.counted import CountedExecutor
 from worker.executors.local import LocalExecutor
 from worker.executors.local_supervisor import EXIT, SUPERVISOR, read
 
@@ -61,7 +63,7 @@ class FakeHarness:
     def __init__(self) -> None:
         self.fake = FakeExecutor(slots=1)
 
-    def executor(self) -> FakeExecutor:
+    def executor(self) -> Executor:
         return self.fake
 
     def spec(self, job_id: str, *, stubborn: bool = False, attempt: int = 1) -> JobSpec:
@@ -103,6 +105,13 @@ executor = LocalExecutor(Path(work_dir), 1, command, {"CONTROL": control})
 asyncio.run(executor.submit(msgspec.json.decode(spec, type=JobSpec)))
 os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+class CountedHarness(FakeHarness):
+    """The fake, behind the executor that counts."""
+
+    def executor(self) -> Executor:
+        return CountedExecutor(super().executor(), Counter())
 
 
 class LocalHarness:

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from handlers.ports import Executor, JobListed, JobSpec, JobStatus
-from tests.conformance.executor_harness import FakeHarness, Harness, LocalHarness
+from tests.conformance.executor_harness import CountedHarness, FakeHarness, Harness, LocalHarness
 from tests.wait import wait_until
 
 
-@pytest.fixture(params=["fake", "local"])
+@pytest.fixture(params=["fake", "counted", "local"])
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
-    harness: Harness = FakeHarness() if request.param == "fake" else LocalHarness(tmp_path)
+    made = {"fake": FakeHarness, "counted": CountedHarness, "local": lambda: LocalHarness(tmp_path)}
+    harness: Harness = made[request.param]()
     yield harness
     await harness.close()
 

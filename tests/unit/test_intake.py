@@ -20,7 +20,7 @@ from tests.wait import wait_until
 from worker.delivery.dead_letters import reason_of
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
-from worker.delivery.standing import Look
+from worker.delivery.standing import Load, Look
 from worker.settings import Settings
 
 P0, P1 = TopicPartition("task.command", 0), TopicPartition("task.command", 1)
@@ -300,6 +300,55 @@ async def test_a_look_tells_what_waits_on_the_broker_from_what_is_in_work(open_s
     gate.set()
     await wait_until(lambda: story.intake.lanes.depth == 0, what="the end of it")
     assert await story.intake.look() == Look(behind=7, taken=2, unfinished=0, in_lanes=0)
+
+
+async def test_what_a_paused_partition_has_left_is_held_back_not_missed(open_story: Open) -> None:
+    story = open_story(spread_limit=2)
+    gates = [story.hold("task-0"), story.hold("task-1")]
+    await story.assign(P0, P1)
+    story.consumer.ends = {P0: 9, P1: 3}
+    await story.feed(*_commands(range(2)))
+    assert story.consumer.paused == {P0}
+
+    assert await story.intake.look() == Look(behind=3, taken=2, unfinished=2, in_lanes=2, held_back=7)
+    for gate in gates:
+        gate.set()
+
+
+async def test_the_load_says_how_long_the_oldest_record_could_have_been_done(open_story: Open) -> None:
+    story = open_story(concurrency=1)
+    gate = story.hold("task-0")
+    await story.assign(P0)
+    assert story.intake.load() == Load(taken=0, unfinished=0, in_lanes=0, waiting=0, overdue_seconds=0)
+    now = int(story.clock.now().timestamp() * 1000)
+    old, young, timeless = _commands(range(3))
+    old.timestamp, young.timestamp, timeless.timestamp = now - 3_000, now + 60_000, -1
+    await story.feed(old, young, timeless)
+
+    assert story.intake.load() == Load(taken=3, unfinished=3, in_lanes=3, waiting=0, overdue_seconds=3)
+    await story.clock.advance(4)
+    assert story.intake.load().overdue_seconds == 7
+    gate.set()
+    await wait_until(lambda: story.intake.lanes.depth == 0, what="the end of all")
+    assert story.intake.load() == Load(taken=3, unfinished=0, in_lanes=0, waiting=0, overdue_seconds=0)
+
+
+async def test_an_estimate_is_overdue_from_its_due_time_on(open_story: Open) -> None:
+    estimation = next(stage for stage in STAGES if stage.due)
+    story = open_story(estimation, estimate_delay_seconds=5)
+    await story.assign(TopicPartition("dataset.validated", 0))
+    gates = [story.hold("d-0"), story.hold("d-1")]
+    await story.feed(_verdict(0, story.clock.now() - timedelta(seconds=7)), _verdict(1, story.clock.now()))
+    await wait_until(lambda: story.handled == ["d-0"])
+
+    assert story.intake.load() == Load(taken=2, unfinished=2, in_lanes=1, waiting=1, overdue_seconds=2)
+    gates[0].set()
+    await wait_until(lambda: story.intake.lanes.depth == 0, what="the first to be done")
+    assert story.intake.load() == Load(taken=2, unfinished=1, in_lanes=0, waiting=1, overdue_seconds=0)
+    # The clock moves, the event loop's timer does not: a loop that is too busy to look.
+    await story.clock.advance(9)
+    assert story.intake.load() == Load(taken=2, unfinished=1, in_lanes=0, waiting=1, overdue_seconds=4)
+    gates[1].set()
 
 
 async def test_a_look_in_the_middle_of_a_rebalance_sees_what_it_can(open_story: Open) -> None:
