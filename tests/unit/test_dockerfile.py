@@ -69,8 +69,9 @@ def test_an_image_runs_the_worker_as_a_user_without_rights(image: str) -> None:
     assert 'ENTRYPOINT ["worker"]' in whole
     assert "worker" in _project()["scripts"]
     assert not any(line.startswith("HEALTHCHECK") for line in whole)
-    copied = [line for line in whole if line.startswith("COPY")]
-    assert len(copied) == 1, "nothing but what the build left"
+    copied = [line.split()[2:] for line in whole if line.startswith("COPY --from=")]
+    assert copied == [["/app/.venv", "/app/.venv"], ["/app/code", "/app/code"]]
+    assert not any(line.startswith("COPY ") and "--from=" not in line for line in whole)
 
 
 def test_the_last_stage_is_the_worker() -> None:
@@ -83,16 +84,21 @@ def test_packages_come_from_the_lock_file_and_only_the_trainer_has_its_extra() -
         assert all({"--frozen", "--no-dev"} <= set(words) for words in syncs)
         return {words[at + 1] for words in syncs for at, word in enumerate(words) if word == "--extra"}
 
-    assert extras("build") == {"fast"}
-    assert extras("build-trainer") == {"fast", "trainer"}
-    assert extras("build-trainer") <= set(_project()["optional-dependencies"])
+    assert extras("packages") == {"fast"}
+    assert extras("trainer-packages") == {"fast", "trainer"}
+    assert extras("trainer-packages") <= set(_project()["optional-dependencies"])
+
+
+@pytest.mark.parametrize(("image", "packages"), [("worker", "packages"), ("trainer", "trainer-packages")])
+def test_an_image_has_the_packages_it_is_named_for(image: str, packages: str) -> None:
+    assert f"COPY --from={packages} /app/.venv /app/.venv" in _stages()[image]
 
 
 def test_what_it_copies_is_there_and_not_ignored() -> None:
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {
         name
-        for line in _stages()["build"]
+        for line in _whole("code")
         if line.startswith("COPY ") and "--from" not in line
         for name in line.split()[1:-1]
     }
