@@ -1,8 +1,9 @@
 """An executor whose submits are counted."""
 
 from collections import Counter
+from collections.abc import Sequence
 
-from handlers.ports import Executor, JobSpec, JobStatus
+from handlers.ports import Executor, JobListed, JobSpec, JobStatus
 
 
 class CountedExecutor:
@@ -33,6 +34,10 @@ class CountedExecutor:
     async def logs(self, job_id: str, attempt: int, cursor: int = 0) -> tuple[str, int]:
         """See Executor."""
         return await self.engine.logs(job_id, attempt, cursor)
+
+    async def jobs(self) -> Sequence[JobListed]:
+        """See Executor."""
+        return await self.engine.jobs()
 
     async def forget(self, job_id: str, attempt: int) -> None:
         """See Executor."""
