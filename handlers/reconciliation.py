@@ -7,6 +7,7 @@ from handlers import attempts
 from handlers.ports import JobStatus
 from handlers.task_state import TaskState
 from handlers.training_progress import INTERRUPTED
+from handlers.unheard import Unheard
 
 #: How many times longer a job's last word is waited for where the engine says that it ended well.
 _LAG_FACTOR = 30
@@ -29,6 +30,12 @@ class Action(enum.Enum):
     """The task was stopped and its job is gone."""
     RELEASE = enum.auto()
     """The task has ended: say its status once more, then look after it no longer."""
+    REPEAT = enum.auto()
+    """The attempt's last word is in the bucket and was not heard: say it again."""
+
+
+#: What ends an attempt because of its silence.
+FOR_SILENCE = frozenset({Action.RETRY, Action.FAIL, Action.TERMINATE})
 
 
 def decide(state: TaskState, job: JobStatus, unchanged_seconds: float, patience_seconds: float) -> Action:
@@ -55,3 +62,15 @@ def decide(state: TaskState, job: JobStatus, unchanged_seconds: float, patience_
     if patient:
         return Action.LEAVE
     return Action.RETRY if state.retry_count < state.retry_limit else Action.FAIL
+
+
+def unless_unheard(action: Action, unheard: Unheard) -> Action:
+    """Return what to do instead where an attempt was not silent, only not heard. Pure.
+
+    Its events may be on their way for as long as Kafka is down; patience begins anew once they have left the bucket.
+    """
+    if action not in FOR_SILENCE:
+        return action
+    if unheard.on_their_way:
+        return Action.LEAVE
+    return Action.REPEAT if unheard.last_word else action

@@ -28,6 +28,7 @@ from worker.delivery.receipts import BucketReceipts
 from worker.executors.local import LocalExecutor
 from worker.health import Health
 from worker.health_server import answering
+from worker.outbox import OutboxSweep
 from worker.reconciler import Reconciler
 from worker.scanner import Scanner
 from worker.settings import Settings, SettingsError
@@ -154,7 +155,17 @@ def _background(
         lease_seconds=settings.lease_seconds,
         cancel_grace_seconds=settings.cancel_grace_seconds,
     )
-    tasks = [asyncio.create_task(reconciler.run(), name="reconciler")]
+    outbox = OutboxSweep(
+        ports["store"],
+        publisher,
+        ports["clock"],
+        every_seconds=settings.reconcile_seconds,
+        lease_seconds=settings.lease_seconds,
+    )
+    tasks = [
+        asyncio.create_task(reconciler.run(), name="reconciler"),
+        asyncio.create_task(outbox.run(), name="outbox"),
+    ]
     if isinstance(executor, LocalExecutor):
         tasks.append(asyncio.create_task(executor.run(), name="local-executor"))
     return tasks
