@@ -23,7 +23,7 @@ class EventBuffer:
     """Events in the order they were said, from one thread that speaks to any that send.
 
     Senders take without removing and say what is done, so that two may send the same: then it is sent twice. Where it
-    is full, every second of the events that are not essential gives way: what is left still tells the whole way.
+    is full, events that are not essential give way, evenly: what is left still tells the whole way, and how far it is.
     No method but :meth:`wait_until_empty` blocks.
     """
 
@@ -34,6 +34,7 @@ class EventBuffer:
         self._lock = threading.Lock()
         self._emptied = threading.Condition(self._lock)
         self._last = False
+        self._stride = 1
 
     def put(self, event: Event[TrainingProgress], *, essential: bool) -> None:
         """Add an event."""
@@ -82,11 +83,16 @@ class EventBuffer:
             return self._emptied.wait_for(lambda: not self._waiting, timeout_seconds)
 
     def _thin(self) -> None:
-        last = len(self._waiting) - 1
-        droppable = [index for index, each in enumerate(self._waiting) if not each.essential and index != last]
-        gone = set(droppable[::2])
-        self._waiting = deque(each for index, each in enumerate(self._waiting) if index not in gone)
+        """Keep every second, fourth, ... event that is not essential, until half of the room is free of them."""
+        last = self._waiting[-1]
+        while True:
+            kept = [each for each in self._waiting if each.essential or each.event.data.seq % self._stride == 0]
+            if sum(not each.essential for each in kept) <= self._limit // 2:
+                break
+            self._stride *= 2
+        self._waiting = deque(kept if kept and kept[-1] is last else [*kept, last])
 
     def _tell_if_empty(self) -> None:
         if not self._waiting:
+            self._stride = 1
             self._emptied.notify_all()
