@@ -217,6 +217,20 @@ async def test_a_bucket_that_fails_or_loses_its_answer_costs_no_event(bucket: Me
     assert set(seqs(bucket)) == {0, 1}
 
 
+async def test_what_is_said_while_an_object_is_put_goes_into_the_next(bucket: MemoryStore) -> None:
+    with EventSink(OutboxSender(SETTINGS, SPEC, 0.05, essential_at_once=True)) as sink:
+        said = reporter(sink)
+
+        async def speak(_key: str, _body: bytes) -> None:
+            bucket.before_put = None
+            said.running(progress(1))
+
+        bucket.before_put = speak
+        said.deploying()
+        await wait_until(lambda: seqs(bucket) == [0, 1], what="both")
+    assert len(batches(bucket)) == 2
+
+
 async def test_an_object_whose_events_a_worker_may_be_taking_out_is_not_replaced(bucket: MemoryStore) -> None:
     """A worker that read an object deletes it: what were put under its name meanwhile would be gone unread."""
     contents: dict[str, set[bytes]] = {}
