@@ -14,6 +14,8 @@
     tasks/<task_id>/draft.json                       the newest import that carried a draft of this task
     tasks/<task_id>/plan.json                        what is trained, with which data
     tasks/<task_id>/attempts/<n>/                    spec, checkpoints and outputs; only attempt n writes here
+    tasks/<task_id>/attempts/<n>/last-word.json      how the attempt ended, as its trainer said it
+    outbox/<task_id>/<n>/<first>-<last>.json         events of attempt n that a worker is to publish and then delete
     waiting/<dataset_id>/<task_id>                   this task waits for this dataset
     woken/<dataset_id>/<event>.json                  the tasks that waited when this event of a verdict came
     active/<shard>/<task_id>                         the reconciler looks after this task
@@ -92,6 +94,29 @@ def task(task_id: str, name: str) -> str:
 def attempt(task_id: str, number: int) -> str:
     """Return the prefix that only this attempt writes under, with its final slash."""
     return f"tasks/{segment(task_id)}/attempts/{number}/"
+
+
+def last_word(task_id: str, number: int) -> str:
+    """Return the key of how an attempt ended, in its own words."""
+    return attempt(task_id, number) + "last-word.json"
+
+
+def outbox(task_id: str | None = None, number: int = 0) -> str:
+    """Return the prefix of an attempt's events that wait to be published; without a task, of all attempts'."""
+    return f"outbox/{segment(task_id)}/{number}/" if task_id else "outbox/"
+
+
+def outbox_batch(task_id: str, number: int, first_seq: int, last_seq: int) -> str:
+    """Return the key of an attempt's events from one seq to another; their keys are in the order of their events."""
+    return f"{outbox(task_id, number)}{first_seq:010}-{last_seq:010}.json"
+
+
+def outbox_owner(key: str) -> tuple[str, int]:
+    """Return the task and the attempt whose events are under a key; attempt 0, that is nobody's, for any other key."""
+    parts = key.split("/")
+    if len(parts) != 4 or not parts[2].isdecimal():
+        return name_of(parts[1]), 0
+    return name_of(parts[1]), int(parts[2])
 
 
 def waiting(dataset_id: str, task_id: str = "") -> str:

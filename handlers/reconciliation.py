@@ -6,10 +6,7 @@ from contracts.task import Phase
 from handlers import attempts
 from handlers.ports import JobStatus
 from handlers.task_state import TaskState
-from handlers.training_progress import INTERRUPTED
-
-#: How many times longer a job's last word is waited for where the engine says that it ended well.
-_LAG_FACTOR = 30
+from handlers.unheard import Unheard
 
 
 class Action(enum.Enum):
@@ -29,6 +26,12 @@ class Action(enum.Enum):
     """The task was stopped and its job is gone."""
     RELEASE = enum.auto()
     """The task has ended: say its status once more, then look after it no longer."""
+    REPEAT = enum.auto()
+    """The attempt's last word is in the bucket and was not heard: say it again."""
+
+
+#: What ends an attempt because of its silence.
+FOR_SILENCE = frozenset({Action.RETRY, Action.FAIL, Action.TERMINATE})
 
 
 def decide(state: TaskState, job: JobStatus, unchanged_seconds: float, patience_seconds: float) -> Action:
@@ -36,15 +39,13 @@ def decide(state: TaskState, job: JobStatus, unchanged_seconds: float, patience_
 
     ``unchanged_seconds`` is how long the state has been the same by the caller's own monotonic clock. A job that
     ended has usually said why, in an event that is still on its way: only after ``patience_seconds`` without a change
-    does its silence mean that it was lost. One that ended well said so before it ended, and is waited for longer: only
-    our own lag can hide that, and a retry would train it twice.
+    does its silence mean that it was lost; and then only if :func:`unless_unheard` finds that it was silence.
     """
     if state.phase.terminal:
         return Action.RELEASE
     if job.state in ("queued", "running"):
         return Action.CANCEL if state.phase is Phase.TERMINATING else Action.LEAVE
-    ended_well = job.state == "ended" and job.exit_code == 0 and state.reason != INTERRUPTED
-    patient = unchanged_seconds < patience_seconds * (_LAG_FACTOR if ended_well else 1)
+    patient = unchanged_seconds < patience_seconds
     if state.phase is Phase.TERMINATING:
         # A job that never spoke was cancelled in the queue: nothing of it is still on its way.
         return Action.LEAVE if patient and state.seq >= 0 else Action.TERMINATE
@@ -55,3 +56,15 @@ def decide(state: TaskState, job: JobStatus, unchanged_seconds: float, patience_
     if patient:
         return Action.LEAVE
     return Action.RETRY if state.retry_count < state.retry_limit else Action.FAIL
+
+
+def unless_unheard(action: Action, unheard: Unheard) -> Action:
+    """Return what to do instead where an attempt was not silent, only not heard. Pure.
+
+    Its events may be on their way for as long as Kafka is down; patience begins anew once they have left the bucket.
+    """
+    if action not in FOR_SILENCE:
+        return action
+    if unheard.on_their_way:
+        return Action.LEAVE
+    return Action.REPEAT if unheard.last_word else action

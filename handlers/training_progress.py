@@ -49,9 +49,15 @@ def only_steps(said: TrainingProgress) -> bool:
 
 
 def fold(state: TaskState, said: TrainingProgress) -> TaskState:
-    """Return the state after one progress event. Pure; what is old, superseded or too late changes nothing."""
-    if said.attempt != state.attempt or said.seq <= state.seq or state.phase not in _LISTENING:
+    """Return the state after one progress event. Pure; what is old, superseded or too late changes nothing.
+
+    A checkpoint is never too old to go on from: where its event was overtaken, the newest one counts all the same.
+    """
+    if said.attempt != state.attempt or state.phase not in _LISTENING:
         return state
+    if said.seq <= state.seq:
+        newer = said.checkpoint and (state.checkpoint is None or said.checkpoint.step > state.checkpoint.step)
+        return replace(state, checkpoint=said.checkpoint) if newer else state
     state = replace(
         state,
         seq=said.seq,

@@ -30,6 +30,7 @@ from worker.health import Health
 from worker.health_server import answering
 from worker.metrics.counts import Counts
 from worker.metrics.exposition import Exposition
+from worker.outbox import OutboxSweep
 from worker.reconciler import Reconciler
 from worker.scanner import Scanner
 from worker.settings import Settings, SettingsError
@@ -165,7 +166,17 @@ def _background(
         lease_seconds=settings.lease_seconds,
         cancel_grace_seconds=settings.cancel_grace_seconds,
     )
-    tasks = [asyncio.create_task(reconciler.run(), name="reconciler")]
+    outbox = OutboxSweep(
+        ports["store"],
+        publisher,
+        ports["clock"],
+        every_seconds=settings.reconcile_seconds,
+        lease_seconds=settings.lease_seconds,
+    )
+    tasks = [
+        asyncio.create_task(reconciler.run(), name="reconciler"),
+        asyncio.create_task(outbox.run(), name="outbox"),
+    ]
     if isinstance(executor.engine, LocalExecutor):
         tasks.append(asyncio.create_task(executor.engine.run(), name="local-executor"))
     return tasks

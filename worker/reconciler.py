@@ -7,13 +7,14 @@ from itertools import islice
 import structlog
 from msgspec.structs import replace
 
+from contracts import event_file
 from contracts.envelope import Event
 from contracts.training import Failure, TrainingDispatched
-from handlers import attempts, layout, task_state
+from handlers import attempts, layout, task_state, unheard
 from handlers.errors import Transient, Unavailable
 from handlers.outcome import FollowOn, complete
 from handlers.ports import Clock, Executor, JobStatus, ObjectStore
-from handlers.reconciliation import Action, decide
+from handlers.reconciliation import FOR_SILENCE, Action, decide, unless_unheard
 from handlers.task_state import TaskState
 from handlers.training_progress import terminated
 from worker.delivery.publishing import Publisher
@@ -105,6 +106,8 @@ class Reconciler:
         if state.attempt and not state.phase.terminal:
             job = await self._executor.status(task_id, state.attempt)
         action = decide(state, job, now - since, self._patience_seconds)
+        if action in FOR_SILENCE:
+            action = await self._unless_unheard(action, state)
         if action is not Action.LEAVE:
             log.info("task.reconciled", task_id=task_id, action=action.name, phase=state.phase.value, job=job.state)
             try:
@@ -113,6 +116,18 @@ class Reconciler:
                 # While a job could not be handed over it was not silent: an outage uses up no retries.
                 del self._seen[task_id]
                 raise
+
+    async def _unless_unheard(self, action: Action, state: TaskState) -> Action:
+        """Return what is left to do once it is known what the attempt said; its last word is said again here."""
+        found = await unheard.look(self._store, state)
+        instead = unless_unheard(action, found)
+        if instead is not action:
+            self._seen[state.task_id] = (state.revision, self._clock.monotonic())
+        if instead is not Action.REPEAT or found.last_word is None:
+            return instead
+        log.info("last-word.repeated", task_id=state.task_id, attempt=state.attempt)
+        await self._publisher.send([event_file.record(found.last_word)])
+        return Action.LEAVE
 
     async def _act(self, action: Action, state: TaskState, job: JobStatus) -> None:
         if action is Action.SUBMIT:

@@ -85,6 +85,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     cancel_grace_seconds: Seconds = 30.0
     #: Seconds between two looks of a trainer at its task's state.
     heartbeat_seconds: Period = 5.0
+    #: How trainers say their events: over Kafka, and while it does not answer over the bucket; or over the bucket alone
+    #: (each heartbeat), for trainers that cannot reach Kafka. A worker takes them from there.
+    trainer_events: Literal["kafka", "bucket"] = "kafka"
     #: Handlers run at a time in this process, and records read ahead of the slowest a partition.
     concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 64
     spread_limit: Annotated[int, Meta(ge=1)] = 10_000

@@ -27,7 +27,8 @@ from worker.clock import SystemClock
 from worker.publish import publish_event
 from worker.settings import Settings
 from worker.topics import ensure_topics
-from worker.trainer.kafka_sink import KafkaSink
+from worker.trainer.event_sink import EventSink
+from worker.trainer.kafka_sender import KafkaSender
 from worker.trainer.progress import Reporter
 
 pytestmark = [
@@ -169,7 +170,7 @@ async def test_a_trainer_reports_its_progress_with_a_token(secured: Secured) -> 
     brokers = Brokers.of(_ways(secured)["sasl_ssl oauthbearer"])
     await ensure_topics(brokers)
     spec = JobSpec(job_id="job", task_id="task", attempt=1, plan_key="p", attempt_prefix="a/", first_seq=1)
-    with KafkaSink(brokers) as sink:
+    with EventSink(KafkaSender(brokers)) as sink:
         Reporter(spec, sink, SystemClock().now, lambda: None).deploying()
         assert await asyncio.to_thread(sink.close, 20)
 

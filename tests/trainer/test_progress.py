@@ -1,6 +1,5 @@
-"""Progress out of the trainer: the sequence of events, and a sink that no broker can hold up."""
+"""Progress out of the trainer: the sequence of events, over a real broker. More is in tests/unit/test_event_sink.py."""
 
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +17,10 @@ from tests.trainer.bench import RecordingSink
 from worker.broker import Brokers
 from worker.embedded_broker import EmbeddedBroker
 from worker.topics import ensure_topics
-from worker.trainer import kafka_sink
+from worker.trainer import kafka_sender
+from worker.trainer.event_sink import EventSink
 from worker.trainer.fence import Superseded
-from worker.trainer.kafka_sink import KafkaSink
+from worker.trainer.kafka_sender import KafkaSender
 from worker.trainer.progress import ProgressSink, Reporter
 
 pytestmark = pytest.mark.trainer
@@ -61,7 +61,7 @@ def test_what_is_essential_is_marked_and_numbers_rise() -> None:
     said.succeeded(progress(2), ())
 
     assert [event.data.seq for event in sink.events] == [5, 6, 7, 8, 9, 10]
-    assert sink.essential == [False, False, True, True, True, True]
+    assert sink.essential == [True, True, True, True, True, True]
     assert len({event.id for event in sink.events}) == 6
     assert {event.correlation_id for event in sink.events} == {"task"}
 
@@ -78,28 +78,8 @@ def test_who_may_not_speak_says_nothing() -> None:
     assert sink.events == []
 
 
-def test_without_a_broker_nothing_blocks_and_what_is_essential_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka_sink, "_QUEUE", 10)
-    began = time.monotonic()
-    with KafkaSink(Brokers(NOWHERE)) as sink:
-        said = reporter(sink)
-        for step in range(100):
-            said.running(progress(step))
-            if step % 10 == 0:
-                said.saved(progress(step), Checkpoint(step=step, uri="u"))
-        waiting = sink.waiting()
-        assert not sink.close(0.05)
-        sink.drop()
-        assert sink.close(0.05)
-
-    assert [event.data.checkpoint.step for event in waiting if event.data.checkpoint] == list(range(0, 100, 10))
-    assert steps(waiting)[-1] == 99
-    assert len(waiting) < 20
-    assert time.monotonic() - began < 5
-
-
 async def test_events_reach_the_broker_in_order_and_can_be_decoded(broker: str) -> None:
-    with KafkaSink(Brokers(broker)) as sink:
+    with EventSink(KafkaSender(Brokers(broker))) as sink:
         said = reporter(sink)
         for step in range(20):
             said.running(progress(step))
@@ -127,8 +107,8 @@ async def test_events_wait_for_a_broker_that_is_not_there_yet(broker: str, monke
         made.append(bootstrap_servers)
         return AIOKafkaProducer(bootstrap_servers=NOWHERE if len(made) == 1 else bootstrap_servers, **settings)
 
-    monkeypatch.setattr(kafka_sink, "AIOKafkaProducer", producer)
-    with KafkaSink(Brokers(broker)) as sink:
+    monkeypatch.setattr(kafka_sender, "AIOKafkaProducer", producer)
+    with EventSink(KafkaSender(Brokers(broker))) as sink:
         reporter(sink).running(progress(1))
 
         assert sink.close(15)

@@ -21,6 +21,13 @@ def test_a_job_is_told_its_spec_and_where_bucket_and_brokers_are() -> None:
     assert told["WORKER_KAFKA_BOOTSTRAP_SERVERS"] == "kafka:9092"
 
 
+def test_a_job_that_speaks_over_the_bucket_is_not_told_where_brokers_are() -> None:
+    told = trainer_environment(msgspec.structs.replace(SETTINGS, trainer_events="bucket"), SPEC)
+    assert Settings.from_environment(told).trainer_events == "bucket"
+    assert told["WORKER_STORAGE_URL"] == "s3://b"
+    assert "kafka:9092" not in str(told)
+
+
 def test_no_secret_and_no_path_of_the_worker_leaves_its_machine() -> None:
     told = trainer_environment(msgspec.structs.replace(SETTINGS, work_dir=Path("/work-dir")), SPEC)
     assert "planted" not in str(told)

@@ -164,12 +164,26 @@ def test_folding_in_runs_is_folding_one_by_one(
     assert _folded(*arriving, *arriving) == _folded(*arriving), "a replay of it all changes nothing"
 
 
+@given(_told())
+def test_in_any_order_the_newest_checkpoint_that_arrived_is_gone_on_from(
+    told: tuple[list[TrainingProgress], list[TrainingProgress]],
+) -> None:
+    said = [each for each in told[1] if each.state == "running"]
+    steps = [each.checkpoint.step for each in said if each.checkpoint]
+    checkpoint = _folded(*said).checkpoint
+    assert (checkpoint.step if checkpoint else None) == max(steps, default=None)
+
+
+def test_a_checkpoint_that_was_overtaken_changes_nothing_else() -> None:
+    state = _folded(_says(9, progress=Progress(step=9, total_steps=9)))
+    checkpoint = Checkpoint(step=5, uri="memory://c/5")
+    late = _says(5, "deploying", progress=Progress(step=5, total_steps=9), checkpoint=checkpoint)
+    assert fold(state, late) == replace(state, checkpoint=checkpoint)
+    assert fold(replace(state, attempt=2), late) == replace(state, attempt=2)
+
+
 def test_where_the_order_does_decide() -> None:
     """The promise is about the end, not about what is learnt on the way. Each of these is harmless, and says why."""
-    # A checkpoint that arrives after something newer is not taken: a retry then starts from an older one.
-    late = _says(1, checkpoint=Checkpoint(step=1, uri="memory://c/1"))
-    assert _folded(late, _says(2)).checkpoint
-    assert _folded(_says(2), late).checkpoint is None
     # A failure another attempt could cure leaves the phase as it was: the reconciler does the same in all of them.
     failed = _says(3, "failed", failure=_failure(retryable=True))
     for order in ([_says(0, "deploying"), _says(1), failed], [failed, _says(1)], [_says(0, "deploying"), failed]):

@@ -26,10 +26,18 @@ _OF_THE_MACHINE = frozenset(
     }
 )
 
+_KAFKA = "WORKER_KAFKA_"
+
 
 def trainer_environment(settings: Settings, spec: JobSpec) -> dict[str, str]:
     """Return the environment variables of a job on another machine. Pure; the same job always has the same."""
-    shared = {name: value for name, value in settings.to_environment().items() if name not in _OF_THE_MACHINE}
+    # Who does not speak over Kafka need not know where it is.
+    over_kafka = settings.trainer_events == "kafka"
+    shared = {
+        name: value
+        for name, value in settings.to_environment().items()
+        if name not in _OF_THE_MACHINE and (over_kafka or not name.startswith(_KAFKA))
+    }
     return shared | {SPEC_VARIABLE: msgspec.json.encode(spec).decode()}
 
 

@@ -13,13 +13,12 @@ from pathlib import Path
 import msgspec
 
 from handlers.ports import JobSpec
-from worker.broker import Brokers
 from worker.executors.remote import SPEC_VARIABLE
 from worker.settings import Settings, SettingsError
 from worker.telemetry import configure_logging
 from worker.trainer import environment
+from worker.trainer.event_sink import EventSink
 from worker.trainer.job import run_job
-from worker.trainer.kafka_sink import KafkaSink
 
 USAGE = 2
 
@@ -33,7 +32,7 @@ def main(arguments: list[str]) -> int:
         body = Path(arguments[0]).read_bytes() if arguments else (given or "").encode()
         spec = msgspec.json.decode(body, type=JobSpec)
         settings = Settings.from_environment()
-        brokers = Brokers.of(settings)
+        sink = EventSink.of(settings, spec)
     except (OSError, msgspec.MsgspecError, SettingsError) as error:
         return _refused(str(error))
     configure_logging(settings.log_format, settings.log_level)
@@ -41,7 +40,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     environment.prepare()
-    with KafkaSink(brokers) as sink:
+    with sink:
         return int(run_job(spec, settings, sink, stop))
 
 

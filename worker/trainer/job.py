@@ -10,7 +10,11 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from contracts.training import Checkpoint, Failure
+from contracts import event_file
+from contracts.envelope import Event
+from contracts.training import Checkpoint, Failure, TrainingProgress
+from handlers import layout
+from handlers.errors import Unavailable
 from handlers.planning.plan import Plan
 from handlers.ports import JobSpec
 from worker.settings import Settings
@@ -21,7 +25,7 @@ from worker.trainer.progress import ProgressSink, Reporter
 
 log = structlog.get_logger()
 
-#: Seconds the last events have to get out.
+#: Seconds the last events have to get out, to Kafka or else to the outbox.
 FLUSH_SECONDS = 20.0
 
 
@@ -39,7 +43,8 @@ class Ending(enum.IntEnum):
 def run_job(spec: JobSpec, settings: Settings, sink: ProgressSink, stop: threading.Event) -> Ending:
     """Train what the spec says and return how it ended. Never raises for what goes wrong in training.
 
-    Setting ``stop`` (SIGTERM does) means: save a checkpoint and end. Everything is written under the attempt's prefix.
+    Setting ``stop`` (SIGTERM does) means: save a checkpoint and end. Everything is written under the attempt's prefix,
+    how it ended too: DONE is returned only once that is there, whether or not an event of it has arrived anywhere.
     """
     with open_bucket(settings) as bucket:
         fence = Fence(bucket.store, spec, settings.heartbeat_seconds, stop)
@@ -50,8 +55,20 @@ def run_job(spec: JobSpec, settings: Settings, sink: ProgressSink, stop: threadi
             log.info("job.superseded", task_id=spec.task_id, attempt=spec.attempt)
             sink.drop()
             ending = Ending.SUPERSEDED
+        if reporter.last_word is not None and not _kept(reporter.last_word, spec, bucket):
+            ending = Ending.FAILED
         sink.close(FLUSH_SECONDS)
         return ending
+
+
+def _kept(last_word: Event[TrainingProgress], spec: JobSpec, bucket: Bucket) -> bool:
+    """Put an attempt's last word beside what it left; return whether it is there: nothing else need arrive then."""
+    try:
+        bucket.put(layout.last_word(spec.task_id, spec.attempt), event_file.written([last_word]))
+    except Unavailable as error:
+        log.error("last-word.unkept", error=str(error))
+        return False
+    return True
 
 
 def _told(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter) -> Ending:

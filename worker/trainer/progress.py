@@ -12,6 +12,8 @@ from handlers.ports import JobSpec
 TOPIC = "training.progress"
 
 State = Literal["deploying", "running", "succeeded", "failed", "stopped"]
+#: Nothing is said after one of these.
+ENDED: frozenset[State] = frozenset({"succeeded", "failed", "stopped"})
 
 
 class ProgressSink(Protocol):
@@ -42,17 +44,22 @@ class Reporter:
         """``check`` raises where this attempt may not speak any more; nothing is said then."""
         self._spec, self._sink, self._now, self._check = spec, sink, now, check
         self._seq = spec.first_seq
+        self._state: State | None = None
+        self._checkpoint: Checkpoint | None = None
+        #: The event that says how the job ended, once it was said.
+        self.last_word: Event[TrainingProgress] | None = None
 
     def deploying(self) -> None:
         """Say that the job has begun and loads what it needs."""
-        self._say("deploying", essential=False)
+        self._say("deploying")
 
     def running(self, progress: Progress) -> None:
-        """Say how far training is. Where events do not get out, only the newest of these are kept."""
+        """Say how far training is. Where events do not get out for long, not all of these are kept."""
         self._say("running", essential=False, progress=progress)
 
     def saved(self, progress: Progress | None, checkpoint: Checkpoint) -> None:
         """Say that a checkpoint is complete."""
+        self._checkpoint = checkpoint
         self._say("running", progress=progress, checkpoint=checkpoint)
 
     def succeeded(self, progress: Progress | None, outputs: tuple[Output, ...]) -> None:
@@ -60,8 +67,8 @@ class Reporter:
         self._say("succeeded", progress=progress, outputs=outputs)
 
     def failed(self, failure: Failure) -> None:
-        """Say why the job ends badly."""
-        self._say("failed", failure=failure)
+        """Say why the job ends badly, and where it could go on: whoever hears nothing else knows enough."""
+        self._say("failed", failure=failure, checkpoint=self._checkpoint)
 
     def stopped(self, checkpoint: Checkpoint | None) -> None:
         """Say that the job ended because it was told to, and where it could go on."""
@@ -101,4 +108,7 @@ class Reporter:
             subject=spec.task_id,
             correlation_id=spec.task_id,
         )
-        self._sink.put(event, essential=essential)
+        if state in ENDED:
+            self.last_word = event
+        new_state, self._state = state != self._state, state
+        self._sink.put(event, essential=essential or new_state)
