@@ -204,14 +204,22 @@ async def test_one_listing_finds_everything_of_every_task() -> None:
 
 async def test_of_several_workers_one_sweeps_and_another_takes_over() -> None:
     swept = Swept()
-    await swept.sweep.sweep()
+    both = [swept.sweep, swept.another()]
+    for sweep in both * 2:  # so each knows that the other is there
+        await sweep.sweep()
+        await swept.clock.advance(0.25)
     await swept.leave(said("t-1", 0))
-    other = swept.another()
-    await other.sweep()
-    assert swept.publisher.messages == []
-    await swept.clock.advance(1.0)
-    await other.sweep()
+    await both[0].sweep()
+    first_did = bool(swept.publisher.messages)
+    await both[1].sweep()
     assert len(swept.publisher.messages) == 1
+    # Whoever did is heard of no more.
+    await swept.leave(said("t-1", 1))
+    other = both[1 if first_did else 0]
+    for _ in range(5):
+        await swept.clock.advance(0.25)
+        await other.sweep()
+    assert [seq for _, seq, _ in swept.said("t-1")] == [0, 1]
 
 
 async def _ran(sweeps: Sequence[OutboxSweep], until: Any) -> None:
