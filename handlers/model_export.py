@@ -37,9 +37,12 @@ async def export_models(event: Event[TaskStatus], *, store: ObjectStore, receipt
     Idempotent by (task, promoted attempt, step): a duplicate says the recorded exports again. Weights are copied inside
     the bucket and never pass through this process.
     """
-    state = await task_state.read(store, event.data.task_id)
+    if event.data.phase is not Phase.COMPLETING:
+        # Nearly every status, one a fold of progress: none of them may cost the bucket a request.
+        return Outcome(name="nothing-to-export")
     # The event says where to look; the state says what holds. An event of years ago starts nothing.
-    if event.data.phase is not Phase.COMPLETING or state is None or state.promoted is None:
+    state = await task_state.read(store, event.data.task_id)
+    if state is None or state.promoted is None:
         return Outcome(name="nothing-to-export")
     if state.phase is not Phase.COMPLETING:
         recorded = [await receipts.recorded(STAGE, _key(state, output)) for output in state.outputs]

@@ -160,14 +160,14 @@ class _Dispatch:
 
     async def _decide(self, event: Event[Any], judged: Judged, form: TaskForm) -> Outcome:
         known = await datasets.load_all(self.store, wanted_datasets(form))
-        state = await task_state.read(self.store, form.task_id)
-        assert state is not None
-        if state.phase is Phase.PREPROCESSING and any(found is None for found in known.values()):
-            return Outcome(name="waiting", events=task_state.said(state, event, STAGE))
-        ready = {name: found for name, found in known.items() if found is not None}
+        found = await task_state.read(self.store, form.task_id)
+        assert found is not None
+        if found.phase is Phase.PREPROCESSING and any(each is None for each in known.values()):
+            return Outcome(name="waiting", events=task_state.said(found, event, STAGE))
+        ready = {name: each for name, each in known.items() if each is not None}
 
         async def work() -> Decision:
-            return await self._start(form, judged, ready)
+            return await self._start(form, judged, ready, found)
 
         outcome = await self.receipts.once(STAGE, form.task_id, event, work)
         await self._unmark(form.task_id, known)
@@ -179,13 +179,13 @@ class _Dispatch:
         for dataset_id in dataset_ids:
             await self.store.delete(layout.waiting(dataset_id, task_id))
 
-    async def _start(self, form: TaskForm, judged: Judged, ready: Mapping[str, KnownDataset]) -> Decision:
+    async def _start(
+        self, form: TaskForm, judged: Judged, ready: Mapping[str, KnownDataset], found: TaskState
+    ) -> Decision:
         assert judged.model is not None
-        state = await task_state.read(self.store, form.task_id)
-        assert state is not None
-        if state.attempt == 0 and state.phase.terminal:
+        if found.attempt == 0 and found.phase.terminal:
             # Ended before it was decided, or decided by one that crashed: not all of its datasets need be there.
-            return Decision(name=_undispatched(state))
+            return Decision(name=_undispatched(found))
         admission = await admit(form, judged, judged.model, ready, self.catalog, self.tokens)
         refused, quote = admission.refused, admission.quote
         if refused is None:

@@ -1,6 +1,7 @@
 """Measure delivery on Apache Kafka: ``python -m tests.bench.events [--messages 100000] [--repeats 3] [--only intake]``.
 
-Contenders take turns in fresh processes; ratios are medians of the ratios of neighbours.
+Contenders take turns in fresh processes; ratios are medians of the ratios of neighbours. ``--only requests`` counts
+what a task asks of the bucket, and needs no broker.
 Exit codes: 0 every target is met, 1 one is not, 2 could not measure.
 """
 
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from deploy.local.kafka import ApacheKafka
 from deploy.local.server_process import ServerMissing
 from tests.bench.events.records import KEYS, command, fill, progress
+from tests.bench.events.requests import reads, requests, writes
 from tests.bench.harness import Failed, Job, cores, figure, table, take_turns
 from worker.broker import Brokers
 from worker.topics import ensure_topics
@@ -23,7 +25,8 @@ from worker.topics import ensure_topics
 _PROGRESS_TASKS = 100
 _LATENCY_TURNS = 7
 _EVENTS = "tests.bench.events"
-_GROUPS = ("intake", "progress", "publishing", "stage", "latency")
+_ON_A_BROKER = ("intake", "progress", "publishing", "stage", "latency")
+_GROUPS = (*_ON_A_BROKER, "requests")
 
 
 class Group(NamedTuple):
@@ -92,11 +95,15 @@ def main() -> int:
     asked = parser.parse_args()
     # Topics that are a second old have no leaders yet, which the client says of each partition ten times a second.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    kept, met = {}, True
     try:
-        kept, met = asyncio.run(_measure(asked.messages, asked.repeats, asked.only, as_json=asked.json))
+        if not set(asked.only).isdisjoint(_ON_A_BROKER):
+            kept, met = asyncio.run(_measure(asked.messages, asked.repeats, asked.only, as_json=asked.json))
     except (Failed, ServerMissing) as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    if "requests" in asked.only:
+        kept["requests"] = _requests(as_json=asked.json)
     if asked.json:
         sys.stdout.write(json.dumps(kept) + "\n")
     return 0 if met else 1
@@ -165,6 +172,20 @@ async def _latency(servers: str, *, as_json: bool, rate: float = 200.0, seconds:
         rows.append(("added", f"{found['ours'][0] - found['bare'][0]:.1f}", f"{added:.1f}", "must be 20 or less"))
         sys.stdout.write(f"\n{table((f'latency at {rate:g}/s, ms', 'p50', 'p99', ''), rows)}\n")
     return {"rate": rate, **found, "added_p99_ms": added}
+
+
+def _requests(*, as_json: bool) -> dict[str, dict[str, int]]:
+    counted = requests()
+    if not as_json:
+        rows = [
+            (stage, str(writes(each)), str(reads(each)), ", ".join(f"{n} {method}" for method, n in each.items()))
+            for stage, each in counted.items()
+        ]
+        total = [str(sum(map(count, counted.values()))) for count in (writes, reads)]
+        rows.append(("a task, without its progress", *total, ""))
+        header = ("requests to the bucket", "PUT, LIST", "GET, HEAD", "asked")
+        sys.stdout.write(f"\n{table(header, rows)}\neach progress event folded alone: 1 PUT, 1 GET\n")
+    return counted
 
 
 if __name__ == "__main__":

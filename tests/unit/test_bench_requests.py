@@ -1,0 +1,30 @@
+"""What a task costs the bucket, pinned: a request more a task is paid for ten million times a day."""
+
+from tests.bench.events.requests import IN_POOL, reads, requests, writes
+
+PINNED = {
+    "dataset-validation": {"put": 6, "get": 5, "head": 1},
+    "dataset-validation" + IN_POOL: {"put": 1, "get": 1, "head": 1},
+    "cost-estimation": {"put": 1, "get": 4},
+    "cost-estimation" + IN_POOL: {"put": 1, "get": 6, "head": 1},
+    "training-dispatch": {"put": 8, "list": 1, "get": 9, "delete": 1},
+    "training-dispatch" + IN_POOL: {"get": 5, "head": 1},
+    "training-progress": {"put": 1, "get": 1},
+    "model-export": {"put": 4, "copy": 2, "get": 4, "head": 2},
+}
+
+
+def test_each_stage_asks_as_often_as_docs_scaling_says() -> None:
+    assert requests() == PINNED
+
+
+def test_progress_costs_one_read_and_one_write_a_fold_and_its_status_nothing() -> None:
+    few, many = requests(), requests(10)
+    more = {stage: {method: n - few[stage].get(method, 0) for method, n in many[stage].items()} for stage in many}
+    assert more["training-progress"] == {"put": 10, "get": 10}
+    assert all(not any(each.values()) for stage, each in more.items() if stage != "training-progress")
+
+
+def test_a_task_costs_so_many_writes_and_reads() -> None:
+    counted = requests().values()
+    assert (sum(map(writes, counted)), sum(map(reads, counted))) == (25, 41)
