@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import aioboto3
+from aiobotocore.session import AioSession
 from botocore.config import Config
+from botocore.loaders import create_loader
 
 from handlers.errors import OutsideBucket
 from handlers.ports import ObjectInfo, Stored
@@ -20,6 +22,9 @@ from worker.storage import keys
 from worker.storage.files import whole_file
 from worker.storage.s3_answers import RangeBeyondEnd, translated
 from worker.storage.s3_transfer import MIB, Transfer
+
+#: What S3's client is made of is a megabyte of JSON: read once a process. Processes of the pool make one for every file.
+_LOADER = create_loader()
 
 
 class S3Store:
@@ -192,7 +197,11 @@ async def open_s3(url: str, *, endpoint_url: str | None = None, connections: int
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    async with aioboto3.Session().client("s3", endpoint_url=endpoint_url, config=config) as client:
+    session = AioSession()
+    session.register_component("data_loader", _LOADER)
+    async with aioboto3.Session(botocore_session=session).client(
+        "s3", endpoint_url=endpoint_url, config=config
+    ) as client:
         yield S3Store(client, bucket, prefix)
 
 
