@@ -41,14 +41,16 @@ class S3Server:
     the same address and credentials. (After the loss of the machine's power it may not be: nothing is synced.)
 
     The objects are in ``folder`` and stay there; where none is given, in a temporary one that goes at the end.
+    ``keep_alive``: connections stay open between requests, as S3's do, and then a stop waits for them to be closed.
 
     Raises on entry:
         ServerMissing: the server can neither be found nor built, or does not start; the text says what to do.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, keep_alive: bool = False) -> None:
         self._temporary = Path(tempfile.mkdtemp(prefix="s3-"))
         self._folder = folder or self._temporary / "objects"
+        self._options = ["--keep-alive"] if keep_alive else []
         self._port = 0
         self._health = f"/health-{secrets.token_hex(8)}"
         self.log_file = self._temporary / "log"
@@ -86,8 +88,9 @@ class S3Server:
         """Start the server and wait until it answers; after ``stop`` or ``kill``, on the same objects and port."""
         binary = await server_binary()
         self._folder.mkdir(parents=True, exist_ok=True)
+        options = ["--port", f"127.0.0.1:{self._port}", "--health", self._health, *self._options]
         await self._process.start(
-            [str(binary), "--port", f"127.0.0.1:{self._port}", "--health", self._health, "posix", str(self._folder)],
+            [str(binary), *options, "posix", str(self._folder)],
             self._answers,
             env={"ROOT_ACCESS_KEY_ID": self.access_key, "ROOT_SECRET_ACCESS_KEY": self.secret_key},
         )

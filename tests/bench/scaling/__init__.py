@@ -1,0 +1,1 @@
+"""How far it scales: by arithmetic and by simulation, on measured figures."""

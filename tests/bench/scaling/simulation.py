@@ -1,0 +1,295 @@
+"""One worker on virtual time: its real intake, lanes and commits; Kafka, the bucket and the core are modelled.
+
+What is real: ``worker/delivery`` from taking a batch in to committing it, with its bounds and its pauses. What is not:
+a request to the bucket is a wait, processor time is a turn at one core that all stages share, Kafka is a list.
+"""
+
+import asyncio
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, AsyncIterator, NamedTuple, cast
+
+from aiokafka import TopicPartition
+from aiokafka.partitioner import murmur2
+from faststream.kafka import KafkaBroker
+from msgspec.structs import replace
+
+from contracts.codec import encode_body
+from contracts.envelope import Headers
+from handlers.outcome import Outcome
+from handlers.table import Stage
+from tests.bench.scaling.measured import TAKE_IN_SECONDS
+from tests.bench.scaling.virtual_time import VirtualClock
+from tests.fakes.delivery import FakePublisher
+from worker.delivery.intake import Intake
+from worker.delivery.item import Item
+from worker.delivery.processing import Processor
+from worker.settings import Settings
+
+#: Records a poll brings at the most, and the seconds that one waits for the first: as the intake sets them. After one
+#: that found nothing FastStream sleeps as long again.
+_POLLED, _POLL_SECONDS = 1000, 0.05
+
+
+class Service(NamedTuple):
+    """What one handling takes: processor seconds on the loop, requests to the bucket, seconds in the pool."""
+
+    cpu_seconds: float
+    requests: int
+    pool_seconds: float = 0.0
+
+
+class Latency(NamedTuple):
+    """What a request takes: never less than the floor, exponentially distributed above it."""
+
+    floor_seconds: float
+    mean_seconds: float
+
+    def of(self, requests: int, chance: random.Random) -> float:
+        """Return what so many requests one after the other take."""
+        above = self.mean_seconds - self.floor_seconds
+        return requests * self.floor_seconds + (chance.gammavariate(requests, above) if requests and above else 0.0)
+
+
+class Arrival(NamedTuple):
+    """A record that a producer writes: when, and under which key."""
+
+    at: float
+    key: str
+    partition: int
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """Return the partition of a key by Java's partitioner, which publishers are told to use."""
+    return int((murmur2(key.encode()) & 0x7FFFFFFF) % partitions)
+
+
+class Cores:
+    """Processor time, first come, first served: a worker's loop is one core, its pool several."""
+
+    def __init__(self, count: int = 1) -> None:
+        self._free_at = [0.0] * count
+        self.used_seconds = 0.0
+
+    async def work(self, seconds: float) -> None:
+        """Return when so much was computed."""
+        if not seconds:
+            return
+        now = asyncio.get_running_loop().time()
+        done = max(now, heapq.heappop(self._free_at)) + seconds
+        heapq.heappush(self._free_at, done)
+        self.used_seconds += seconds
+        await asyncio.sleep(done - now)
+
+
+@dataclass
+class _Record:
+    """A Kafka record, with when it was written."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    at: float
+    headers: Headers = field(default_factory=list)
+    timestamp: int = 1_767_225_600_000
+
+
+class Broker:
+    """The partitions of one topic that are this worker's, and the consumer that reads them."""
+
+    def __init__(self, topic: str, body: Callable[[int, str], bytes]) -> None:
+        self.topic, self._body = topic, body
+        self._logs: dict[TopicPartition, deque[_Record]] = {}
+        self._offsets: dict[TopicPartition, int] = {}
+        self.paused: set[TopicPartition] = set()
+        self.pauses = 0
+        self.committed: dict[TopicPartition, int] = {}
+        #: Set while there is something to poll.
+        self.written = asyncio.Event()
+
+    def write(self, arrival: Arrival) -> None:
+        """Append a record."""
+        place = TopicPartition(self.topic, arrival.partition)
+        offset = self._offsets.get(place, 0)
+        self._offsets[place] = offset + 1
+        record = _Record(
+            self.topic, arrival.partition, offset, arrival.key.encode(), self._body(offset, arrival.key), arrival.at
+        )
+        self._logs.setdefault(place, deque()).append(record)
+        self.written.set()
+
+    def poll(self) -> list[_Record]:
+        """Return the next records, partitions in turn."""
+        taken: list[_Record] = []
+        for place, log in self._logs.items():
+            share = 0 if place in self.paused else max(1, _POLLED // len(self._logs))
+            taken += [log.popleft() for _ in range(min(share, len(log)))]
+        if not taken:
+            self.written.clear()
+        return taken
+
+    @property
+    def backlog(self) -> int:
+        """Return how many records wait to be read."""
+        return sum(map(len, self._logs.values()))
+
+    def pause(self, place: TopicPartition) -> None:
+        """Bring nothing more of a partition."""
+        self.paused.add(place)
+        self.pauses += 1
+
+    def resume(self, place: TopicPartition) -> None:
+        """Bring a partition's records again."""
+        self.paused.discard(place)
+        self.written.set()
+
+    async def commit(self, positions: dict[TopicPartition, int]) -> None:
+        """Keep how far the group is."""
+        self.committed |= positions
+
+
+@dataclass
+class StageRun:
+    """What became of a stage: how long each record took from its writing to its end, by key; and what was left."""
+
+    delays: list[tuple[str, int, float]] = field(default_factory=list)
+    handlings: int = 0
+    requests: int = 0
+    cpu_seconds: float = 0.0
+    busy_seconds: float = 0.0
+    pauses: int = 0
+    backlog: int = 0
+
+    def quantile(self, share: float, where: Callable[[str, int], bool] = lambda *_: True) -> float:
+        """Return a quantile of the delays in seconds, of the records that a key and a partition select."""
+        found = sorted(delay for key, partition, delay in self.delays if where(key, partition))
+        return found[min(len(found) - 1, int(share * len(found)))] if found else 0.0
+
+
+class Load(NamedTuple):
+    """A stage of a simulated worker: what arrives, in order of time, and what a handling takes."""
+
+    arrivals: Iterable[Arrival]
+    service: Service
+    folds: bool = False
+
+
+async def simulate(
+    loads: Mapping[str, Load], *, seconds: float, latency: Latency, concurrency: int = 64, pool: int = 1, seed: int = 1
+) -> dict[str, StageRun]:
+    """Run a worker's stages for so long; return what became of each. Deterministic. Needs a loop on virtual time."""
+    core, cpu_pool = Cores(), Cores(pool)
+    async with AsyncExitStack() as stack:
+        runs = {}
+        for number, (name, load) in enumerate(loads.items()):
+            chance = random.Random(seed * 1000 + number)  # noqa: S311 - the same every time is what is wanted
+            stage = _Simulated(name, load, core, cpu_pool, latency, concurrency, chance)
+            runs[name] = await stack.enter_async_context(stage.running())
+        await asyncio.sleep(seconds)
+    return runs
+
+
+class _Simulated:
+    """One stage: a producer, a consumer's polls, the real intake."""
+
+    def __init__(
+        self, name: str, load: Load, core: Cores, pool: Cores, latency: Latency, concurrency: int, chance: random.Random
+    ) -> None:
+        topic, body = ("training.progress", _progress) if load.folds else ("task.command", _command)
+        self._load, self._core, self._pool, self._latency, self._chance = load, core, pool, latency, chance
+        self._broker = Broker(topic, body)
+        self._run = StageRun()
+        clock = VirtualClock()
+        stage = Stage(name, (topic,), self._handle, (), folds=load.folds)
+        stage = stage._replace(retry=stage.retry._replace(later=()))
+        self._process = Processor(stage, self._handle, FakePublisher(), clock)
+        settings = replace(Settings(), concurrency=concurrency, drain_seconds=0)
+        self._intake = Intake(stage, KafkaBroker("nowhere:0"), cast("Processor", self._timed), clock, settings)
+        cast("Any", self._intake)._subscriber.consumer = self._broker
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[StageRun]:
+        """Run while it is entered."""
+        arrivals = list(self._load.arrivals)
+        places = {TopicPartition(self._broker.topic, arrival.partition) for arrival in arrivals}
+        await self._intake.on_partitions_assigned(places)
+        self._intake.start()
+        loops = [asyncio.create_task(self._produce(arrivals)), asyncio.create_task(self._consume())]
+        try:
+            yield self._run
+        finally:
+            self._run.pauses, self._run.backlog = self._broker.pauses, self._broker.backlog + self._intake.lanes.depth
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await self._intake.drain()
+
+    async def _produce(self, arrivals: list[Arrival]) -> None:
+        loop = asyncio.get_running_loop()
+        for arrival in arrivals:
+            if arrival.at > loop.time():
+                await asyncio.sleep(arrival.at - loop.time())
+            self._broker.write(arrival)
+
+    async def _consume(self) -> None:
+        while True:
+            records = self._broker.poll()
+            if not records:
+                await self._broker.written.wait()
+                await asyncio.sleep(_asleep(asyncio.get_running_loop().time()))
+                continue
+            await self._compute(len(records) * TAKE_IN_SECONDS)
+            await self._intake._take_batch(await self._intake._parse(cast("Any", tuple(records))))
+
+    async def _timed(self, items: list[Item]) -> float | None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        delay = await self._process(items)
+        self._run.busy_seconds += loop.time() - began
+        for item in items:
+            record = cast("_Record", item.record)
+            self._run.delays.append((record.key.decode(), record.partition, loop.time() - record.at))
+        return delay
+
+    async def _handle(self, _: Any) -> Outcome:
+        service = self._load.service
+        self._run.handlings += 1
+        self._run.requests += service.requests
+        # Half of what is computed comes before the bucket's answers, half after them.
+        await self._compute(service.cpu_seconds / 2)
+        await self._pool.work(service.pool_seconds)
+        await asyncio.sleep(self._latency.of(service.requests, self._chance))
+        await self._compute(service.cpu_seconds / 2)
+        return Outcome(name="done")
+
+    async def _compute(self, seconds: float) -> None:
+        self._run.cpu_seconds += seconds
+        await self._core.work(seconds)
+
+
+def _asleep(now: float) -> float:
+    """Return how long an idle consumer sleeps on: half of the time it is inside a poll, and answers at once."""
+    phase = now % (2 * _POLL_SECONDS)
+    return 2 * _POLL_SECONDS - phase if phase > _POLL_SECONDS else 0.0
+
+
+def _command(offset: int, key: str) -> bytes:
+    return encode_body({"command_id": f"c-{offset}", "task_id": key, "command": "stop"})
+
+
+def _progress(offset: int, key: str) -> bytes:
+    return encode_body({"task_id": key, "attempt": 1, "seq": offset, "state": "running"})
+
+
+def poisson(rate: float, seconds: float, chance: random.Random) -> Iterator[float]:
+    """Yield the times of events that know nothing of each other, so many a second on average."""
+    at = chance.expovariate(rate)
+    while at < seconds:
+        yield at
+        at += chance.expovariate(rate)
