@@ -10,14 +10,15 @@ from handlers.model_export import export_models
 from handlers.retry import IN_ORDER, Retry
 from handlers.task_command import obey_command
 from handlers.training_dispatch import dispatch_training
-from handlers.training_progress import keep_progress
+from handlers.training_progress import keep_progress, only_steps
 
 
 class Stage(NamedTuple):
     """One stage: a handler with the topics it reads and the topics it may say.
 
-    ``folds``: the handler takes the run of events that wait under one key, not one event. ``due``: events wait until
-    the dataset's import time plus the set delay. ``version`` is bumped when a pure stage's rules change; 0 for stages
+    ``folds``: the handler takes the run of events that wait under one key, not one event; ``unhurried`` says of which
+    bodies a few seconds do not matter, so that longer runs are folded. ``due``: events wait until the dataset's import
+    time plus the set delay. ``version`` is bumped when a pure stage's rules change; 0 for stages
     that act on the world and are never computed anew.
     """
 
@@ -27,6 +28,7 @@ class Stage(NamedTuple):
     says: tuple[str, ...]
     version: int = 0
     folds: bool = False
+    unhurried: Callable[[Any], bool] | None = None
     due: bool = False
     retry: Retry = Retry()
 
@@ -41,7 +43,10 @@ STAGES = (
         "training-dispatch", ("task.created", "dataset.validated", "dataset.rejected"), dispatch_training,
         ("training.dispatched", "task.status"),
     ),
-    Stage("training-progress", ("training.progress",), keep_progress, ("task.status",), folds=True, retry=IN_ORDER),
+    Stage(
+        "training-progress", ("training.progress",), keep_progress, ("task.status",), folds=True, unhurried=only_steps,
+        retry=IN_ORDER,
+    ),
     Stage("model-export", ("task.status",), export_models, ("model.exported", "task.status")),
     Stage("task-command", ("task.command",), obey_command, ("task.status",), retry=IN_ORDER),
 )  # fmt: skip

@@ -43,6 +43,11 @@ async def keep_progress(events: Sequence[Event[TrainingProgress]], *, store: Obj
     return Outcome(name="folded", events=task_state.said(state, events[-1], STAGE))
 
 
+def only_steps(said: TrainingProgress) -> bool:
+    """Return whether an event says no more than how far training is. Pure."""
+    return said.state == "running"
+
+
 def fold(state: TaskState, said: TrainingProgress) -> TaskState:
     """Return the state after one progress event. Pure; what is old, superseded or too late changes nothing."""
     if said.attempt != state.attempt or said.seq <= state.seq or state.phase not in _LISTENING:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from tests.wait import wait_until
 from worker.delivery.item import Item
-from worker.delivery.lanes import Lanes
+from worker.delivery.lanes import Lanes, Rest
 
 
 class Work:
@@ -45,9 +45,13 @@ class Work:
 
 @asynccontextmanager
 async def lanes_of(
-    process: Callable[[list[Item]], Awaitable[float | None]], concurrency: int = 4, *, folds: bool = False
+    process: Callable[[list[Item]], Awaitable[float | None]],
+    concurrency: int = 4,
+    *,
+    folds: bool = False,
+    rest: Rest | None = None,
 ) -> AsyncIterator[Lanes]:
-    lanes = Lanes(process, concurrency, folds=folds)
+    lanes = Lanes(process, concurrency, folds=folds, rest=rest)
     lanes.start()
     try:
         yield lanes

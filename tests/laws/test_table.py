@@ -57,6 +57,10 @@ def test_only_what_computes_has_a_version() -> None:
     assert {name for name, version in versions.items() if version} == pure
 
 
+def test_only_what_is_folded_may_wait_to_be() -> None:
+    assert [stage.name for stage in STAGES if stage.unhurried] == [stage.name for stage in STAGES if stage.folds]
+
+
 def test_the_table_is_short_enough_to_be_read_first() -> None:
     assert len(Path(table.__file__).read_text(encoding="utf-8").splitlines()) < 60
 

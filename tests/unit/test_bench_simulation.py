@@ -5,11 +5,12 @@ import math
 import random
 from itertools import count
 from statistics import mean
+from typing import Any
 
 import pytest
 
 from tests.bench.scaling.simulation import Arrival, Latency, Load, Service, StageRun, partition_of, poisson, simulate
-from tests.bench.scaling.virtual_time import NothingLeft, run_virtually
+from tests.fakes.virtual_time import NothingLeft, run_virtually
 
 #: So many seconds a handling that the intake's own waits (polls of 50 ms) do not show.
 UNIT = 1.0
@@ -19,8 +20,8 @@ def _arrivals(times: list[float], key: str | None = None) -> list[Arrival]:
     return [Arrival(at, key or f"k-{number}", 0) for number, at in zip(count(), times, strict=False)]
 
 
-def _run(load: Load, *, seconds: float, latency: Latency, concurrency: int = 64) -> StageRun:
-    return run_virtually(simulate({"s": load}, seconds=seconds, latency=latency, concurrency=concurrency))["s"]
+def _run(load: Load, *, seconds: float, latency: Latency, **changed: Any) -> StageRun:
+    return run_virtually(simulate({"s": load}, seconds=seconds, latency=latency, **changed))["s"]
 
 
 def test_time_jumps_and_nothing_waits_for_ever() -> None:
@@ -34,7 +35,7 @@ def test_time_jumps_and_nothing_waits_for_ever() -> None:
 
 
 def test_so_many_runners_wait_as_erlang_says() -> None:
-    runners, load, seconds = 4, 0.8, 5_000.0
+    runners, load, seconds = 4, 0.8, 3_000.0
     rate = load * runners / UNIT
     times = list(poisson(rate, seconds, random.Random(7)))
     run = _run(Load(_arrivals(times), Service(0, 1)), seconds=seconds, latency=Latency(0, UNIT), concurrency=runners)
@@ -47,7 +48,7 @@ def test_so_many_runners_wait_as_erlang_says() -> None:
 
 
 def test_one_core_is_waited_for_as_lindley_says_of_each() -> None:
-    load, seconds = 0.7, 5_000.0
+    load, seconds = 0.7, 2_000.0
     times = list(poisson(load / UNIT, seconds, random.Random(11)))
     run = _run(Load(_arrivals(times), Service(UNIT, 0)), seconds=seconds + 100, latency=Latency(0, 0), concurrency=1)
     free_at, exact = 0.0, []
@@ -78,11 +79,26 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 def test_events_of_one_key_are_folded_and_those_of_others_are_not() -> None:
     times = [0.001 * number for number in range(1000)]
-    folded = _run(Load(_arrivals(times, "t"), Service(0, 2), folds=True), seconds=5, latency=Latency(0.02, 0.02))
-    single = _run(Load(_arrivals(times, "t"), Service(0, 2)), seconds=5, latency=Latency(0.02, 0.02))
+    latency = Latency(0.02, 0.02)
+    folded = _run(
+        Load(_arrivals(times, "t"), Service(0, 2), folds=True), seconds=5, latency=latency, progress_seconds=0
+    )
+    single = _run(Load(_arrivals(times, "t"), Service(0, 2)), seconds=5, latency=latency)
     assert (len(folded.delays), folded.backlog) == (1000, 0)
     assert folded.handlings < 40
     assert single.handlings == 125
+
+
+def test_steps_are_written_once_a_rest_and_a_rest_is_cut_short_before_the_intake_is_full() -> None:
+    steps = [Arrival(at + 0.001 * task, f"t-{task}", 0) for at in range(60) for task in range(100)]
+    quiet = _run(Load(steps, Service(0, 2), folds=True), seconds=70, latency=Latency(0.02, 0.02))
+    assert (len(quiet.delays), quiet.pauses) == (6000, 0)
+    assert quiet.handlings == pytest.approx(100 * 60 / 5, rel=0.1)
+    assert quiet.quantile(1.0) < 5.2
+    full = _run(Load(steps, Service(0, 2), folds=True), seconds=70, latency=Latency(0.02, 0.02), spread_limit=200)
+    assert full.pauses > 0
+    assert (len(full.delays), full.backlog) == (6000, 0)
+    assert full.quantile(1.0) < 5.2
 
 
 def test_keys_lie_where_java_s_partitioner_puts_them() -> None:

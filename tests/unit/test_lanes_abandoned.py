@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.fakes.delivery import command_record, items_of, progress_record
 from tests.fakes.lanes import Work, emptied, lanes_of
 from tests.wait import wait_until
-from worker.delivery.lanes import Lanes
+from worker.delivery.lanes import Lanes, Rest
 
 
 async def test_abandoning_drops_what_waits_waits_for_what_runs_and_leaves_other_partitions() -> None:
@@ -109,15 +109,20 @@ _STEPS = st.lists(st.one_of(st.tuples(st.just("put"), _KEYS), st.just(("abandon"
 
 
 @settings(deadline=None, max_examples=60)
-@given(steps=_STEPS, delays=st.lists(st.sampled_from([None, 0.0, 0.001]), max_size=30), folds=st.booleans())
+@given(
+    steps=_STEPS,
+    delays=st.lists(st.sampled_from([None, 0.0, 0.001]), max_size=30),
+    folds=st.booleans(),
+    rest=st.sampled_from([None, Rest(0.001, lambda item: item.record.offset % 3 == 0)]),
+)
 def test_whatever_happens_order_holds_and_what_was_not_dropped_is_processed(
-    steps: list[tuple[str, str]], delays: list[float | None], *, folds: bool
+    steps: list[tuple[str, str]], delays: list[float | None], rest: Rest | None, *, folds: bool
 ) -> None:
     async def story() -> None:
         work = Work()
         work.delays = list(delays)
         kept: list[int] = []
-        async with lanes_of(work, concurrency=2, folds=folds) as lanes:
+        async with lanes_of(work, concurrency=2, folds=folds, rest=rest) as lanes:
             for offset, (step, key) in enumerate(steps):
                 if step == "put":
                     record = progress_record(offset, key) if folds else command_record(offset, key)

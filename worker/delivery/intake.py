@@ -21,7 +21,7 @@ from handlers.table import Stage
 from worker.delivery.bug_limit import BugLimit
 from worker.delivery.due import DueTimes
 from worker.delivery.item import Item, take_in
-from worker.delivery.lanes import Lanes
+from worker.delivery.lanes import Lanes, Rest
 from worker.delivery.later import delay_topics, due_at
 from worker.delivery.offsets import PartitionProgress
 from worker.delivery.processing import Processor
@@ -64,7 +64,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         self._assigned: set[TopicPartition] = set()
         self._progress: dict[TopicPartition, PartitionProgress] = {}
         self._paused: set[TopicPartition] = set()
-        self.lanes = Lanes(processor, settings.concurrency, folds=stage.folds)
+        self.lanes = Lanes(processor, settings.concurrency, folds=stage.folds, rest=_rest(stage, settings))
         self.due = DueTimes(clock, self.lanes.put)
         self._closing = False
         self._taken = 0
@@ -168,7 +168,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         consumer = self._subscriber.consumer
         limit = self._settings.spread_limit
         for partition, progress in self._progress.items():
-            waits = self.stage.due or partition.topic in self._delays
+            waits = self.stage.due or self.stage.unhurried or partition.topic in self._delays
             load = max(progress.spread / limit, 0 if waits else progress.unfinished / _HIGH_MARK)
             if self._limit and partition in self._limit.stopped:
                 load = 1
@@ -178,6 +178,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             elif load <= 0.5 and partition in self._paused:
                 consumer.resume(partition)
                 self._paused.discard(partition)
+            if partition in self._paused:
+                self.lanes.wake(partition.topic, partition.partition)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Begin each partition afresh."""
@@ -228,6 +230,14 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             return
         for tp, found in advanced.items():
             found.committed = positions[tp]
+
+
+def _rest(stage: Stage, settings: Settings) -> Rest | None:
+    unhurried, seconds = stage.unhurried, settings.progress_seconds
+    if unhurried is None or not seconds:
+        return None
+    # Poison has no event; it is never folded, and nothing is gained by its waiting.
+    return Rest(seconds, lambda item: item.event is None or not unhurried(item.event.data))
 
 
 async def _not_decoded(message: Any) -> Any:

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import structlog
 
@@ -24,6 +25,13 @@ LONGEST_RUN = 500
 _BROKEN_PROMISE_DELAY = 30.0
 
 
+class Rest(NamedTuple):
+    """After a run its lane rests, so that what comes meanwhile is folded into one. What is urgent ends the rest."""
+
+    seconds: float
+    urgent: Callable[[Item], bool]
+
+
 @dataclass(slots=True, eq=False)
 class _Lane:
     """The items of one key. At any time it is idle, in the ready queue, waiting for its timer, or running: one of."""
@@ -34,6 +42,8 @@ class _Lane:
     #: Set when what runs has ended; there only while somebody waits for that.
     ended: asyncio.Event | None = None
     timer: asyncio.TimerHandle | None = None
+    #: Its timer is that of a rest: it may end early.
+    resting: bool = False
     ready: bool = False
     abandoned: bool = False
 
@@ -50,13 +60,15 @@ class _Lane:
 class Lanes:
     """Runs items, in order inside a lane, with at most ``concurrency`` lanes at a time.
 
-    A lane that waits to be tried again holds no runner. ``folds``: consecutive events of a lane are processed together.
+    A lane that waits to be tried again holds no runner. ``folds``: consecutive events of a lane are processed together;
+    with a ``rest``, fewer and longer runs: the first event is processed at once, those behind it when its rest is over.
     A key never runs twice at once, not even where a run outlives its assignment and the partition comes back.
     """
 
-    def __init__(self, process: Process, concurrency: int, *, folds: bool = False) -> None:
+    def __init__(self, process: Process, concurrency: int, *, folds: bool = False, rest: Rest | None = None) -> None:
         self._process = process
         self._folds = folds
+        self._rest = rest
         self._lanes: dict[Key, _Lane] = {}
         self._ready: asyncio.Queue[_Lane] = asyncio.Queue()
         self._runners: list[asyncio.Task[None]] = []
@@ -79,8 +91,17 @@ class Lanes:
         if lane is None:
             lane = self._lanes[key] = _Lane(key)
         lane.waiting.append(item)
+        if lane.resting and self._is_pressing(lane, item):
+            self._disarm(lane)
         if lane.idle:
             self._make_ready(lane)
+
+    def wake(self, topic: str, partition: int) -> None:
+        """End the rests of what waits of a partition: too much does. May be called at any time."""
+        for lane in self._lanes.values():
+            if lane.resting and lane.waiting and lane.key[:2] == (topic, partition):
+                self._disarm(lane)
+                self._make_ready(lane)
 
     async def abandon(self, topic: str, partition: int, grace_seconds: float) -> None:
         """Drop what waits of a partition and wait for what runs, at most ``grace_seconds``."""
@@ -140,11 +161,22 @@ class Lanes:
             lane.waiting.extendleft(reversed(run))
             if not self._closed:
                 lane.timer = asyncio.get_running_loop().call_later(delay, self._again, lane)
+        elif self._rest and not abandoned and not any(self._is_pressing(lane, item) for item in lane.waiting):
+            self._let_rest(lane, self._rest.seconds)
         elif lane.waiting:
             self._make_ready(lane)
 
+    def _let_rest(self, lane: _Lane, seconds: float) -> None:
+        if not self._closed:
+            lane.resting = True
+            lane.timer = asyncio.get_running_loop().call_later(seconds, self._again, lane)
+
+    def _is_pressing(self, lane: _Lane, item: Item) -> bool:
+        """Return whether a rest is not worth it: for this item, or because no run could take more than waits."""
+        return self._rest is None or len(lane.waiting) >= LONGEST_RUN or self._rest.urgent(item)
+
     def _again(self, lane: _Lane) -> None:
-        lane.timer = None
+        lane.timer, lane.resting = None, False
         self._make_ready(lane)
 
     def _make_ready(self, lane: _Lane) -> None:
@@ -155,7 +187,7 @@ class Lanes:
     def _disarm(lane: _Lane) -> None:
         if lane.timer:
             lane.timer.cancel()
-            lane.timer = None
+            lane.timer, lane.resting = None, False
 
     @staticmethod
     async def _wait_for(lanes: list[_Lane], seconds: float) -> None:

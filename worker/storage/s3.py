@@ -23,7 +23,7 @@ from worker.storage.files import whole_file
 from worker.storage.s3_answers import RangeBeyondEnd, translated
 from worker.storage.s3_transfer import MIB, Transfer
 
-#: What S3's client is made of is a megabyte of JSON: read once a process. Processes of the pool make one for every file.
+#: What S3's client is made from is a megabyte of JSON: read once a process. The pool's make a client for every file.
 _LOADER = create_loader()
 
 

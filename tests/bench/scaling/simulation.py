@@ -8,10 +8,10 @@ import asyncio
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, AsyncIterator, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
@@ -21,10 +21,12 @@ from msgspec.structs import replace
 from contracts.codec import encode_body
 from contracts.envelope import Headers
 from handlers.outcome import Outcome
+from handlers.retry import IN_ORDER
 from handlers.table import Stage
+from handlers.training_progress import only_steps
 from tests.bench.scaling.measured import TAKE_IN_SECONDS
-from tests.bench.scaling.virtual_time import VirtualClock
 from tests.fakes.delivery import FakePublisher
+from tests.fakes.virtual_time import VirtualClock
 from worker.delivery.intake import Intake
 from worker.delivery.item import Item
 from worker.delivery.processing import Processor
@@ -181,15 +183,18 @@ class Load(NamedTuple):
 
 
 async def simulate(
-    loads: Mapping[str, Load], *, seconds: float, latency: Latency, concurrency: int = 64, pool: int = 1, seed: int = 1
+    loads: Mapping[str, Load], *, seconds: float, latency: Latency, pool: int = 1, seed: int = 1, **changed: Any
 ) -> dict[str, StageRun]:
-    """Run a worker's stages for so long; return what became of each. Deterministic. Needs a loop on virtual time."""
+    """Run a worker's stages for so long; return what became of each. Deterministic. Needs a loop on virtual time.
+
+    ``changed`` are settings of the worker by name.
+    """
     core, cpu_pool = Cores(), Cores(pool)
     async with AsyncExitStack() as stack:
         runs = {}
         for number, (name, load) in enumerate(loads.items()):
             chance = random.Random(seed * 1000 + number)  # noqa: S311 - the same every time is what is wanted
-            stage = _Simulated(name, load, core, cpu_pool, latency, concurrency, chance)
+            stage = _Simulated(name, load, core, cpu_pool, latency, chance, changed)
             runs[name] = await stack.enter_async_context(stage.running())
         await asyncio.sleep(seconds)
     return runs
@@ -199,17 +204,24 @@ class _Simulated:
     """One stage: a producer, a consumer's polls, the real intake."""
 
     def __init__(
-        self, name: str, load: Load, core: Cores, pool: Cores, latency: Latency, concurrency: int, chance: random.Random
+        self,
+        name: str,
+        load: Load,
+        core: Cores,
+        pool: Cores,
+        latency: Latency,
+        chance: random.Random,
+        changed: dict[str, Any],
     ) -> None:
         topic, body = ("training.progress", _progress) if load.folds else ("task.command", _command)
         self._load, self._core, self._pool, self._latency, self._chance = load, core, pool, latency, chance
         self._broker = Broker(topic, body)
         self._run = StageRun()
         clock = VirtualClock()
-        stage = Stage(name, (topic,), self._handle, (), folds=load.folds)
-        stage = stage._replace(retry=stage.retry._replace(later=()))
+        unhurried = only_steps if load.folds else None
+        stage = Stage(name, (topic,), self._handle, (), folds=load.folds, unhurried=unhurried, retry=IN_ORDER)
         self._process = Processor(stage, self._handle, FakePublisher(), clock)
-        settings = replace(Settings(), concurrency=concurrency, drain_seconds=0)
+        settings = replace(Settings(), drain_seconds=0, **changed)
         self._intake = Intake(stage, KafkaBroker("nowhere:0"), cast("Processor", self._timed), clock, settings)
         cast("Any", self._intake)._subscriber.consumer = self._broker
 

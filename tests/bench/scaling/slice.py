@@ -6,7 +6,7 @@ from itertools import count
 
 from tests.bench.scaling.model import HANDLINGS, PROGRESS, Day, handlings_per_second, service
 from tests.bench.scaling.simulation import Arrival, Load, StageRun, partition_of, poisson, simulate
-from tests.bench.scaling.virtual_time import run_virtually
+from tests.fakes.virtual_time import run_virtually
 
 #: The share of records below which a key is not hot.
 HOT = "hot-key"
@@ -47,9 +47,7 @@ def _keys_in(mine: list[int], partitions: int, name: str) -> Iterator[tuple[str,
             yield key, place
 
 
-def _steps(
-    tasks: list[tuple[str, int]], rate: float, seconds: float, chance: random.Random
-) -> Iterator[Arrival]:
+def _steps(tasks: list[tuple[str, int]], rate: float, seconds: float, chance: random.Random) -> Iterator[Arrival]:
     """Yield the progress of tasks that each say their steps evenly, none in step with another."""
     for key, place in tasks:
         at = chance.uniform(0, 1 / rate)
