@@ -16,8 +16,8 @@
     tasks/<task_id>/attempts/<n>/                    spec, checkpoints and outputs; only attempt n writes here
     waiting/<dataset_id>/<task_id>                   this task waits for this dataset
     woken/<dataset_id>/<event>.json                  the tasks that waited when this event of a verdict came
-    active/<task_id>                                 the reconciler looks after this task
-    leases/<name>.json                               who sweeps
+    active/<shard>/<task_id>                         the reconciler looks after this task
+    leases/<job>/<worker>                            this worker shares a job, as long as it changes this object
     dead-letters/<letter id>.json                    what an operator did about a dead letter
     bugs/<stage>/<topic>/<partition>.json            events given up on for a bug, and whether the stage stopped there
     models/<model_id>/                               the model repository; manifest.json is written last
@@ -104,14 +104,28 @@ def woken(dataset_id: str, event_id: str) -> str:
     return f"woken/{segment(dataset_id)}/{digest(event_id)}.json"
 
 
-def active(task_id: str = "") -> str:
-    """Return the marker that a task needs looking after; without a task, the prefix of all that do."""
-    return f"active/{segment(task_id)}"
+#: Into so many shards the tasks that need looking after are divided: the most workers that share the sweeps.
+ACTIVE_SHARDS = 16
 
 
-def lease(name: str) -> str:
-    """Return the key of a lease."""
-    return f"leases/{name}.json"
+def active(task_id: str) -> str:
+    """Return the marker that a task needs looking after."""
+    return active_shard(int(sha256(task_id.encode()).hexdigest()[0], 16)) + segment(task_id)
+
+
+def active_shard(shard: int | None = None) -> str:
+    """Return the prefix of the tasks of a shard that need looking after; without a shard, of all that do."""
+    return "active/" if shard is None else f"active/{shard:x}/"
+
+
+def active_task(key: str) -> str:
+    """Return whose marker a key is."""
+    return name_of(key.rpartition("/")[2])
+
+
+def member(job: str, worker: str = "") -> str:
+    """Return the object of a worker that shares a job; without a worker, the prefix of all that do."""
+    return f"leases/{job}/{worker}"
 
 
 def bug_limit(stage: str, topic: str = "", partition: int = 0) -> str:

@@ -1,6 +1,8 @@
 """Sweeps active tasks and acts on what no event announces. The decisions are in handlers/reconciliation.py."""
 
 import asyncio
+from collections.abc import Set
+from itertools import islice
 
 import structlog
 from msgspec.structs import replace
@@ -15,15 +17,18 @@ from handlers.reconciliation import Action, decide
 from handlers.task_state import TaskState
 from handlers.training_progress import terminated
 from worker.delivery.publishing import Publisher
-from worker.lease import Lease
+from worker.members import Members
 
 log = structlog.get_logger()
 
 STAGE = "reconciler"
 
+#: Tasks looked at at a time: what a look waits for is the bucket and the engine, and stages share the event loop.
+_AT_ONCE = 8
+
 
 class Reconciler:
-    """One worker sweeps at a time (a lease); everything it does is safe to be done by two."""
+    """The workers share the sweeps (:class:`Members`); everything it does is safe to be done by two."""
 
     def __init__(
         self,
@@ -44,7 +49,7 @@ class Reconciler:
         self._every_seconds = every_seconds
         self._patience_seconds = patience_seconds
         self._cancel_grace_seconds = cancel_grace_seconds
-        self._lease = Lease(store, clock, "reconciler", lease_seconds)
+        self._members = Members(store, clock, "reconciler", lease_seconds, layout.ACTIVE_SHARDS)
         #: task id -> (revision, when we first saw it by our own clock)
         self._seen: dict[str, tuple[int, float]] = {}
 
@@ -53,26 +58,39 @@ class Reconciler:
         try:
             while True:
                 try:
-                    if await self._lease.beat():
-                        await self.sweep()
+                    await self.sweep(await self._members.share())
                 except Transient as error:
                     log.warning("sweep.failed", error=repr(error))
                 await asyncio.sleep(self._every_seconds)
         finally:
-            await self._lease.release()
+            await self._members.leave()
 
-    async def sweep(self) -> None:
-        """Look at every active task once."""
-        prefix = layout.active()
-        names = [layout.name_of(found.key.removeprefix(prefix)) async for found in self._store.list(prefix)]
+    async def sweep(self, shards: Set[int] | None = None) -> None:
+        """Look once at every active task: of these shards, as long as they are ours, or of all, whosever they are."""
+        names = await self._active(shards)
         for gone in self._seen.keys() - set(names):
             del self._seen[gone]
-        for task_id in names:
-            try:
-                await self._look_after(task_id)
-            except Exception:
-                # One task's bug must not stop the others' retries.
-                log.exception("sweep.task_failed", task_id=task_id)
+        left = iter(names)
+        while some := list(islice(left, _AT_ONCE)):
+            await asyncio.gather(*map(self._try_to_look_after, some))
+            # A sweep of many tasks takes longer than one is missed; and whoever came meanwhile takes its share.
+            if shards is not None and await self._members.share() != shards:
+                return
+
+    async def _active(self, shards: Set[int] | None) -> list[str]:
+        # One listing where all is ours: a listing is priced like a write, and is made every few seconds.
+        if shards is None or len(shards) == layout.ACTIVE_SHARDS:
+            prefixes = [layout.active_shard()]
+        else:
+            prefixes = [layout.active_shard(shard) for shard in sorted(shards)]
+        return [layout.active_task(found.key) for prefix in prefixes async for found in self._store.list(prefix)]
+
+    async def _try_to_look_after(self, task_id: str) -> None:
+        try:
+            await self._look_after(task_id)
+        except Exception:
+            # One task's bug must not stop the others' retries.
+            log.exception("sweep.task_failed", task_id=task_id)
 
     async def _look_after(self, task_id: str) -> None:
         state = await task_state.read(self._store, task_id)

@@ -68,7 +68,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: ``worker dead-letters allow``.
     bug_limit: Annotated[int, Meta(ge=1)] = 20
     bug_window_seconds: Period = 3600.0
-    #: Seconds between two sweeps of the reconciler, and without a heartbeat after which its lease may be taken.
+    #: Seconds between two sweeps of the reconciler, and without a heartbeat after which others take a worker's share.
     reconcile_seconds: Period = 5.0
     lease_seconds: Period = 15.0
     #: Seconds a job may be gone without a word before it counts as lost: its last event may still be on its way.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from contracts.envelope import Event
 from contracts.task import Phase
+from handlers import layout
 from tests.fakes.faults import Crash, Faults, faulty_world, survives
 from tests.fakes.steps import interleave, preempted, steps_of
 from tests.fakes.world import World, bodies, command_event, form_event, ids, received
@@ -49,7 +50,7 @@ async def _dispatched_once(world: World, said: list[Event[Any]]) -> None:
     assert world.executor.cancels == []
     assert world.keys("receipts/training-dispatch/") == ["receipts/training-dispatch/-/t-1.json"]
     assert len({each.id for each in said if each.topic == "training.dispatched"}) == 1
-    assert world.keys("active/") == ["active/t-1"]
+    assert world.keys("active/") == [layout.active("t-1")]
 
 
 @pytest.mark.parametrize("actors", [(_submits, _imports("d-1")), (_imports("d-1"), _submits)], ids=["form", "dataset"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contracts.task import Phase
-from handlers import layout
+from handlers.ports import JobStatus
 from tests.fakes.faults import Crash, faulty_world
 from tests.fakes.swept import PATIENCE, Swept, running
 from tests.fakes.world import command_event, ids
@@ -109,7 +109,7 @@ async def _sweeping(*reconcilers: Reconciler) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_one_of_many_sweeps_and_survives_the_bucket_s_silence() -> None:
+async def test_of_many_each_task_has_one_that_looks_after_it_and_survives_the_bucket_s_silence() -> None:
     swept = Swept()
     await swept.world.dispatched()
     swept.world.executor.lose("t-1", 1)
@@ -120,5 +120,58 @@ async def test_one_of_many_sweeps_and_survives_the_bucket_s_silence() -> None:
         swept.world.store.available = True
         await wait_until(lambda: swept.world.executor.submits, what="a sweep")
     assert [spec.attempt for spec in swept.world.submitted] == [1]
-    lease = swept.world.store.objects[layout.lease("reconciler")]
-    assert b'"holder":""' in lease, "let go at the end, for the next one"
+    assert swept.world.keys("leases/") == [], "at the end the others have its shards at once"
+
+
+async def test_many_share_the_tasks_and_whoever_goes_leaves_its_share_to_the_others() -> None:
+    swept = Swept()
+    one, other = swept.reconciler, swept.another()
+    for number in range(40):
+        await swept.world.dispatched(f"t-{number}", f"d-{number}")
+        swept.world.executor.lose(f"t-{number}", 1)
+    swept.world.executor.submits.clear()
+    submitted = swept.world.executor.submits
+    # Each learns of the other by its own next beat; lease_seconds is 1.
+    for member in (one, other, one):
+        await member._members.share()
+        await swept.world.clock.advance(0.5)
+    await one.sweep(await one._members.share())
+    first = {spec.task_id for spec in submitted}
+    submitted.clear()
+    await other.sweep(await other._members.share())
+    second = {spec.task_id for spec in submitted}
+    assert first.isdisjoint(second)
+    assert len(first | second) == 40
+    assert 10 < len(first) < 30
+    await other._members.leave()
+    await swept.world.clock.advance(0.5)
+    for task_id in second:
+        swept.world.executor.lose(task_id, 1)
+    submitted.clear()
+    await one.sweep(await one._members.share())
+    assert {spec.task_id for spec in submitted} >= second
+
+
+async def test_who_sweeps_for_long_is_not_taken_for_gone_and_stops_where_its_share_is_not_its_own_any_more() -> None:
+    swept = Swept()
+    one, other = swept.reconciler, swept.another()
+    for number in range(60):
+        await swept.world.dispatched(f"t-{number}", f"d-{number}")
+        swept.world.executor.lose(f"t-{number}", 1)
+    looked: list[str] = []
+    answer = swept.world.executor.status
+
+    async def slow(job_id: str, attempt: int) -> JobStatus:
+        looked.append(job_id)
+        if len(looked) % 8 == 0:
+            await swept.world.clock.advance(0.3)
+        if len(looked) == 20:
+            await other._members.share()
+        return await answer(job_id, attempt)
+
+    swept.world.executor.status = slow  # type: ignore[method-assign]  # as slow as a test wants
+    all_shards = await one._members.share()
+    await one.sweep(all_shards)
+    assert 16 < len(looked) < 60, "the sweep ended when another was there"
+    assert await one._members.share() != all_shards
+    assert await other._members.share() | await one._members.share() == all_shards

@@ -27,7 +27,7 @@ async def test_in_any_order_the_last_to_come_dispatches(order: tuple[str, ...]) 
     assert [each.topic for each in said] == ["training.dispatched", "task.status"]
     assert [spec.attempt for spec in world.executor.submits] == [1]
     assert world.keys("waiting/") == []
-    assert world.keys("active/") == ["active/t-1"]
+    assert world.keys("active/") == [layout.active("t-1")]
 
 
 async def test_one_dataset_wakes_every_task_that_waits_for_it_and_no_other() -> None:

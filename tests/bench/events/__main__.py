@@ -95,7 +95,8 @@ def main() -> int:
     asked = parser.parse_args()
     # Topics that are a second old have no leaders yet, which the client says of each partition ten times a second.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    kept, met = {}, True
+    kept: dict[str, Any] = {}
+    met = True
     try:
         if not set(asked.only).isdisjoint(_ON_A_BROKER):
             kept, met = asyncio.run(_measure(asked.messages, asked.repeats, asked.only, as_json=asked.json))
@@ -178,11 +179,11 @@ def _requests(*, as_json: bool) -> dict[str, dict[str, int]]:
     counted = requests()
     if not as_json:
         rows = [
-            (stage, str(writes(each)), str(reads(each)), ", ".join(f"{n} {method}" for method, n in each.items()))
-            for stage, each in counted.items()
+            (stage, str(writes(asked)), str(reads(asked)), ", ".join(f"{n} {method}" for method, n in asked.items()))
+            for stage, asked in counted.items()
         ]
-        total = [str(sum(map(count, counted.values()))) for count in (writes, reads)]
-        rows.append(("a task, without its progress", *total, ""))
+        each = counted.values()
+        rows.append(("a task, without its progress", str(sum(map(writes, each))), str(sum(map(reads, each))), ""))
         header = ("requests to the bucket", "PUT, LIST", "GET, HEAD", "asked")
         sys.stdout.write(f"\n{table(header, rows)}\neach progress event folded alone: 1 PUT, 1 GET\n")
     return counted
