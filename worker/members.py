@@ -1,6 +1,5 @@
 """Members: workers that share a job in shards, each known by an object in the bucket that it keeps changing."""
 
-from collections.abc import Set
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -34,7 +33,7 @@ class Members:
         self._seen: dict[str, _Seen] = {}
         self._share: frozenset[int] = frozenset()
 
-    async def share(self) -> Set[int]:
+    async def share(self) -> frozenset[int]:
         """Return our shards now. Says that we are there where that is due: call more often than every ``seconds``."""
         if self._clock.monotonic() - self._beat_at >= self._seconds / 4:
             await self._beat()

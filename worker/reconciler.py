@@ -1,7 +1,7 @@
 """Sweeps active tasks and acts on what no event announces. The decisions are in handlers/reconciliation.py."""
 
 import asyncio
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from itertools import islice
 
 import structlog
@@ -66,7 +66,7 @@ class Reconciler:
         finally:
             await self._members.leave()
 
-    async def sweep(self, shards: Set[int] | None = None) -> None:
+    async def sweep(self, shards: AbstractSet[int] | None = None) -> None:
         """Look once at every active task: of these shards, as long as they are ours, or of all, whosever they are."""
         names = await self._active(shards)
         for gone in self._seen.keys() - set(names):
@@ -78,7 +78,7 @@ class Reconciler:
             if shards is not None and await self._members.share() != shards:
                 return
 
-    async def _active(self, shards: Set[int] | None) -> list[str]:
+    async def _active(self, shards: AbstractSet[int] | None) -> list[str]:
         # One listing where all is ours: a listing is priced like a write, and is made every few seconds.
         if shards is None or len(shards) == layout.ACTIVE_SHARDS:
             prefixes = [layout.active_shard()]

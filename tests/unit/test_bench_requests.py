@@ -1,6 +1,7 @@
 """What a task costs the bucket, pinned: a request more a task is paid for ten million times a day."""
 
-from tests.bench.events.requests import IN_POOL, reads, requests, writes
+from tests.bench.events.requests import IN_POOL, reads, requests, requests_again, stored, writes
+from tests.bench.scaling.hot_keys import AGAIN
 
 PINNED = {
     "dataset-validation": {"put": 6, "get": 5, "head": 1},
@@ -28,3 +29,17 @@ def test_progress_costs_one_read_and_one_write_a_fold_and_its_status_nothing() -
 def test_a_task_costs_so_many_writes_and_reads() -> None:
     counted = requests().values()
     assert (sum(map(writes, counted)), sum(map(reads, counted))) == (25, 41)
+
+
+def test_the_same_import_once_more_scans_nothing() -> None:
+    assert requests_again() == {"put": 2, "get": 4, "head": 1}
+    assert sum(requests_again().values()) == AGAIN
+
+
+def test_a_task_leaves_so_many_objects_for_good() -> None:
+    assert {folder: objects for folder, (objects, _) in stored().items()} == {
+        "datasets": 5,
+        "receipts": 4,
+        "tasks": 5,
+        "tokens": 1,
+    }

@@ -2,14 +2,23 @@
 
 import asyncio
 import math
-import random
 from itertools import count
 from statistics import mean
 from typing import Any
 
 import pytest
 
-from tests.bench.scaling.simulation import Arrival, Latency, Load, Service, StageRun, partition_of, poisson, simulate
+from tests.bench.scaling.simulation import (
+    Arrival,
+    Latency,
+    Load,
+    Service,
+    StageRun,
+    partition_of,
+    poisson,
+    seeded,
+    simulate,
+)
 from tests.fakes.virtual_time import NothingLeft, run_virtually
 
 #: So many seconds a handling that the intake's own waits (polls of 50 ms) do not show.
@@ -37,7 +46,7 @@ def test_time_jumps_and_nothing_waits_for_ever() -> None:
 def test_so_many_runners_wait_as_erlang_says() -> None:
     runners, load, seconds = 4, 0.8, 3_000.0
     rate = load * runners / UNIT
-    times = list(poisson(rate, seconds, random.Random(7)))
+    times = list(poisson(rate, seconds, seeded(7)))
     run = _run(Load(_arrivals(times), Service(0, 1)), seconds=seconds, latency=Latency(0, UNIT), concurrency=runners)
     offered = rate * UNIT
     last = offered**runners / math.factorial(runners) / (1 - load)
@@ -49,7 +58,7 @@ def test_so_many_runners_wait_as_erlang_says() -> None:
 
 def test_one_core_is_waited_for_as_lindley_says_of_each() -> None:
     load, seconds = 0.7, 2_000.0
-    times = list(poisson(load / UNIT, seconds, random.Random(11)))
+    times = list(poisson(load / UNIT, seconds, seeded(11)))
     run = _run(Load(_arrivals(times), Service(UNIT, 0)), seconds=seconds + 100, latency=Latency(0, 0), concurrency=1)
     free_at, exact = 0.0, []
     for at in times:
@@ -70,7 +79,7 @@ def test_what_comes_evenly_and_fits_never_waits() -> None:
 
 def test_the_same_seed_gives_the_same_run() -> None:
     def delays() -> list[tuple[str, int, float]]:
-        times = list(poisson(50, 20, random.Random(3)))
+        times = list(poisson(50, 20, seeded(3)))
         load = Load(_arrivals(times), Service(1e-3, 3))
         return _run(load, seconds=20, latency=Latency(0.01, 0.02)).delays
 

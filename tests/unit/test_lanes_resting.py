@@ -83,7 +83,7 @@ def test_what_is_urgent_and_comes_while_a_run_goes_on_waits_for_no_rest_after_it
 
 
 def test_poison_and_a_full_run_wait_for_nothing() -> None:
-    async def story(lanes: Lanes, work: Work) -> None:
+    async def story(lanes: Lanes, _: Work) -> None:
         _put(lanes, 0)
         await asyncio.sleep(0.1)
         lanes.put(items_of([poison_record(1, topic="training.progress", key=b"task-1")])[0])

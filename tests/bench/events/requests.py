@@ -7,6 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from msgspec.structs import replace
+
 from contracts.dataset import CheckedFile, DatasetFile, Format
 from contracts.envelope import Event
 from handlers.outcome import Outcome
@@ -39,37 +41,41 @@ class CountingStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.counted: dict[str, Counter[str]] = {}
+        #: The same by first folder, whoever asks.
+        self.under: dict[str, Counter[str]] = {}
         self.asking = "tests"
 
     async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
-        self._count("list")
+        self._count("list", prefix)
         async for found in super().list(prefix):
             yield found
 
     async def copy(self, source: str, target: str) -> None:
         # S3's copy needs the size first: see S3Store.
-        self._count("head")
-        self._count("copy")
+        self._count("head", source)
+        self._count("copy", target)
         await super().copy(source, target)
 
     async def head(self, key: str) -> Any:
-        self._count("head")
+        self._count("head", key)
         return await super().head(key)
 
     async def get(self, key: str, **named: Any) -> Any:
-        self._count("get")
+        self._count("get", key)
         return await super().get(key, **named)
 
     async def put(self, key: str, body: bytes, **named: Any) -> str:
-        self._count("put")
+        self._count("put", key)
         return await super().put(key, body, **named)
 
     async def delete(self, key: str) -> None:
-        self._count("delete")
+        self._count("delete", key)
         await super().delete(key)
 
-    def _count(self, method: str) -> None:
+    def _count(self, method: str, key: str) -> None:
         self.counted.setdefault(self.asking, Counter())[method] += 1
+        if self.asking != "tests":
+            self.under.setdefault(key.partition("/")[0], Counter())[method] += 1
 
 
 class _Pool:
@@ -140,7 +146,7 @@ class _CountedWorld(World):
             self.bucket.asking = before
 
 
-async def _one_task(progress_events: int) -> dict[str, Counter[str]]:
+async def _one_task(progress_events: int) -> CountingStore:
     world = _CountedWorld()
     # As it goes: the user imports with a draft of the form, sees the fee, and submits.
     await world.run(await world.import_dataset("d-1", _LINE, draft=_DRAFT | {"task_id": "t-1"}))
@@ -152,7 +158,7 @@ async def _one_task(progress_events: int) -> dict[str, Counter[str]]:
     await world.run(*(await world.progress("succeeded", progress_events, outputs=[output])).events)
     assert (await world.state("t-1")).phase.value == "Completed"
     world.bucket.counted.pop("tests")
-    return world.bucket.counted
+    return world.bucket
 
 
 def requests(progress_events: int = 0) -> dict[str, dict[str, int]]:
@@ -161,7 +167,40 @@ def requests(progress_events: int = 0) -> dict[str, dict[str, int]]:
     The task has one dataset of one small file, is priced, trains with so many progress events before its success (each
     folded alone, the dearest way) and exports one model of two files. What the trainer asks is not in it.
     """
-    return {stage: dict(counted) for stage, counted in asyncio.run(_one_task(progress_events)).items()}
+    return {stage: dict(counted) for stage, counted in asyncio.run(_one_task(progress_events)).counted.items()}
+
+
+async def _import_again() -> CountingStore:
+    world = _CountedWorld()
+    imported = await world.import_dataset("d-1", _LINE, draft=_DRAFT | {"task_id": "t-1"})
+    await world.deliver("dataset-validation", imported)
+    world.bucket.counted.clear()
+    await world.deliver("dataset-validation", replace(imported, id="another event"))
+    return world.bucket
+
+
+def requests_again() -> dict[str, int]:
+    """Return how often one more event of the same import makes dataset validation ask the bucket for what."""
+    return dict(asyncio.run(_import_again()).counted["dataset-validation"])
+
+
+def requests_under() -> dict[str, dict[str, int]]:
+    """Return, by first folder, how often a task makes all stages ask the bucket for what."""
+    return {folder: dict(counted) for folder, counted in asyncio.run(_one_task(0)).under.items()}
+
+
+def stored() -> dict[str, tuple[int, int]]:
+    """Return, by first folder, how many objects a task leaves for good and their bytes.
+
+    What the user uploaded, what the trainer wrote and the model are not in it.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for key, body in asyncio.run(_one_task(0)).objects.items():
+        folder = key.partition("/")[0]
+        if folder not in {"active", "uploads", "base-models", "models"} and "/outputs/" not in key:
+            objects, size = found.get(folder, (0, 0))
+            found[folder] = (objects + 1, size + len(body))
+    return found
 
 
 def writes(counted: dict[str, int]) -> int:

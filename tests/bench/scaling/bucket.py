@@ -7,6 +7,7 @@ nobody's figure.
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
@@ -23,12 +24,24 @@ from worker.delivery.lanes import Lanes
 from worker.delivery.processing import Processor
 from worker.reconciler import Reconciler
 from worker.settings import Settings
-from worker.storage import open_store
+from worker.storage import (
+    open_store,
+    s3,  # noqa: F401 - imported before anything is measured: a process does it once
+)
 from worker.telemetry import configure_logging
 
 #: As large as a task's state or a receipt.
 _BODY = b"x" * 700
 BUCKET = "bench"
+
+
+def fill(count: int) -> int:
+    """Put what ``listed`` lists."""
+
+    async def one(store: ObjectStore, number: int) -> None:
+        await store.put(f"listed/{number}", b"")
+
+    return _over_s3(lambda store: _side_by_side(store, count, one), count)
 
 
 def reads(count: int) -> int:
@@ -47,11 +60,23 @@ def reads(count: int) -> int:
 
 def writes(count: int) -> int:
     """PUT with If-None-Match."""
+    run_id = uuid4().hex
 
     async def one(store: ObjectStore, number: int) -> None:
-        await store.put(f"written/{count}-{number}", _BODY, if_none_match=True)
+        await store.put(f"written/{run_id}-{number}", _BODY, if_none_match=True)
 
     return _over_s3(lambda store: _side_by_side(store, count, one), count)
+
+
+def listed(count: int) -> int:
+    """List a page of objects that ``fill`` has put there, twenty times over."""
+
+    async def run(store: ObjectStore) -> None:
+        for _ in range(20):
+            seen = [info.key async for info in store.list("listed/")]
+            assert len(seen) == count
+
+    return 20 * _over_s3(run, count)
 
 
 def opened(count: int) -> int:
@@ -67,7 +92,7 @@ def opened(count: int) -> int:
 
 
 def folds(count: int) -> int:
-    """``training.progress``, one event a task: each is folded alone, through lanes and handler. Nothing is published."""
+    """``training.progress``, one event a task, each folded alone, through lanes and handler. Nothing is published."""
 
     async def run(store: ObjectStore) -> None:
         clock, done = SystemClock(), asyncio.Event()

@@ -1,6 +1,6 @@
-"""What so many tasks a day ask of workers, partitions and the bucket: arithmetic on counted requests and measured times.
+"""What so many tasks a day ask of workers, partitions and the bucket: counted requests times measured seconds.
 
-Everything is for the busiest minute, except what is paid for: that is for the day.
+Workers and limits are for the busiest minute, the bill is for the day.
 """
 
 from functools import cache
@@ -8,6 +8,7 @@ from math import ceil
 from typing import NamedTuple
 
 from contracts.topics import TOPICS
+from handlers.layout import ACTIVE_SHARDS
 from tests.bench.events.requests import IN_POOL, reads, requests, writes
 from tests.bench.scaling import measured
 from tests.bench.scaling.simulation import Latency, Service
@@ -17,14 +18,14 @@ DAY = 86_400
 PROGRESS = "training-progress"
 #: Pieces of work a task gives each stage. Dispatch also looks who waits for a verdict. Progress comes by the event.
 HANDLINGS = {"dataset-validation": 1, "cost-estimation": 1, "training-dispatch": 2, "model-export": 1}
-#: Files opened by the pool's processes, for a dataset of one file: a scan and its conclusion, a count, the same again.
+#: Times a process of the pool opens the bucket for a dataset of one file: to scan, to conclude, to count, to find that.
 _OPENED = {"dataset-validation": 2, "cost-estimation": 1, "training-dispatch": 1}
-#: A core above this share of the busiest minute is too busy: the next one waits too long.
+#: A core that is busier than this in the busiest minute lets the next piece of work wait too long.
 BUSY = 0.7
 
 
 class Day(NamedTuple):
-    """A day of a platform. What is not measured is assumed here, and can be set on the command line."""
+    """A day of a platform, and how it is run. What is neither measured nor counted is assumed here."""
 
     tasks: int = 100_000
     #: The busiest minute, as a multiple of the mean.
@@ -35,18 +36,17 @@ class Day(NamedTuple):
     dataset_bytes: float = 5e6
     bytes_per_token: float = 4.0
     workers: int = 12
+    #: Processes of a worker's pool.
+    pool: int = 4
     partitions: int = TOPICS["training.progress"].partitions
+    places: int = Settings().concurrency
+    progress_seconds: float = Settings().progress_seconds
+    heartbeat_seconds: float = Settings().heartbeat_seconds
+    reconcile_seconds: float = Settings().reconcile_seconds
     read_seconds: float = 0.015
     write_seconds: float = 0.030
+    #: What the engine takes to say how a job is.
     status_seconds: float = 0.010
-    #: What one worker of the fleet sweeps, for all of them.
-    sweepers: int = 1
-    heartbeat_seconds: float = Settings().heartbeat_seconds
-    #: List prices of S3 Standard in us-east-1, read 2026-11: a thousand PUT, COPY, POST or LIST; a thousand GET and
-    #: HEAD; a gigabyte a month. An assumption: they change.
-    usd_per_1k_writes: float = 0.005
-    usd_per_1k_reads: float = 0.0004
-    usd_per_gb_month: float = 0.023
 
     @property
     def tasks_per_second(self) -> float:
@@ -60,12 +60,17 @@ class Day(NamedTuple):
 
     @property
     def running_at_peak(self) -> float:
-        """Return how many tasks train at a time after an hour of peak."""
+        """Return how many tasks train at a time where the peak lasts as long as a training."""
         return self.running * self.peak_factor
 
     @property
+    def folds_per_second(self) -> float:
+        """Return the writes a second of a task that trains: one an event, but no more than rests allow."""
+        return 1 / max(1 / self.events_per_second, self.progress_seconds)
+
+    @property
     def latency(self) -> Latency:
-        """Return the latency of a request of either kind, for the simulation: half of it never varies."""
+        """Return the latency of a request, reads and writes alike: half of it never varies."""
         mean = (self.read_seconds + self.write_seconds) / 2
         return Latency(mean / 2, mean)
 
@@ -87,20 +92,19 @@ class Asked(NamedTuple):
 
 
 @cache
-def asked_by(stage: str) -> Asked:
-    """Return what a task makes a stage's own loop, or its pool, ask of the bucket; progress: an event folded alone."""
-    counted = requests()[stage]
-    return Asked(writes(counted), reads(counted))
+def asked() -> dict[str, Asked]:
+    """Return what a task makes each stage's loop, and its pool, ask of the bucket; progress: one fold."""
+    return {stage: Asked(writes(counted), reads(counted)) for stage, counted in requests().items()}
 
 
 def service(stage: str, day: Day) -> Service:
-    """Return what one piece of a stage's work takes, for the simulation."""
+    """Return what one piece of a stage's work takes; progress: one fold."""
     if stage == PROGRESS:
-        # Its status is published, and read by the stage that exports.
-        cpu = measured.FOLDED_SECONDS + measured.PUBLISHED_SECONDS + measured.TAKE_IN_SECONDS
-        return Service(cpu + asked_by(stage).cpu_seconds, round(sum(asked_by(stage))))
+        # Its status is published, and taken in by the stage that exports.
+        cpu = asked()[stage].cpu_seconds + measured.PUBLISHED_SECONDS + measured.TAKE_IN_SECONDS
+        return Service(cpu, round(sum(asked()[stage])))
     handlings = HANDLINGS[stage]
-    own = asked_by(stage).times(1 / handlings)
+    own = asked()[stage].times(1 / handlings)
     cpu = measured.HANDLED_SECONDS + measured.PUBLISHED_SECONDS + own.cpu_seconds
     return Service(cpu, round(sum(own)), _pool_seconds(stage, day) / handlings)
 
@@ -108,7 +112,7 @@ def service(stage: str, day: Day) -> Service:
 def _pool_seconds(stage: str, day: Day) -> float:
     if stage not in _OPENED:
         return 0.0
-    seconds = _OPENED[stage] * measured.OPEN_SECONDS + asked_by(stage + IN_POOL).cpu_seconds
+    seconds = _OPENED[stage] * measured.OPEN_SECONDS + asked()[stage + IN_POOL].cpu_seconds
     if stage == "dataset-validation":
         seconds += day.dataset_bytes / measured.SCANNED_BYTES
     if stage == "cost-estimation":  # dispatch finds its count
@@ -117,9 +121,9 @@ def _pool_seconds(stage: str, day: Day) -> float:
 
 
 def handlings_per_second(stage: str, day: Day) -> float:
-    """Return the pieces of work a second of the whole fleet; progress: every event folded alone, the dearest way."""
+    """Return the pieces of work a second of the whole fleet; progress: folds."""
     if stage == PROGRESS:
-        return day.running_at_peak * day.events_per_second
+        return day.running_at_peak * day.folds_per_second
     return day.tasks_per_second * HANDLINGS[stage]
 
 
@@ -127,11 +131,12 @@ class StageNeeds(NamedTuple):
     """What a stage needs of the fleet in the busiest minute."""
 
     stage: str
+    events_per_second: float
     handlings_per_second: float
-    requests: int
+    requests_per_second: float
     cores: float
     pool_cores: float
-    #: Handlings that are under way at a time; a worker has 64 places.
+    #: Handlings that are under way at a time.
     at_once: float
 
 
@@ -140,15 +145,18 @@ def needs(day: Day) -> list[StageNeeds]:
     found = []
     for stage in (*HANDLINGS, PROGRESS):
         taken, rate = service(stage, day), handlings_per_second(stage, day)
+        events = day.running_at_peak * day.events_per_second if stage == PROGRESS else rate
+        # Folding an event and taking it in are measured as one.
+        cores = rate * taken.cpu_seconds + events * measured.FOLDED_SECONDS
         at_once = rate * (taken.cpu_seconds + taken.pool_seconds + taken.requests * day.latency.mean_seconds)
-        cores, pool = rate * taken.cpu_seconds, rate * taken.pool_seconds
-        found.append(StageNeeds(stage, rate, taken.requests, cores, pool, at_once))
+        found.append(StageNeeds(stage, events, rate, rate * taken.requests, cores, rate * taken.pool_seconds, at_once))
     return found
 
 
 def workers_needed(day: Day) -> int:
-    """Return the workers whose loops keep up with every event folded alone, none busier than BUSY."""
-    return max(1, ceil(sum(each.cores for each in needs(day)) / BUSY))
+    """Return the workers whose loops keep up in the busiest minute, the sweeps included, none busier than BUSY."""
+    cores = sum(each.cores for each in needs(day)) + day.running_at_peak / _ROUND_SECONDS * measured.LOOK_SECONDS
+    return max(1, ceil(cores / BUSY))
 
 
 def partitions_needed(day: Day) -> int:
@@ -156,46 +164,29 @@ def partitions_needed(day: Day) -> int:
     return 12 * ceil(workers_needed(day) / 12)
 
 
-class Bill(NamedTuple):
-    """What a part of the system asks of the bucket in a day."""
-
-    what: str
-    writes: float
-    reads: float
-
-    def usd(self, day: Day) -> float:
-        """Return its price a day."""
-        return (self.writes * day.usd_per_1k_writes + self.reads * day.usd_per_1k_reads) / 1000
-
-
-def bills(day: Day) -> list[Bill]:
-    """Return who asks the bucket how often in a day."""
-    work = [Asked(writes(each), reads(each)) for stage, each in requests().items()]
-    events = day.tasks * day.training_seconds * day.events_per_second
-    sweep = sweeping(day)
-    return [
-        Bill("the stages, without progress", day.tasks * sum(a.writes for a in work), day.tasks * sum(a.reads for a in work)),
-        Bill("progress, every event folded alone", events, events),
-        Bill("the trainers' heartbeats", 0, day.running * DAY / day.heartbeat_seconds),
-        Bill("sweeps of the reconciler", DAY / sweep.round_seconds * sweep.pages * day.sweepers, DAY / sweep.round_seconds * day.running),
-    ]  # fmt: skip
+#: From one look at a task to the next, above which a lost job is noticed late.
+_ROUND_SECONDS = 60.0
+_LOOKS_AT_ONCE = 8
+_LISTED_A_PAGE = 1000
 
 
 class Sweeping(NamedTuple):
-    """One sweep of the reconciler over what trains on average."""
+    """The reconciler's sweeps over what trains, shared by the workers."""
 
-    look_seconds: float
-    pages: int
-    sweep_seconds: float
-    #: From one sweep's begin to the next one's.
+    sweepers: int
+    listings: int
+    #: From one look at a task to the next.
     round_seconds: float
+    #: The most tasks that can train at a time while none is looked at later than a minute after its last look.
+    most_running: float
 
 
-def sweeping(day: Day, at_once: int = 1) -> Sweeping:
-    """Return what a sweep takes: each look is a GET of the state and a question to the engine."""
-    wait = day.read_seconds + day.status_seconds
-    look = max(measured.READ_SECONDS, (wait + measured.READ_SECONDS) / at_once)
-    mine = day.running / day.sweepers
-    pages = max(1, ceil(mine / 1000))
-    seconds = mine * (look + measured.LISTED_SECONDS) + pages * day.read_seconds
-    return Sweeping(look, pages, seconds, seconds + Settings().reconcile_seconds)
+def sweeping(day: Day, running: float) -> Sweeping:
+    """Return what a round over so many tasks takes: a look is a GET of the state and a question to the engine."""
+    sweepers = min(day.workers, ACTIVE_SHARDS)
+    waits = measured.LOOK_SECONDS + day.read_seconds + day.status_seconds
+    look = measured.LISTED_SECONDS + max(measured.LOOK_SECONDS, waits / _LOOKS_AT_ONCE)
+    listings = max(ceil(running / _LISTED_A_PAGE), 1 if sweepers == 1 else ACTIVE_SHARDS)
+    seconds = running / sweepers * look + listings / sweepers * day.read_seconds
+    most = (_ROUND_SECONDS - day.reconcile_seconds) / look * sweepers
+    return Sweeping(sweepers, listings, day.reconcile_seconds + seconds, most)

@@ -193,8 +193,7 @@ async def simulate(
     async with AsyncExitStack() as stack:
         runs = {}
         for number, (name, load) in enumerate(loads.items()):
-            chance = random.Random(seed * 1000 + number)  # noqa: S311 - the same every time is what is wanted
-            stage = _Simulated(name, load, core, cpu_pool, latency, chance, changed)
+            stage = _Simulated(name, load, core, cpu_pool, latency, seeded(seed * 1000 + number), changed)
             runs[name] = await stack.enter_async_context(stage.running())
         await asyncio.sleep(seconds)
     return runs
@@ -297,6 +296,11 @@ def _command(offset: int, key: str) -> bytes:
 
 def _progress(offset: int, key: str) -> bytes:
     return encode_body({"task_id": key, "attempt": 1, "seq": offset, "state": "running"})
+
+
+def seeded(seed: int) -> random.Random:
+    """Return chance that is the same every time."""
+    return random.Random(seed)  # noqa: S311 - nothing is hidden behind it
 
 
 def poisson(rate: float, seconds: float, chance: random.Random) -> Iterator[float]:

@@ -5,21 +5,19 @@ from collections.abc import Iterator
 from itertools import count
 
 from tests.bench.scaling.model import HANDLINGS, PROGRESS, Day, handlings_per_second, service
-from tests.bench.scaling.simulation import Arrival, Load, StageRun, partition_of, poisson, simulate
+from tests.bench.scaling.simulation import Arrival, Load, StageRun, partition_of, poisson, seeded, simulate
 from tests.fakes.virtual_time import run_virtually
 
-#: The share of records below which a key is not hot.
+#: The key that a share of all records comes under.
 HOT = "hot-key"
 
 
-def busiest_minute(
-    day: Day, *, seconds: float = 60.0, hot_share: float = 0.0, pool: int = 1, seed: int = 1
-) -> dict[str, StageRun]:
+def busiest_minute(day: Day, *, seconds: float = 60.0, hot_share: float = 0.0, seed: int = 1) -> dict[str, StageRun]:
     """Simulate the worker that has the most partitions; return what became of its stages. Deterministic.
 
     ``hot_share`` of the pieces of work of every stage but progress come under one key, which is this worker's.
     """
-    chance = random.Random(seed)  # noqa: S311 - the same every time is what is wanted
+    chance = seeded(seed)
     mine = [place for place in range(day.partitions) if place % min(day.workers, day.partitions) == 0]
     if hot_share:
         mine[0] = partition_of(HOT, day.partitions)
@@ -36,7 +34,8 @@ def busiest_minute(
     keys = _keys_in(mine, day.partitions, "task")
     steps = sorted(_steps([next(keys) for _ in range(tasks)], day.events_per_second, seconds, chance))
     loads[PROGRESS] = Load(steps, service(PROGRESS, day), folds=True)
-    return run_virtually(simulate(loads, seconds=seconds, latency=day.latency, pool=pool, seed=seed))
+    changed = {"concurrency": day.places, "progress_seconds": day.progress_seconds}
+    return run_virtually(simulate(loads, seconds=seconds, latency=day.latency, pool=day.pool, seed=seed, **changed))
 
 
 def _keys_in(mine: list[int], partitions: int, name: str) -> Iterator[tuple[str, int]]:
