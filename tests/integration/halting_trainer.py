@@ -14,7 +14,7 @@ from contracts.task import Progress
 from contracts.training import Checkpoint
 from handlers.planning.plan import Plan
 from handlers.ports import JobSpec
-from tests.e2e.chaos import trainer
+from tests.e2e.chaos import stand_in
 from worker.trainer.__main__ import main
 from worker.trainer.bucket import Bucket
 from worker.trainer.fence import Fence
@@ -33,11 +33,11 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
             time.sleep(0.02)  # another process says when to go on
 
     reporter.saved = halting  # type: ignore[method-assign]  # so that the chaos rounds' trainer need not know of it
-    trainer.train(spec, plan, bucket, fence, reporter, scratch)
+    stand_in.train(spec, plan, bucket, fence, reporter, scratch)
 
 
 if __name__ == "__main__":
-    stand_in = types.ModuleType("worker.trainer.run")
-    stand_in.train = train  # type: ignore[attr-defined]  # in place of the module that imports torch
-    sys.modules["worker.trainer.run"] = stand_in
+    module = types.ModuleType("worker.trainer.run")
+    module.train = train  # type: ignore[attr-defined]  # in place of the module that imports torch
+    sys.modules["worker.trainer.run"] = module
     sys.exit(main(sys.argv[1:]))

@@ -139,12 +139,13 @@ async def test_what_a_killed_trainer_left_in_its_temporary_folder_goes_with_it(e
     await executor.close()
     written = engine.control / "litter"
     await wait_until(lambda: written.exists() and written.read_text(), 30, "the trainer to litter")
-    assert Path(written.read_text(), "base-model").exists()
+    litter = Path(written.read_text())
+    await wait_until((litter / "base-model").exists, 30, "the litter")
     trainer = local_supervisor.read(engine.directory(spec) / local_supervisor.TRAINER)
     assert trainer is not None
     await kill(trainer["pid"])
     await engine.over(spec)
-    assert not Path(written.read_text()).exists()
+    await wait_until(lambda: not litter.exists(), 30, "its litter to be cleared away")
 
 
 async def test_a_trainer_without_its_supervisor_goes_on_and_holds_its_slot(engine: LocalHarness) -> None:

@@ -28,7 +28,13 @@ TOPIC = "training.progress"
 def said(task_id: str, seq: int, attempt: int = 1, **changes: Any) -> Event[Any]:
     body = TrainingProgress(task_id=task_id, attempt=attempt, seq=seq, state="running")
     event_id = derived_id("trainer", task_id, attempt, seq)
-    fields = {"topic": TOPIC, "key": task_id, "id": event_id, "type": TOPIC, "source": f"trainer/{task_id}"}
+    fields: dict[str, Any] = {
+        "topic": TOPIC,
+        "key": task_id,
+        "id": event_id,
+        "type": TOPIC,
+        "source": f"trainer/{task_id}",
+    }
     return Event(**(fields | {"time": datetime(2026, 1, 1, tzinfo=UTC), "data": body} | changes))
 
 

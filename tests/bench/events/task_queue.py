@@ -37,7 +37,7 @@ def taskiq(servers: str, count: int) -> float:
         )
         broker.is_worker_process = True
 
-        @broker.task(task_name=_TASK)
+        @broker.task(task_name=_TASK)  # type: ignore[untyped-decorator, unused-ignore]  # only where it is not installed
         async def handle(_: dict[str, Any]) -> None:
             watch.saw()
 
