@@ -1,4 +1,4 @@
-"""What docs/SCALING.md says of limits, bills and hot keys, as far as it follows from the code and would change with it."""
+"""What docs/SCALING.md says of limits, bills and hot keys, as far as it follows from the code."""
 
 import pytest
 

@@ -257,7 +257,7 @@ def test_workers_that_share_a_task_after_a_rebalance_lose_nothing(
     ("said", "waits"),
     [
         ({"state": "running"}, True),
-        ({"state": "running", "progress": {"step": 1}}, True),
+        ({"state": "running", "progress": {"step": 1, "total_steps": 9}}, True),
         # A lost job's next attempt begins at its newest checkpoint: one that waits to be written down is none.
         ({"state": "running", "checkpoint": {"step": 1, "uri": "memory://bucket/c"}}, False),
         ({"state": "deploying"}, False),
