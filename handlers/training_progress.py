@@ -44,8 +44,11 @@ async def keep_progress(events: Sequence[Event[TrainingProgress]], *, store: Obj
 
 
 def only_steps(said: TrainingProgress) -> bool:
-    """Return whether an event says no more than how far training is. Pure."""
-    return said.state == "running"
+    """Return whether an event says no more than how far training is. Pure.
+
+    A checkpoint is more: where its job is lost before it is written down, the next attempt begins without it.
+    """
+    return said.state == "running" and said.checkpoint is None
 
 
 def fold(state: TaskState, said: TrainingProgress) -> TaskState:

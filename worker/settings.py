@@ -68,7 +68,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: Seconds between the import's own time and the estimate.
     estimate_delay_seconds: Seconds = 5.0
     #: Seconds between two writes of a task's progress: the steps in between are folded into one write and one status.
-    #: What ends a run, or begins one, waits for nothing. 0: every event as soon as there is a place for it.
+    #: Checkpoints, and what ends a run, wait for nothing. 0: every event as soon as there is a place for it. Never more
+    #: than half of ``lost_job_seconds`` is used.
     progress_seconds: Seconds = 5.0
     #: Infrastructure faults after which a task fails.
     retry_limit: Annotated[int, Meta(ge=0)] = 3

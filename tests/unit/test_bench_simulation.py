@@ -8,17 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.bench.scaling.simulation import (
-    Arrival,
-    Latency,
-    Load,
-    Service,
-    StageRun,
-    partition_of,
-    poisson,
-    seeded,
-    simulate,
-)
+from tests.bench.scaling.broker import Arrival, partition_of
+from tests.bench.scaling.simulation import Latency, Load, Service, StageRun, poisson, seeded, simulate
 from tests.fakes.virtual_time import NothingLeft, run_virtually
 
 #: So many seconds a handling that the intake's own waits (polls of 50 ms) do not show.
@@ -108,6 +99,12 @@ def test_steps_are_written_once_a_rest_and_a_rest_is_cut_short_before_the_intake
     assert full.pauses > 0
     assert (len(full.delays), full.backlog) == (6000, 0)
     assert full.quantile(1.0) < 5.2
+
+
+def test_a_rest_is_over_well_before_silence_means_that_a_job_is_lost() -> None:
+    steps = [Arrival(0.1 * number, "t", 0) for number in range(200)]
+    run = _run(Load(steps, Service(0, 2), folds=True), seconds=30, latency=Latency(0.02, 0.02), lost_job_seconds=1)
+    assert 0.4 < run.quantile(1.0) < 0.7
 
 
 def test_keys_lie_where_java_s_partitioner_puts_them() -> None:

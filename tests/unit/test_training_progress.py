@@ -14,7 +14,7 @@ from handlers import attempts, task_state
 from handlers.ports import JobStatus
 from handlers.reconciliation import Action, decide
 from handlers.task_state import TaskState
-from handlers.training_progress import fold
+from handlers.training_progress import fold, only_steps
 from tests.fakes.events import event
 from tests.fakes.world import World, bodies, ids, statuses
 
@@ -265,3 +265,21 @@ def test_workers_that_share_a_task_after_a_rebalance_lose_nothing(
 
     state, expected = asyncio.run(story()), _folded(*events)
     assert (state.phase, state.promoted, state.outputs) == (expected.phase, expected.promoted, expected.outputs)
+
+
+@pytest.mark.parametrize(
+    ("said", "waits"),
+    [
+        ({"state": "running"}, True),
+        ({"state": "running", "progress": {"step": 1, "total_steps": 9}}, True),
+        # A lost job's next attempt begins at its newest checkpoint: one that waits to be written down is none.
+        ({"state": "running", "checkpoint": {"step": 1, "uri": "memory://bucket/c"}}, False),
+        ({"state": "deploying"}, False),
+        ({"state": "succeeded"}, False),
+        ({"state": "failed"}, False),
+        ({"state": "stopped"}, False),
+    ],
+)
+def test_only_steps_may_wait_to_be_folded(said: dict[str, Any], *, waits: bool) -> None:
+    body = {"task_id": "t-1", "attempt": 1, "seq": 0} | said
+    assert only_steps(event("training.progress", body).data) is waits

@@ -242,7 +242,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
 
 
 def _rest(stage: Stage, settings: Settings) -> Rest | None:
-    unhurried, seconds = stage.unhurried, settings.progress_seconds
+    unhurried = stage.unhurried
+    # Steps are signs of life: they must be written down well before their silence means that a job is lost.
+    seconds = min(settings.progress_seconds, settings.lost_job_seconds / 2)
     if unhurried is None or not seconds:
         return None
     # Poison has no event; it is never folded, and nothing is gained by its waiting.

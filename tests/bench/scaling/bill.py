@@ -7,7 +7,7 @@ from tests.bench.scaling.model import DAY, Day, asked, sweeping
 
 
 class Prices(NamedTuple):
-    """List prices of S3 Standard in us-east-1 as read in November 2026, USD. An assumption: they change."""
+    """Prices of S3 Standard in us-east-1, USD: an assumption of November 2026, to be checked against AWS's own page."""
 
     #: A thousand PUT, COPY, POST or LIST.
     writes: float = 0.005

@@ -35,6 +35,7 @@ async def measure() -> dict[str, float]:
         "LISTED_SECONDS": each["listed"],
         "OPEN_SECONDS": each["opened"] - each["reads"],
         "LOOK_SECONDS": each["sweep"] - each["listed"] - prepared - each["writes"],
+        "HANDLED_SECONDS": each["decided"],
         "a fold, with handler and lane": each["folds"] - prepared,
     }
 
@@ -42,4 +43,5 @@ async def measure() -> dict[str, float]:
 def _runs(environment: Mapping[str, str]) -> dict[str, list[list[Run]]]:
     counts = dict.fromkeys(("reads", "writes", "listed", "prepared", "folds", "sweep"), _COUNT) | {"opened": _FEW}
     jobs = {name: [Job(f"{_WORK}:{name}", (count,), cores()[:1], environment)] for name, count in counts.items()}
+    jobs["decided"] = [Job("tests.bench.scaling.deciding:decided", (_COUNT // 10,), cores()[:1])]
     return take_turns(jobs, _REPEATS)

@@ -7,23 +7,20 @@ a request to the bucket is a wait, processor time is a turn at one core that all
 import asyncio
 import heapq
 import random
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 from aiokafka import TopicPartition
-from aiokafka.partitioner import murmur2
 from faststream.kafka import KafkaBroker
 from msgspec.structs import replace
 
-from contracts.codec import encode_body
-from contracts.envelope import Headers
 from handlers.outcome import Outcome
 from handlers.retry import IN_ORDER
 from handlers.table import Stage
 from handlers.training_progress import only_steps
+from tests.bench.scaling.broker import Arrival, Broker, Record, command, progress
 from tests.bench.scaling.measured import TAKE_IN_SECONDS
 from tests.fakes.delivery import FakePublisher
 from tests.fakes.virtual_time import VirtualClock
@@ -32,9 +29,9 @@ from worker.delivery.item import Item
 from worker.delivery.processing import Processor
 from worker.settings import Settings
 
-#: Records a poll brings at the most, and the seconds that one waits for the first: as the intake sets them. After one
-#: that found nothing FastStream sleeps as long again.
-_POLLED, _POLL_SECONDS = 1000, 0.05
+#: What a poll waits for a first record, as the intake sets it. After one that found nothing FastStream sleeps as long
+#: again.
+_POLL_SECONDS = 0.05
 
 
 class Service(NamedTuple):
@@ -57,19 +54,6 @@ class Latency(NamedTuple):
         return requests * self.floor_seconds + (chance.gammavariate(requests, above) if requests and above else 0.0)
 
 
-class Arrival(NamedTuple):
-    """A record that a producer writes: when, and under which key."""
-
-    at: float
-    key: str
-    partition: int
-
-
-def partition_of(key: str, partitions: int) -> int:
-    """Return the partition of a key by Java's partitioner, which publishers are told to use."""
-    return int((murmur2(key.encode()) & 0x7FFFFFFF) % partitions)
-
-
 class Cores:
     """Processor time, first come, first served: a worker's loop is one core, its pool several."""
 
@@ -86,74 +70,6 @@ class Cores:
         heapq.heappush(self._free_at, done)
         self.used_seconds += seconds
         await asyncio.sleep(done - now)
-
-
-@dataclass
-class _Record:
-    """A Kafka record, with when it was written."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes
-    value: bytes
-    at: float
-    headers: Headers = field(default_factory=list)
-    timestamp: int = 1_767_225_600_000
-
-
-class Broker:
-    """The partitions of one topic that are this worker's, and the consumer that reads them."""
-
-    def __init__(self, topic: str, body: Callable[[int, str], bytes]) -> None:
-        self.topic, self._body = topic, body
-        self._logs: dict[TopicPartition, deque[_Record]] = {}
-        self._offsets: dict[TopicPartition, int] = {}
-        self.paused: set[TopicPartition] = set()
-        self.pauses = 0
-        self.committed: dict[TopicPartition, int] = {}
-        #: Set while there is something to poll.
-        self.written = asyncio.Event()
-
-    def write(self, arrival: Arrival) -> None:
-        """Append a record."""
-        place = TopicPartition(self.topic, arrival.partition)
-        offset = self._offsets.get(place, 0)
-        self._offsets[place] = offset + 1
-        record = _Record(
-            self.topic, arrival.partition, offset, arrival.key.encode(), self._body(offset, arrival.key), arrival.at
-        )
-        self._logs.setdefault(place, deque()).append(record)
-        self.written.set()
-
-    def poll(self) -> list[_Record]:
-        """Return the next records, partitions in turn."""
-        taken: list[_Record] = []
-        for place, log in self._logs.items():
-            share = 0 if place in self.paused else max(1, _POLLED // len(self._logs))
-            taken += [log.popleft() for _ in range(min(share, len(log)))]
-        if not taken:
-            self.written.clear()
-        return taken
-
-    @property
-    def backlog(self) -> int:
-        """Return how many records wait to be read."""
-        return sum(map(len, self._logs.values()))
-
-    def pause(self, place: TopicPartition) -> None:
-        """Bring nothing more of a partition."""
-        self.paused.add(place)
-        self.pauses += 1
-
-    def resume(self, place: TopicPartition) -> None:
-        """Bring a partition's records again."""
-        self.paused.discard(place)
-        self.written.set()
-
-    async def commit(self, positions: dict[TopicPartition, int]) -> None:
-        """Keep how far the group is."""
-        self.committed |= positions
 
 
 @dataclass
@@ -212,7 +128,7 @@ class _Simulated:
         chance: random.Random,
         changed: dict[str, Any],
     ) -> None:
-        topic, body = ("training.progress", _progress) if load.folds else ("task.command", _command)
+        topic, body = ("training.progress", progress) if load.folds else ("task.command", command)
         self._load, self._core, self._pool, self._latency, self._chance = load, core, pool, latency, chance
         self._broker = Broker(topic, body)
         self._run = StageRun()
@@ -264,7 +180,7 @@ class _Simulated:
         delay = await self._process(items)
         self._run.busy_seconds += loop.time() - began
         for item in items:
-            record = cast("_Record", item.record)
+            record = cast("Record", item.record)
             self._run.delays.append((record.key.decode(), record.partition, loop.time() - record.at))
         return delay
 
@@ -288,14 +204,6 @@ def _asleep(now: float) -> float:
     """Return how long an idle consumer sleeps on: half of the time it is inside a poll, and answers at once."""
     phase = now % (2 * _POLL_SECONDS)
     return 2 * _POLL_SECONDS - phase if phase > _POLL_SECONDS else 0.0
-
-
-def _command(offset: int, key: str) -> bytes:
-    return encode_body({"command_id": f"c-{offset}", "task_id": key, "command": "stop"})
-
-
-def _progress(offset: int, key: str) -> bytes:
-    return encode_body({"task_id": key, "attempt": 1, "seq": offset, "state": "running"})
 
 
 def seeded(seed: int) -> random.Random:

@@ -4,9 +4,11 @@ import random
 from collections.abc import Iterator
 from itertools import count
 
+from tests.bench.scaling.broker import Arrival, partition_of
 from tests.bench.scaling.model import HANDLINGS, PROGRESS, Day, handlings_per_second, service
-from tests.bench.scaling.simulation import Arrival, Load, StageRun, partition_of, poisson, seeded, simulate
+from tests.bench.scaling.simulation import Load, StageRun, poisson, seeded, simulate
 from tests.fakes.virtual_time import run_virtually
+from worker.settings import Settings
 
 #: The key that a share of all records comes under.
 HOT = "hot-key"
@@ -34,7 +36,13 @@ def busiest_minute(day: Day, *, seconds: float = 60.0, hot_share: float = 0.0, s
     keys = _keys_in(mine, day.partitions, "task")
     steps = sorted(_steps([next(keys) for _ in range(tasks)], day.events_per_second, seconds, chance))
     loads[PROGRESS] = Load(steps, service(PROGRESS, day), folds=True)
-    changed = {"concurrency": day.places, "progress_seconds": day.progress_seconds}
+    # Rests are never longer than half of the patience with a silent job: it is set along.
+    patience = max(Settings().lost_job_seconds, 2 * day.progress_seconds)
+    changed = {
+        "concurrency": day.places,
+        "progress_seconds": day.progress_seconds,
+        "lost_job_seconds": patience,
+    }
     return run_virtually(simulate(loads, seconds=seconds, latency=day.latency, pool=day.pool, seed=seed, **changed))
 
 
