@@ -13,7 +13,8 @@
     tasks/<task_id>/state.json                       the one mutable object of a task (If-Match only)
     tasks/<task_id>/draft.json                       the newest import that carried a draft of this task
     tasks/<task_id>/plan.json                        what is trained, with which data
-    tasks/<task_id>/attempts/<n>/                    spec, checkpoints and outputs; only attempt n writes here
+    tasks/<task_id>/attempts/<n>/                    spec, checkpoints and outputs; only attempt n writes here, and of
+                                                     its processes only the one that runner.json names
     tasks/<task_id>/attempts/<n>/last-word.json      how the attempt ended, as its trainer said it
     outbox/<task_id>/<n>/<first>-<last>.json         events of attempt n that a worker is to publish and then delete
     waiting/<dataset_id>/<task_id>                   this task waits for this dataset
@@ -117,6 +118,11 @@ def outbox_owner(key: str) -> tuple[str, int]:
     if len(parts) != 4 or not parts[2].isdecimal():
         return name_of(parts[1]), 0
     return name_of(parts[1]), int(parts[2])
+
+
+def runner(task_id: str, number: int) -> str:
+    """Return the key of which process has an attempt."""
+    return attempt(task_id, number) + "runner.json"
 
 
 def waiting(dataset_id: str, task_id: str = "") -> str:

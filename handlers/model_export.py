@@ -1,5 +1,6 @@
 """task.status (Completing) -> model.exported, one a kept output, then task.status (Completed)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -45,9 +46,8 @@ async def export_models(event: Event[TaskStatus], *, store: ObjectStore, receipt
     if state is None or state.promoted is None:
         return Outcome(name="nothing-to-export")
     if state.phase is not Phase.COMPLETING:
-        recorded = [await receipts.recorded(STAGE, _key(state, output)) for output in state.outputs]
-        again = [said for outcome in recorded if outcome for said in outcome.events]
-        return Outcome(name="already-ended", events=(*again, *task_state.said(state, event, STAGE)))
+        again = await recorded(state, receipts)
+        return Outcome(name="already-ended", events=again + task_state.said(state, event, STAGE))
     said, fault = await _export_all(event, state, store, receipts)
 
     def ended(now: TaskState | None) -> TaskState | None:
@@ -64,8 +64,23 @@ async def export_models(event: Event[TaskStatus], *, store: ObjectStore, receipt
     return Outcome(name=name, events=(*said, *task_state.said(state, event, STAGE)))
 
 
+async def recorded(state: TaskState, receipts: Receipts) -> tuple[Event[Any], ...]:
+    """Return what was said of a task's exported models, as it was said then."""
+    found = [await receipts.recorded(STAGE, _key(state, output)) for output in state.outputs]
+    return tuple(said for outcome in found if outcome for said in outcome.events)
+
+
+async def restore(event: Event[Any], state: TaskState, *, store: ObjectStore, receipts: Receipts) -> str | None:
+    """Copy again what is missing of a completed task's models; return why that is not possible, or None.
+
+    Idempotent; what is there stays as it is.
+    """
+    _, fault = await _export_all(event, state, store, receipts, missing_only=True)
+    return fault
+
+
 async def _export_all(
-    event: Event[Any], state: TaskState, store: ObjectStore, receipts: Receipts
+    event: Event[Any], state: TaskState, store: ObjectStore, receipts: Receipts, *, missing_only: bool = False
 ) -> tuple[list[Event[Any]], str | None]:
     """Export every kept output; return what is said of them, and why that is not all."""
     plan = await compare_and_set.read(store, layout.task(state.task_id, "plan"), Plan)
@@ -76,6 +91,8 @@ async def _export_all(
             _checked_source(state, output, store)
         for output in state.outputs:
             said += (await _export(event, state, output, plan, store, receipts)).events
+            if missing_only:
+                await _complete(state, output, plan, store)
     except (ForeignOutput, OutsideBucket, FileNotFoundError) as error:
         # Trying again would not help, and a dead letter would leave the task in Completing for good.
         return said, str(error)
@@ -86,17 +103,10 @@ async def _export(
     event: Event[Any], state: TaskState, output: Output, plan: Plan, store: ObjectStore, receipts: Receipts
 ) -> Outcome:
     async def work() -> Decision:
-        source = _checked_source(state, output, store)
-        name = model_id(state.task_id, state.promoted or 0, output.step)
-        prefix = layout.model(name)
-        for file in _exported(output):
-            await store.copy(source + file.path, prefix + file.path)
-        card = model_card(name, plan, output).encode()
-        await store.put(prefix + CARD, card)
-        manifest = _manifest(name, state, output, plan, card)
-        await compare_and_set.first(store, prefix + MANIFEST, manifest)
+        manifest = await _copy(state, output, plan, store, _exported(output))
+        prefix = layout.model(manifest.model_id)
         said = ModelExported(
-            model_id=name,
+            model_id=manifest.model_id,
             task_id=state.task_id,
             project=state.project,
             attempt=manifest.attempt,
@@ -112,6 +122,31 @@ async def _export(
         return Decision(name="exported", follow_ons=(FollowOn("model.exported", state.task_id, said),))
 
     return await receipts.once(STAGE, _key(state, output), event, work)
+
+
+async def _copy(
+    state: TaskState, output: Output, plan: Plan, store: ObjectStore, files: Sequence[FileDigest]
+) -> Manifest:
+    """Copy files of an output into its model, then write the card and last the manifest; return that."""
+    source = _checked_source(state, output, store)
+    name = model_id(state.task_id, state.promoted or 0, output.step)
+    prefix = layout.model(name)
+    for file in files:
+        await store.copy(source + file.path, prefix + file.path)
+    card = model_card(name, plan, output).encode()
+    await store.put(prefix + CARD, card)
+    manifest = _manifest(name, state, output, plan, card)
+    await compare_and_set.first(store, prefix + MANIFEST, manifest)
+    return manifest
+
+
+async def _complete(state: TaskState, output: Output, plan: Plan, store: ObjectStore) -> None:
+    """Copy what is not there of a model; all that is there stays."""
+    prefix = layout.model(model_id(state.task_id, state.promoted or 0, output.step))
+    there = {info.key.removeprefix(prefix): info.size_bytes async for info in store.list(prefix)}
+    missing = [file for file in _exported(output) if there.get(file.path) != file.size_bytes]
+    if missing or not {CARD, MANIFEST} <= there.keys():
+        await _copy(state, output, plan, store, missing)
 
 
 def _key(state: TaskState, output: Output) -> str:
@@ -150,5 +185,7 @@ def _manifest(name: str, state: TaskState, output: Output, plan: Plan, card: byt
         kind=output.kind,
         files=(*_exported(output), FileDigest(CARD, len(card), layout.sha256_hex(card))),
         metrics={metric: value for metric, value in metrics.items() if value is not None},
-        lineage=msgspec.to_builtins(plan),
+        # Where the promoted attempt ran, which need not be where the first one did.
+        lineage=msgspec.to_builtins(plan)
+        | {"executor": state.executor, "resources": msgspec.to_builtins(state.resources)},
     )

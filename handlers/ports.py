@@ -206,13 +206,21 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 JobState = Literal["unknown", "queued", "running", "ended"]
 
+#: Why an engine ended a job, where it says so.
+EndCause = Literal["time-limit", "out-of-memory", "node-failed", "preempted"]
+
 
 class JobStatus(Struct, frozen=True, kw_only=True):
-    """What an engine knows of a job: a hint whether it lives. Results come from the trainer's own events."""
+    """What an engine knows of a job: a hint whether it lives. Results come from the trainer's own events.
+
+    ``exit_code`` is minus the signal where one killed it; ``queue_position`` counts from 1; ``cause`` is set where the
+    engine ended the job by itself and says why. Each is None where the engine does not tell.
+    """
 
     state: JobState
     exit_code: int | None = None
     queue_position: int | None = None
+    cause: EndCause | None = None
 
 
 class JobListed(NamedTuple):
@@ -256,6 +264,29 @@ class Executor(Protocol):
 
     async def forget(self, job_id: str, attempt: int) -> None:
         """Drop what the engine keeps of an ended job. Idempotent."""
+        ...
+
+
+class Choice(NamedTuple):
+    """Which executor serves a task, and what the job asks of it."""
+
+    name: str
+    resources: Resources
+
+
+class Executors(Protocol):
+    """The executors this service has. Configuration, not state: it may be another one after a restart."""
+
+    def choose(self, project: str, model_name: str, training_type: str) -> Choice:
+        """Return what serves a task's next attempt. Pure; never fails: the last rule serves everything."""
+        ...
+
+    def of(self, name: str) -> Executor:
+        """Return an executor by name. Raises Unavailable where it is not configured: its jobs wait until it is."""
+        ...
+
+    def every(self) -> Sequence[Executor]:
+        """Return every executor, for sweeps."""
         ...
 
 

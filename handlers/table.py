@@ -48,5 +48,5 @@ STAGES = (
         retry=IN_ORDER,
     ),
     Stage("model-export", ("task.status",), export_models, ("model.exported", "task.status")),
-    Stage("task-command", ("task.command",), obey_command, ("task.status",), retry=IN_ORDER),
+    Stage("task-command", ("task.command",), obey_command, ("task.status", "model.exported"), retry=IN_ORDER),
 )  # fmt: skip

@@ -1,14 +1,16 @@
-"""task.command -> the executor and task.status."""
+"""task.command -> the executor and task.status; for an export also model.exported."""
+
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from contracts.envelope import Event
-from contracts.task import Party, Phase, TaskCommand
-from handlers import attempts, layout, task_state
+from contracts.task import Phase, TaskCommand
+from handlers import attempts, layout, model_export, orders, task_state
+from handlers.orders import Refusal
 from handlers.outcome import Decision, FollowOn, Outcome
-from handlers.ports import Clock, Executor, ObjectStore, Receipts
-from handlers.task_state import TaskState
-from handlers.training_progress import terminated
+from handlers.ports import Clock, Executor, Executors, ObjectStore, Receipts
+from handlers.task_state import WITH_JOB, TaskState
 
 STAGE = "task-command"
 
@@ -17,7 +19,7 @@ async def obey_command(
     event: Event[TaskCommand],
     *,
     store: ObjectStore,
-    executor: Executor,
+    executors: Executors,
     receipts: Receipts,
     clock: Clock,
     cancel_grace_seconds: float,
@@ -26,82 +28,83 @@ async def obey_command(
 
     What is wanted is written into the state before anything is done about it, so a stop that overtakes its own
     ``task.created`` holds too. A command that cannot be obeyed is answered with the reason. Any other command than
-    stop for a task nobody has created ends as ``unknown-task`` and is not answered: there is no status to say.
+    stop for a task nobody has created ends as ``unknown-task`` and is not answered: there is no status to say. A resume
+    is carried out by the reconciler, which begins every attempt but the first.
     """
     command = event.data
+    carrier = _Carrier(store, executors, receipts, clock, cancel_grace_seconds)
 
     async def work() -> Decision:
-        acted = False
-
-        def decided(state: TaskState | None) -> TaskState | None:
-            nonlocal acted
-            wanted = _decide(command, state)
-            acted = wanted is not None
-            return wanted
-
-        state = await task_state.change(store, clock, command.task_id, decided)
-        if state and state.phase is Phase.TERMINATING:
-            await executor.cancel(state.task_id, state.attempt, cancel_grace_seconds)
-        if state and state.deleted:
-            await _delete_files(store, state)
-        refusal = _refusal(command, state) if state else None
-        return Decision(name=_name(command, state, refusal, acted=acted), follow_ons=(refusal,) if refusal else ())
+        return await carrier.carry_out(event)
 
     # Not the id alone: a platform may count its commands a task, and the second task's stop must not be lost.
     outcome = await receipts.once(STAGE, f"{command.task_id}/{command.command_id}", event, work)
     state = await task_state.read(store, command.task_id)
     if state is None:
         return outcome
+    models = await model_export.recorded(state, receipts) if outcome.name == "export" else ()
     # The topic is compacted: what stands last in it must be where the task is.
-    return Outcome(name=outcome.name, events=outcome.events + task_state.said(state, event, STAGE))
+    return Outcome(name=outcome.name, events=outcome.events + models + task_state.said(state, event, STAGE))
 
 
-def _name(command: TaskCommand, state: TaskState | None, refusal: FollowOn | None, *, acted: bool) -> str:
-    if state is None:
-        return "unknown-task"
-    if refusal is not None:
-        return "refused"
-    return command.command if acted else "nothing-to-do"
+@dataclass(frozen=True)
+class _Carrier:
+    """Carries out one command, over its ports. Safe to be repeated: a crash may come before its receipt."""
+
+    store: ObjectStore
+    executors: Executors
+    receipts: Receipts
+    clock: Clock
+    grace_seconds: float
+
+    async def carry_out(self, event: Event[TaskCommand]) -> Decision:
+        command = event.data
+        state = await task_state.change(
+            self.store, self.clock, command.task_id, lambda found: orders.obeyed(command, found)
+        )
+        if state is None:
+            return Decision(name="unknown-task")
+        refusal = orders.refused(command, state)
+        if _should_end(command, state):
+            executor = self.executors.of(state.executor)
+            await executor.cancel(state.task_id, state.attempt, self.grace_seconds)
+            await self._pause_at_once(state, executor)
+        if state.deleted:
+            await _delete_files(self.store, state)
+        if command.command == "export" and refusal is None:
+            fault = await model_export.restore(event, state, store=self.store, receipts=self.receipts)
+            refusal = Refusal("export-impossible", fault) if fault else None
+        if refusal is not None:
+            return Decision(name="refused", follow_ons=(_answer(state, refusal),))
+        acted = command.command == "export" or state.ordered_by == command.command_id
+        return Decision(name=command.command if acted else "nothing-to-do")
+
+    async def _pause_at_once(self, state: TaskState, executor: Executor) -> None:
+        """Call a task paused whose job has not begun, and will not: nothing of it is on its way."""
+        if state.phase not in WITH_JOB or state.seq >= 0:
+            return
+        job = await executor.status(state.task_id, state.attempt)
+        if job.state in ("queued", "running"):
+            return
+
+        def decided(now: TaskState | None) -> TaskState | None:
+            return attempts.paused(now) if now is not None and now.revision == state.revision else None
+
+        await task_state.change(self.store, self.clock, state.task_id, decided)
 
 
-def _decide(command: TaskCommand, state: TaskState | None) -> TaskState | None:
+def _should_end(command: TaskCommand, state: TaskState) -> bool:
     if command.command == "stop":
-        return _stopped(command, state)
-    if command.command == "delete" and state is not None and state.phase.terminal and not state.deleted:
-        message = "deleted: checkpoints and outputs are gone, exported models stay in the repository"
-        return replace(state, desired="delete", deleted=True, reason="deleted", party="user", message=message)
-    return None
+        return state.phase is Phase.TERMINATING
+    return command.command == "pause" and state.desired == "pause" and state.phase in WITH_JOB
 
 
-def _stopped(command: TaskCommand, state: TaskState | None) -> TaskState | None:
-    if state is None:
-        # Overtook task.created, which will find it.
-        return terminated(TaskState(task_id=command.task_id, project=command.project, desired="stop"))
-    if state.phase.terminal or state.phase in (Phase.TERMINATING, Phase.COMPLETING):
-        return None
-    state = replace(state, desired="stop")
-    if state.phase in attempts.WITH_JOB:
-        message = "stopping: the trainer saves a checkpoint and ends"
-        return replace(state, phase=Phase.TERMINATING, reason="stop-requested", party="user", message=message)
-    return terminated(state)
-
-
-def _refusal(command: TaskCommand, state: TaskState) -> FollowOn | None:
-    """Return the answer to a command that cannot be obeyed. It says the task as it is, with the reason for the refusal.
+def _answer(state: TaskState, refusal: Refusal) -> FollowOn:
+    """Return the task as it is, with the reason for the refusal.
 
     The task's own reason stays in its state: why it failed must not be forgotten because somebody asked for a pause.
     """
-    if command.command == "stop" and state.phase is Phase.COMPLETING:
-        reason, message = "too-late-to-stop", "training has ended and its models are being exported"
-    elif command.command == "delete" and not state.phase.terminal:
-        message = f"a task can be deleted once it has ended; it is {state.phase.value}. Stop it first"
-        reason = "delete-not-allowed"
-    elif command.command in ("pause", "resume", "export"):
-        reason, message = "command-not-available", f"{command.command} is not available yet"
-    else:
-        return None
-    party: Party = "platform" if reason == "command-not-available" else "user"
-    answer = task_state.status(replace(state, reason=reason, party=party, message=message))
+    answer = task_state.status(replace(state, reason=refusal.reason, party="user", message=refusal.message))
     return replace(answer, event_id=None, time=None)
 
 

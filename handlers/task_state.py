@@ -13,7 +13,7 @@ from contracts.task import Fault, Party, Phase, Progress, TaskStatus
 from contracts.training import Checkpoint, Output
 from handlers import compare_and_set, layout
 from handlers.outcome import FollowOn, complete
-from handlers.ports import Clock, ObjectStore
+from handlers.ports import Clock, ObjectStore, Resources
 
 #: Every legal change of phase. Staying where one is is always legal.
 TRANSITIONS: dict[Phase, frozenset[Phase]] = {
@@ -35,7 +35,8 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
     Phase.RUNNING: frozenset(
         {Phase.QUEUED, Phase.COMPLETING, Phase.PAUSED, Phase.TERMINATING, Phase.TERMINATED, Phase.FAILED}
     ),
-    Phase.PAUSED: frozenset({Phase.QUEUED, Phase.TERMINATED}),
+    # Completing: a success that was on its way when the task counted as paused.
+    Phase.PAUSED: frozenset({Phase.QUEUED, Phase.COMPLETING, Phase.TERMINATED}),
     Phase.COMPLETING: frozenset({Phase.COMPLETED, Phase.FAILED}),
     Phase.TERMINATING: frozenset({Phase.TERMINATED}),
     Phase.COMPLETED: frozenset(),
@@ -44,19 +45,46 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
 }
 
 
+#: Phases in which an executor should have a job.
+WITH_JOB = frozenset({Phase.QUEUED, Phase.DEPLOYING, Phase.RUNNING})
+
+#: What a user may want of a task. ``resume``: that the attempt which is being paused ends, and another begins.
+Desired = Literal["run", "stop", "pause", "resume", "delete"]
+
+
+class AttemptEnd(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How an attempt ended that did not succeed. ``step`` is the last one anybody heard of, in any attempt.
+
+    ``retryable`` is the trainer's own opinion; it holds for reasons that handlers/failures.py does not know.
+    """
+
+    attempt: int
+    executor: str
+    reason: str
+    party: Party
+    message: str
+    step: int | None = None
+    retryable: bool = True
+
+
 class TaskState(Struct, frozen=True, kw_only=True):
     """Everything that is true of a task now.
 
     ``desired`` is what the user wants; it is written before anything is done about it, so that of two processes that
-    cross, each sees the other. ``attempt`` 0 means never submitted; only what the current attempt says counts.
-    ``seq`` is the newest progress of that attempt that is folded in. ``revision`` rises with every change.
+    cross, each sees the other. ``ordered_by`` is the command that changed it last. ``attempt`` 0 means never submitted;
+    only what the current attempt says counts, and it stays with its ``executor`` whatever is configured later.
+    ``seq`` is the newest progress of that attempt that is folded in; ``last_word`` is set once it said that it ended.
+    ``ends`` is how the attempts before it ended, the newest last. ``revision`` rises with every change.
     """
 
     task_id: str
     project: str = "default"
     phase: Phase = Phase.PREPROCESSING
-    desired: Literal["run", "stop", "pause", "delete"] = "run"
+    desired: Desired = "run"
+    ordered_by: str | None = None
     attempt: int = 0
+    executor: str = "local"
+    resources: Resources = Resources()
     promoted: int | None = None
     revision: int = 0
     nonce: str = ""
@@ -66,6 +94,9 @@ class TaskState(Struct, frozen=True, kw_only=True):
     retry_count: int = 0
     retry_limit: int = 3
     seq: int = -1
+    last_word: AttemptEnd | None = None
+    ends: tuple[AttemptEnd, ...] = ()
+    queue_position: int | None = None
     progress: Progress | None = None
     checkpoint: Checkpoint | None = None
     outputs: tuple[Output, ...] = ()
@@ -102,8 +133,13 @@ async def change(store: ObjectStore, clock: Clock, task_id: str, decide: Change)
         if after is None:
             return None
         _check(before, after)
-        revision = (before.revision if before else 0) + 1
-        return replace(after, revision=revision, nonce=uuid4().hex, changed_at=clock.now())
+        return replace(
+            after,
+            revision=(before.revision if before else 0) + 1,
+            nonce=uuid4().hex,
+            changed_at=clock.now(),
+            queue_position=after.queue_position if after.phase is Phase.QUEUED else None,
+        )
 
     return await compare_and_set.update(store, layout.task(task_id, "state"), TaskState, stamped)
 
@@ -113,6 +149,11 @@ def _check(before: TaskState | None, after: TaskState) -> None:
         return
     if after.phase not in TRANSITIONS[before.phase]:
         raise IllegalTransition(f"{before.task_id}: {before.phase.value} -> {after.phase.value}")
+
+
+def resumable(state: TaskState) -> bool:
+    """Return whether a resume would be obeyed: the task is paused, or about to be. Pure."""
+    return state.desired == "pause" and (state.phase is Phase.PAUSED or state.phase in WITH_JOB)
 
 
 def said(state: TaskState, cause: Event[Any], stage: str) -> tuple[Event[Any], ...]:
@@ -135,8 +176,9 @@ def status(state: TaskState) -> FollowOn:
         attempt=state.attempt,
         retry_count=state.retry_count,
         retry_limit=state.retry_limit,
-        resumable=state.phase is Phase.PAUSED,
+        resumable=resumable(state),
         changed_at=state.changed_at,
+        queue_position=state.queue_position,
         progress=state.progress,
         faults=state.faults,
     )

@@ -16,15 +16,14 @@ from contracts.dataset import DatasetRejected, DatasetValidated
 from contracts.envelope import Event
 from contracts.form import form_digest
 from contracts.task import Fault, Phase, TaskForm, TaskSubmission
-from contracts.training import TrainingDispatched
 from handlers import attempts, compare_and_set, datasets, layout, submissions, task_state
 from handlers.admission import admit
 from handlers.datasets import KnownDataset
-from handlers.outcome import Decision, FollowOn, Outcome
+from handlers.outcome import Decision, Outcome
 from handlers.planning.build import build_plan
-from handlers.ports import Catalog, Clock, Executor, ObjectStore, Receipts, TokenCounter
+from handlers.ports import Catalog, Choice, Clock, Executors, ObjectStore, Receipts, TokenCounter
 from handlers.submissions import Judged, Submission
-from handlers.task_state import TaskState
+from handlers.task_state import WITH_JOB, TaskState
 
 STAGE = "training-dispatch"
 
@@ -35,10 +34,11 @@ async def dispatch_training(
     store: ObjectStore,
     catalog: Catalog,
     tokens: TokenCounter,
-    executor: Executor,
+    executors: Executors,
     receipts: Receipts,
     clock: Clock,
     retry_limit: int,
+    cancel_grace_seconds: float,
 ) -> Outcome:
     """Dispatch every task that has now all it needs.
 
@@ -46,7 +46,7 @@ async def dispatch_training(
     with faults is answered with all of them in one ``task.status``; the same task id with another form is answered
     with ``conflict`` and changes nothing.
     """
-    dispatch = _Dispatch(store, catalog, tokens, executor, receipts, clock, retry_limit)
+    dispatch = _Dispatch(store, catalog, tokens, executors, receipts, clock, retry_limit, cancel_grace_seconds)
     if isinstance(event.data, TaskSubmission):
         return await dispatch.on_submission(event)
     return await dispatch.on_verdict(event, event.data.dataset_id)
@@ -65,10 +65,11 @@ class _Dispatch:
     store: ObjectStore
     catalog: Catalog
     tokens: TokenCounter
-    executor: Executor
+    executors: Executors
     receipts: Receipts
     clock: Clock
     retry_limit: int
+    cancel_grace_seconds: float
 
     async def on_submission(self, event: Event[Any]) -> Outcome:
         submission, won = await submissions.claim(self.store, event)
@@ -188,9 +189,12 @@ class _Dispatch:
             return Decision(name=_undispatched(found))
         admission = await admit(form, judged, judged.model, ready, self.catalog, self.tokens)
         refused, quote = admission.refused, admission.quote
+        placed = self.executors.choose(form.project, judged.model.name, form.training_type)
         if refused is None:
-            plan = build_plan(form, ready, admission.kept, judged.model, judged.hyperparameters)
-            await compare_and_set.first(self.store, layout.task(form.task_id, "plan"), plan)
+            plan = build_plan(form, ready, admission.kept, judged.model, judged.hyperparameters, placed)
+            plan = await compare_and_set.first(self.store, layout.task(form.task_id, "plan"), plan)
+            # The plan of a dispatch that crashed holds, whatever is configured since.
+            placed = Choice(plan.executor, plan.resources)
 
         def decided(state: TaskState | None) -> TaskState | None:
             # Only a task that nobody decided yet: a crash after this change must not begin a second attempt.
@@ -198,24 +202,20 @@ class _Dispatch:
                 return None
             if refused is not None:
                 return attempts.ended(state, refused)
-            return attempts.begun(state, reason="dispatched")
+            return attempts.begun(state, placed, reason="dispatched")
 
         state = await task_state.change(self.store, self.clock, form.task_id, decided)
         assert state is not None
-        if state.phase in attempts.WITH_JOB and state.attempt == 1:
-            await attempts.submit(state, store=self.store, executor=self.executor)
+        if state.phase in WITH_JOB and state.attempt == 1:
+            await attempts.submit(
+                state, store=self.store, executors=self.executors, grace_seconds=self.cancel_grace_seconds
+            )
         if state.attempt == 0:
             return Decision(name=_undispatched(state))
-        said = TrainingDispatched(
-            task_id=form.task_id,
-            project=form.project,
-            attempt=1,
-            executor=self.executor.name,
-            job_id=form.task_id,
-            plan_uri=self.store.uri(layout.task(form.task_id, "plan")),
-            quote_id=quote.quote_id if quote else None,
+        first = replace(state, attempt=1, executor=placed.name)
+        return Decision(
+            name="dispatched", follow_ons=(attempts.dispatched(first, self.store, quote.quote_id if quote else None),)
         )
-        return Decision(name="dispatched", follow_ons=(FollowOn("training.dispatched", form.task_id, said),))
 
 
 def _undispatched(state: TaskState) -> str:

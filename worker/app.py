@@ -12,6 +12,7 @@ import structlog
 from aiokafka.errors import InvalidSessionTimeoutError, KafkaConnectionError
 from faststream.kafka import KafkaBroker
 
+from handlers.ports import Executors
 from handlers.table import STAGES, Stage
 from worker.broker import Brokers, BrokerUnavailable
 from worker.catalog import load_catalog
@@ -24,8 +25,9 @@ from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
 from worker.delivery.publishing import Publisher
 from worker.delivery.receipts import BucketReceipts
-from worker.executors.counted import CountedExecutor
-from worker.executors.local import LocalExecutor
+from worker.executors.configured import open_executors
+from worker.executors.counted import CountedExecutors
+from worker.executors.registry import KeepsQueue
 from worker.health import Health
 from worker.health_server import answering
 from worker.metrics.counts import Counts
@@ -72,9 +74,10 @@ async def run_worker(
         publisher = Publisher(brokers, counts.publishing)
         await publisher.start()
         stack.push_async_callback(publisher.stop)
-        given = await stack.enter_async_context(default_ports(settings, counts))
+        given = await stack.enter_async_context(default_ports(settings, stages, counts))
         given.update(ports or {})
-        given["executor"] = CountedExecutor(given["executor"], counts.submits)
+        if "executors" in given:
+            given["executors"] = CountedExecutors(given["executors"], counts.submits)
         # One broker object a stage: joining a group takes seconds, and one object joins its groups one after the other.
         subscribers = {stage.name: faststream_broker(brokers) for stage in stages}
         intakes = [_intake(stage, subscribers[stage.name], publisher, given, settings, counts) for stage in stages]
@@ -103,27 +106,35 @@ async def run_worker(
 
 
 @asynccontextmanager
-async def default_ports(settings: Settings, counts: Counts | None = None) -> AsyncIterator[dict[str, Any]]:
-    """Open everything handlers need, by the names their parameters have, and close it at the end."""
-    async with open_store(settings) as store:
+async def default_ports(
+    settings: Settings, stages: Sequence[Stage] = STAGES, counts: Counts | None = None
+) -> AsyncIterator[dict[str, Any]]:
+    """Open everything the stages' handlers need, by the names their parameters have, and close it at the end.
+
+    Executors only where a stage needs them: a worker that only validates need not be able to reach any.
+
+    Raises SettingsError where the catalogue or the executors cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings))
         pool = CpuPool(settings.cpu_workers)
         clock = SystemClock()
         versions = {stage.name: stage.version for stage in STAGES}
-        executor = LocalExecutor(settings.work_dir, settings.local_slots, environment=settings.to_environment())
+        ports: dict[str, Any] = {}
+        if any("executors" in _needs(stage) for stage in stages):
+            ports["executors"] = await stack.enter_async_context(open_executors(settings))
         try:
-            yield {
+            yield ports | {
                 "store": store,
                 "clock": clock,
                 "catalog": load_catalog(settings.models_file, settings.prices_file),
                 "scanner": Scanner(settings, pool, processes=settings.cpu_workers),
                 "tokens": TemplateTokenCounter(settings, pool),
-                "executor": executor,
                 "receipts": BucketReceipts(store, clock, versions, counts=counts),
                 "retry_limit": settings.retry_limit,
                 "cancel_grace_seconds": settings.cancel_grace_seconds,
             }
         finally:
-            await executor.close()
             pool.shutdown(cancel_futures=True)
 
 
@@ -145,27 +156,21 @@ def _intake(
 
 def bind(stage: Stage, ports: Mapping[str, Any]) -> Any:
     """Return the stage's handler with its ports filled in: each parameter after the event names the port it needs."""
-    needs = list(inspect.signature(stage.handler).parameters)[1:]
-    return functools.partial(stage.handler, **{name: ports[name] for name in needs})
+    return functools.partial(stage.handler, **{name: ports[name] for name in _needs(stage)})
+
+
+def _needs(stage: Stage) -> Sequence[str]:
+    return list(inspect.signature(stage.handler).parameters)[1:]
 
 
 def _background(
     settings: Settings, stages: Sequence[Stage], ports: Mapping[str, Any], publisher: Publisher
 ) -> list[asyncio.Task[None]]:
-    """Start what runs beside the stages: the reconciler where training is dispatched, and the executor's own queue."""
+    """Start what runs beside the stages: the reconciler where training is dispatched, and the executors' own queues."""
     if not any(stage.name == "training-dispatch" for stage in stages):
         return []
-    executor: CountedExecutor = ports["executor"]
-    reconciler = Reconciler(
-        ports["store"],
-        executor,
-        publisher,
-        ports["clock"],
-        every_seconds=settings.reconcile_seconds,
-        patience_seconds=settings.lost_job_seconds,
-        lease_seconds=settings.lease_seconds,
-        cancel_grace_seconds=settings.cancel_grace_seconds,
-    )
+    executors: Executors = ports["executors"]
+    reconciler = Reconciler(ports["store"], executors, publisher, ports["clock"], settings)
     outbox = OutboxSweep(
         ports["store"],
         publisher,
@@ -177,8 +182,8 @@ def _background(
         asyncio.create_task(reconciler.run(), name="reconciler"),
         asyncio.create_task(outbox.run(), name="outbox"),
     ]
-    if isinstance(executor.engine, LocalExecutor):
-        tasks.append(asyncio.create_task(executor.engine.run(), name="local-executor"))
+    queues = [executor for executor in executors.every() if isinstance(executor, KeepsQueue)]
+    tasks += [asyncio.create_task(queue.run(), name=f"executor-{queue.name}") for queue in queues]
     return tasks
 
 

@@ -9,6 +9,7 @@ from handlers.errors import PreconditionFailed, Unavailable
 from handlers.table import STAGES
 from worker.broker import Brokers, BrokerUnavailable
 from worker.catalog import load_catalog
+from worker.catalog.executors import load_placement
 from worker.delivery import later
 from worker.settings import Settings, SettingsError
 from worker.storage import directory_of, open_store
@@ -19,7 +20,7 @@ _OK, _NOTE, _FAIL = "ok  ", "note", "FAIL"
 
 
 async def check_services(settings: Settings) -> int:
-    """Check broker, bucket, catalogue and work folder; print a line each to stderr.
+    """Check broker, bucket, catalogue, executors and work folder; print a line each to stderr.
 
     Creates nothing: the one object that is put into the bucket, to see whether conditional puts hold, is removed again.
     Returns the exit code: 0 usable, 2 not.
@@ -30,6 +31,7 @@ async def check_services(settings: Settings) -> int:
         await _check_broker(settings),
         await _check_bucket(settings),
         _check_catalogue(settings),
+        _check_executors(settings),
         _check_work_dir(settings.work_dir),
     ]
     return 0 if all(usable) else 2
@@ -78,6 +80,14 @@ def _check_catalogue(settings: Settings) -> bool:
     except SettingsError as error:
         return _say(_FAIL, "catalogue", str(error))
     return _say(_OK, "catalogue", ", ".join(f"{model.name} {model.version}" for model in models))
+
+
+def _check_executors(settings: Settings) -> bool:
+    try:
+        rules = load_placement(settings).rules
+    except SettingsError as error:
+        return _say(_FAIL, "executors", str(error))
+    return _say(_OK, "executors", ", ".join(dict.fromkeys(rule.executor for rule in rules)))
 
 
 def _check_work_dir(folder: Path) -> bool:

@@ -12,7 +12,20 @@ from contracts.envelope import Event
 from handlers import layout
 from handlers.errors import PreconditionFailed
 from handlers.outcome import Decision, Outcome, complete
-from handlers.ports import Clock, DatasetScanner, JobSpec, JobStatus, ObjectInfo, ObjectStore, Receipts, Stored
+from handlers.ports import (
+    Choice,
+    Clock,
+    DatasetScanner,
+    Executor,
+    Executors,
+    JobListed,
+    JobSpec,
+    JobStatus,
+    ObjectInfo,
+    ObjectStore,
+    Receipts,
+    Stored,
+)
 from handlers.validation.report import Report
 
 
@@ -151,8 +164,31 @@ class IdleExecutor:
         """Return nothing."""
         return "", cursor
 
+    async def jobs(self) -> Sequence[JobListed]:
+        """Return none."""
+        return ()
+
     async def forget(self, job_id: str, attempt: int) -> None:
         """Do nothing."""
+
+
+class IdleExecutors:
+    """Executors that choose as the real ones do, and run nothing."""
+
+    def __init__(self, real: Executors) -> None:
+        self._real = real
+
+    def choose(self, project: str, model_name: str, training_type: str) -> Choice:
+        """Return what would serve a task. See Executors."""
+        return self._real.choose(project, model_name, training_type)
+
+    def of(self, name: str) -> Executor:  # noqa: ARG002 - the port names it
+        """Return one that runs nothing."""
+        return IdleExecutor()
+
+    def every(self) -> Sequence[Executor]:
+        """Return none."""
+        return ()
 
 
 class ScratchScanner:

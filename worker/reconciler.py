@@ -3,56 +3,75 @@
 import asyncio
 from collections.abc import Set as AbstractSet
 from itertools import islice
+from typing import NamedTuple
 
 import structlog
-from msgspec.structs import replace
 
 from contracts import event_file
-from contracts.envelope import Event
-from contracts.training import Failure, TrainingDispatched
-from handlers import attempts, layout, task_state, unheard
+from contracts.task import Phase
+from handlers import layout, task_state, unheard
 from handlers.errors import Transient, Unavailable
-from handlers.outcome import FollowOn, complete
-from handlers.ports import Clock, Executor, JobStatus, ObjectStore
-from handlers.reconciliation import FOR_SILENCE, Action, decide, unless_unheard
+from handlers.ports import Clock, Executors, JobStatus, ObjectStore
+from handlers.reconciliation import (
+    FOR_SILENCE,
+    Action,
+    Decision,
+    Patience,
+    Silence,
+    decide,
+    needs_job,
+    place_is_news,
+    unless_unheard,
+)
 from handlers.task_state import TaskState
-from handlers.training_progress import terminated
 from worker.delivery.publishing import Publisher
 from worker.members import Members
+from worker.orphans import OrphanSweep
+from worker.remedies import Remedies
+from worker.settings import Settings
 
 log = structlog.get_logger()
 
-STAGE = "reconciler"
-
 #: Tasks looked at at a time: what a look waits for is the bucket and the engine, and stages share the event loop.
 _AT_ONCE = 8
+
+
+class _Seen(NamedTuple):
+    """What a task was when it was last looked at, and since when by our own clock."""
+
+    revision: int
+    changed: float
+    place: tuple[int, Phase, int | None]
+    stepped: float
+    #: When its place in the queue was said last.
+    queued: float | None = None
 
 
 class Reconciler:
     """The workers share the sweeps (:class:`Members`); everything it does is safe to be done by two."""
 
     def __init__(
-        self,
-        store: ObjectStore,
-        executor: Executor,
-        publisher: Publisher,
-        clock: Clock,
-        *,
-        every_seconds: float,
-        patience_seconds: float,
-        lease_seconds: float,
-        cancel_grace_seconds: float,
+        self, store: ObjectStore, executors: Executors, publisher: Publisher, clock: Clock, settings: Settings
     ) -> None:
         self._store = store
-        self._executor = executor
+        self._executors = executors
         self._publisher = publisher
         self._clock = clock
-        self._every_seconds = every_seconds
-        self._patience_seconds = patience_seconds
-        self._cancel_grace_seconds = cancel_grace_seconds
-        self._members = Members(store, clock, "reconciler", lease_seconds, layout.ACTIVE_SHARDS)
-        #: task id -> (revision, when we first saw it by our own clock)
-        self._seen: dict[str, tuple[int, float]] = {}
+        self._every_seconds = settings.reconcile_seconds
+        self._queue_seconds = settings.queue_position_seconds
+        self._patience = Patience(settings.lost_job_seconds, settings.stalled_seconds, settings.stalled_retry_seconds)
+        self._members = Members(store, clock, "reconciler", settings.lease_seconds, layout.ACTIVE_SHARDS)
+        self._remedies = Remedies(store, executors, publisher, clock, settings.cancel_grace_seconds)
+        self._orphans = OrphanSweep(
+            store,
+            executors,
+            clock,
+            every_seconds=settings.orphan_seconds,
+            patience_seconds=settings.lost_job_seconds,
+            retention_seconds=settings.job_retention_seconds,
+            cancel_grace_seconds=settings.cancel_grace_seconds,
+        )
+        self._seen: dict[str, _Seen] = {}
 
     async def run(self) -> None:
         """Sweep until cancelled. A fault of one task or one sweep is logged and tried again at the next."""
@@ -67,7 +86,10 @@ class Reconciler:
             await self._members.leave()
 
     async def sweep(self, shards: AbstractSet[int] | None = None) -> None:
-        """Look once at every active task: of these shards, as long as they are ours, or of all, whosever they are."""
+        """Look once at every active task: of these shards, as long as they are ours, or of all, whosever they are.
+
+        Whoever has the first shard looks at the executors' jobs too, where that is due.
+        """
         names = await self._active(shards)
         for gone in self._seen.keys() - set(names):
             del self._seen[gone]
@@ -77,6 +99,8 @@ class Reconciler:
             # A sweep of many tasks takes longer than one is missed; and whoever came meanwhile takes its share.
             if shards is not None and await self._members.share() != shards:
                 return
+        if shards is None or 0 in shards:
+            await self._orphans.sweep_when_due()
 
     async def _active(self, shards: AbstractSet[int] | None) -> list[str]:
         # One listing where all is ours: a listing is priced like a write, and is made every few seconds.
@@ -89,6 +113,8 @@ class Reconciler:
     async def _try_to_look_after(self, task_id: str) -> None:
         try:
             await self._look_after(task_id)
+        except Transient as error:
+            log.warning("sweep.task_waits", task_id=task_id, error=str(error))
         except Exception:
             # One task's bug must not stop the others' retries.
             log.exception("sweep.task_failed", task_id=task_id)
@@ -98,105 +124,59 @@ class Reconciler:
         if state is None:
             return
         now = self._clock.monotonic()
-        revision, since = self._seen.get(task_id, (-1, now))
-        if revision != state.revision:
-            since = now
-        self._seen[task_id] = (state.revision, since)
+        seen = self._seen[task_id] = _seen(state, self._seen.get(task_id), now)
         job = JobStatus(state="unknown")
-        if state.attempt and not state.phase.terminal:
-            job = await self._executor.status(task_id, state.attempt)
-        action = decide(state, job, now - since, self._patience_seconds)
-        if action in FOR_SILENCE:
-            action = await self._unless_unheard(action, state)
-        if action is not Action.LEAVE:
-            log.info("task.reconciled", task_id=task_id, action=action.name, phase=state.phase.value, job=job.state)
-            try:
-                await self._act(action, state, job)
-            except Unavailable:
-                # While a job could not be handed over it was not silent: an outage uses up no retries.
-                del self._seen[task_id]
-                raise
+        if needs_job(state):
+            job = await self._executors.of(state.executor).status(task_id, state.attempt)
+        decision = decide(state, job, Silence(now - seen.changed, now - seen.stepped), self._patience)
+        if decision.action in FOR_SILENCE:
+            decision = await self._unless_unheard(decision, state)
+        if decision.action is not Action.LEAVE:
+            await self._act(decision, state, job)
+        elif state.phase is Phase.QUEUED:
+            await self._say_place(state, job, seen, now)
 
-    async def _unless_unheard(self, action: Action, state: TaskState) -> Action:
+    async def _unless_unheard(self, decision: Decision, state: TaskState) -> Decision:
         """Return what is left to do once it is known what the attempt said; its last word is said again here."""
         found = await unheard.look(self._store, state)
-        instead = unless_unheard(action, found)
-        if instead is not action:
-            self._seen[state.task_id] = (state.revision, self._clock.monotonic())
-        if instead is not Action.REPEAT or found.last_word is None:
+        instead = unless_unheard(decision, found)
+        if instead is not decision:
+            self._seen[state.task_id] = self._seen[state.task_id]._replace(changed=self._clock.monotonic())
+        if instead.action is not Action.REPEAT or found.last_word is None:
             return instead
         log.info("last-word.repeated", task_id=state.task_id, attempt=state.attempt)
         await self._publisher.send([event_file.record(found.last_word)])
-        return Action.LEAVE
+        return Decision(Action.LEAVE)
 
-    async def _act(self, action: Action, state: TaskState, job: JobStatus) -> None:
-        if action is Action.SUBMIT:
-            await self._hand_over(state)
-        elif action is Action.CANCEL:
-            await self._executor.cancel(state.task_id, state.attempt, self._cancel_grace_seconds)
-        elif action is Action.RELEASE:
-            await self._say(state, [task_state.status(state)])
-            await self._store.delete(layout.active(state.task_id))
-        else:
-            await self._replace(action, state, job)
+    async def _act(self, decision: Decision, state: TaskState, job: JobStatus) -> None:
+        action = decision.action.name
+        log.info("task.reconciled", task_id=state.task_id, action=action, phase=state.phase.value, job=job.state)
+        try:
+            await self._remedies.carry_out(decision, state, job)
+        except Unavailable:
+            # While a job could not be handed over it was not silent: an outage uses up no retries.
+            del self._seen[state.task_id]
+            raise
 
-    async def _replace(self, action: Action, seen: TaskState, job: JobStatus) -> None:
-        """Retry, fail or terminate a task whose job is gone, unless it has changed since it was looked at."""
-        fault = f"attempt {seen.attempt} ended without a result (job {job.state}, exit code {job.exit_code})"
-
-        def decided(now: TaskState | None) -> TaskState | None:
-            if now is None or now.revision != seen.revision:
-                return None
-            if action is Action.TERMINATE:
-                return terminated(now)
-            if action is Action.FAIL:
-                message = f"{fault}; {now.retry_count} of {now.retry_limit} retries are used up"
-                return attempts.ended(now, Failure("retries-exhausted", "platform", message))
-            message = f"{fault}; trying again from {_where(now)}"
-            return attempts.begun(replace(now), reason="job-lost", message=message, infrastructure_fault=True)
-
-        after = await task_state.change(self._store, self._clock, seen.task_id, decided)
-        if after is None or after.revision != seen.revision + 1:
+    async def _say_place(self, state: TaskState, job: JobStatus, seen: _Seen, now: float) -> None:
+        """Say a queued task's place, not too often: with each job that begins, all behind it move."""
+        place = job.queue_position if job.state == "queued" else None
+        early = seen.queued is not None and now - seen.queued < self._queue_seconds
+        if place is None or early or not place_is_news(state.queue_position, place):
             return
-        if action is not Action.RETRY:
-            await self._say(after, [task_state.status(after)])
-        elif after.attempt == seen.attempt + 1:
-            await self._hand_over(after)
-
-    async def _hand_over(self, state: TaskState) -> None:
-        """Say the attempt and submit it. In this order: a crash between is found as an attempt without a job."""
-        # The first attempt is said by the dispatch stage, whose event is delivered until it is.
-        if state.attempt > 1:
-            await self._say(state, [task_state.status(state), self._dispatched(state)])
-        await attempts.submit(state, store=self._store, executor=self._executor)
-
-    def _dispatched(self, state: TaskState) -> FollowOn:
-        body = TrainingDispatched(
-            task_id=state.task_id,
-            project=state.project,
-            attempt=state.attempt,
-            executor=self._executor.name,
-            job_id=state.task_id,
-            plan_uri=self._store.uri(layout.task(state.task_id, "plan")),
-        )
-        return FollowOn("training.dispatched", state.task_id, body, time=state.changed_at)
-
-    async def _say(self, state: TaskState, follow_ons: list[FollowOn]) -> None:
-        # There is no inbound event: the cause is the state as it was found.
-        cause: Event[None] = Event(
-            topic=STAGE,
-            key=state.task_id,
-            id=f"{STAGE}/{state.task_id}/{state.revision}",
-            type=STAGE,
-            source=STAGE,
-            time=self._clock.now(),
-            data=None,
-            correlation_id=state.task_id,
-        )
-        key = f"{state.task_id}/{state.attempt}"
-        events = complete(follow_ons, cause=cause, stage=STAGE, version="-", business_key=key, now=self._clock.now())
-        await self._publisher.publish(events)
+        self._seen[state.task_id] = seen._replace(queued=now)
+        await self._remedies.place(state, place)
 
 
-def _where(state: TaskState) -> str:
-    return f"the checkpoint at step {state.checkpoint.step}" if state.checkpoint else "the beginning"
+def _seen(state: TaskState, before: _Seen | None, now: float) -> _Seen:
+    """Return what is seen of a task now: what is as it was keeps its time. Pure."""
+    place = (state.attempt, state.phase, state.progress.step if state.progress else None)
+    if before is None:
+        return _Seen(state.revision, now, place, now)
+    return _Seen(
+        revision=state.revision,
+        changed=before.changed if before.revision == state.revision else now,
+        place=place,
+        stepped=before.stepped if before.place == place else now,
+        queued=before.queued,
+    )

@@ -53,8 +53,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     s3_endpoint_url: Url | None = None
     #: Where local jobs live: their pids, logs and scratch files.
     work_dir: Path = Path(".worker")
-    #: Jobs the local executor runs at a time.
-    local_slots: Annotated[int, Meta(ge=1)] = 1
+    #: Which executor serves which task, and with what (TOML); everything on ``local`` where not set.
+    executors_file: Path | None = None
+    #: Jobs of one GPU that the local executor runs at a time; one a GPU of the machine, at least 1, where not set.
+    local_slots: Annotated[int, Meta(ge=1)] | None = None
     #: Slurm: the folder with the jobs' folders, which workers and nodes see under one path; partition and account, the
     #: cluster's defaults where not set; the interpreter on the nodes; more options of sbatch (``--qos=high``).
     slurm_jobs_dir: Path | None = None
@@ -82,6 +84,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     lease_seconds: Period = 15.0
     #: Seconds a job may be gone without a word before it counts as lost: its last event may still be on its way.
     lost_job_seconds: Period = 10.0
+    #: Seconds a running job may do no step before its task's status says ``stalled``; and before it is given up and
+    #: tried again: never where not set.
+    stalled_seconds: Period = 1800.0
+    stalled_retry_seconds: Period | None = None
+    #: Seconds between two changes of a queued task's place that are said.
+    queue_position_seconds: Period = 30.0
+    #: Seconds between two looks at all jobs of the executors: what runs for no task any more is ended, and what ended
+    #: with its task is forgotten after a while.
+    orphan_seconds: Period = 60.0
+    job_retention_seconds: Annotated[float, Meta(ge=0, le=31_536_000)] = 604_800.0
     #: Seconds a cancelled job has to save a checkpoint.
     cancel_grace_seconds: Seconds = 30.0
     #: Seconds between two looks of a trainer at its task's state.

@@ -10,7 +10,7 @@ from contracts.form import read_draft
 from handlers import layout, submissions
 from handlers.ports import ObjectStore
 from handlers.table import STAGES
-from handlers.task_state import TaskState
+from handlers.task_state import AttemptEnd, TaskState, resumable
 from worker.delivery.receipts import Receipt
 
 
@@ -26,12 +26,22 @@ class Chapter(Struct, frozen=True, kw_only=True):
 
 
 class Story(Struct, frozen=True, kw_only=True):
-    """A task as it is now, and everything that was decided about it and its datasets, in order."""
+    """A task as it is now, and everything that was decided about it and its datasets, in order.
+
+    ``ends`` is how the attempts before the current one ended; ``message`` says what a person can do, where one can.
+    """
 
     task_id: str
     phase: str | None
+    reason: str | None
+    party: str | None
     message: str
     attempt: int
+    executor: str | None
+    retry_count: int
+    retry_limit: int
+    resumable: bool
+    ends: tuple[AttemptEnd, ...]
     datasets: tuple[str, ...]
     chapters: tuple[Chapter, ...]
 
@@ -57,11 +67,19 @@ async def story_of(store: ObjectStore, task_id: str) -> Story:
     chapters = sorted((chapter for some in found for chapter in some), key=lambda chapter: chapter.at)
     if state is None and not chapters:
         raise UnknownTask(f"nothing is known of task {task_id}: no event about it was processed over this bucket")
+    now = state or TaskState(task_id=task_id)
     return Story(
         task_id=task_id,
-        phase=state.phase.value if state else None,
-        message=state.message if state else "",
-        attempt=state.attempt if state else 0,
+        phase=now.phase.value if state else None,
+        reason=now.reason if state else None,
+        party=now.party,
+        message=now.message,
+        attempt=now.attempt,
+        executor=now.executor if now.attempt else None,
+        retry_count=now.retry_count,
+        retry_limit=now.retry_limit,
+        resumable=resumable(now),
+        ends=now.ends,
         datasets=datasets,
         chapters=tuple(chapters),
     )

@@ -7,7 +7,7 @@ from contracts.task import TaskForm
 from handlers import layout
 from handlers.datasets import KnownDataset
 from handlers.planning.plan import Plan, PlannedDataset
-from handlers.ports import ModelEntry, TokenCounts
+from handlers.ports import Choice, ModelEntry, TokenCounts
 from handlers.pricing import method_of
 
 #: Which dataset format each training type reads.
@@ -27,10 +27,11 @@ def build_plan(
     kept: Mapping[str, TokenCounts],
     model: ModelEntry,
     hyperparameters: Mapping[str, int | float | bool | str],
+    placed: Choice,
 ) -> Plan:
     """Return what the task trains. The same inputs give the same plan on any machine.
 
-    ``kept`` are the token counts of the datasets, as far as they are known.
+    ``kept`` are the token counts of the datasets, as far as they are known; ``placed`` is where it is to run.
     """
     training = tuple(
         _planned(known[wanted.dataset_id], kept, wanted.multiplier or 1.0, wanted.sample_count)
@@ -54,6 +55,8 @@ def build_plan(
         shuffle="none" if form.shuffle == "none" else "random",
         # Without a seed of the user's, the data decide: the same data train in the same order everywhere.
         seed=form.shuffle if isinstance(form.shuffle, int) else int(layout.digest(training)[:8], 16),
+        executor=placed.name,
+        resources=placed.resources,
     )
 
 

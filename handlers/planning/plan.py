@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from contracts.dataset import CheckedFile, Format
 from contracts.envelope import Id
+from handlers.ports import Resources
 
 
 class PlannedDataset(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,7 +29,10 @@ class PlannedDataset(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What one task trains. ``hyperparameters`` are complete: defaults filled in, types as the rules say."""
+    """What one task trains. ``hyperparameters`` are complete: defaults filled in, types as the rules say.
+
+    ``executor`` and ``resources`` are where its first attempt runs; where a later one does is in the task's state.
+    """
 
     task_id: Id
     training_type: str
@@ -45,3 +49,5 @@ class Plan(Struct, frozen=True, kw_only=True):
     output_count: int = 1
     shuffle: Literal["random", "none"] = "random"
     seed: int
+    executor: str = "local"
+    resources: Resources = Resources()

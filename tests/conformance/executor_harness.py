@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -133,8 +134,8 @@ class LocalHarness:
     async def open(self) -> None:
         pass
 
-    def executor(self, slots: int = 1) -> LocalExecutor:
-        executor = LocalExecutor(self.work_dir, slots, STUB, {"CONTROL": str(self.control)})
+    def executor(self, slots: int = 1, gpus: Sequence[str] = ()) -> LocalExecutor:
+        executor = LocalExecutor(self.work_dir, slots, STUB, {"CONTROL": str(self.control)}, gpus=gpus)
         self._executors.append(executor)
         return executor
 
@@ -145,7 +146,7 @@ class LocalHarness:
         return len(self._reports(spec))
 
     def report(self, spec: JobSpec) -> list[str]:
-        """Return pid, OMP_NUM_THREADS and OMP_WAIT_POLICY of the job's last start."""
+        """Return pid, OMP_NUM_THREADS, OMP_WAIT_POLICY and CUDA_VISIBLE_DEVICES of the job's last start."""
         return self._reports(spec)[-1].split()
 
     def pid(self, spec: JobSpec) -> int:

@@ -12,6 +12,8 @@ Job = tuple[str, int]
 class FakeExecutor:
     """An Executor in memory. A submitted job runs at once, or is queued while all ``slots`` are taken.
 
+    ``name`` is what a task's state says where a test says nothing else.
+
     For tests:
         submits: every spec handed to ``submit``, repeated ones too, in order.
         started: jobs that began to run, in order; one that was submitted twice is in it once.
@@ -21,7 +23,7 @@ class FakeExecutor:
         exit_on_cancel: what a running job's exit code becomes when it is cancelled; None: it runs on.
     """
 
-    def __init__(self, name: str = "fake", slots: int | None = None) -> None:
+    def __init__(self, name: str = "local", slots: int | None = None) -> None:
         self.name = name
         self.slots = slots
         self.submits: list[JobSpec] = []

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from handlers.ports import JobSpec, JobStatus, ObjectInfo, Stored
 from tests.fakes.executor import FakeExecutor
+from tests.fakes.executors import FakeExecutors
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import World
 
@@ -96,7 +97,8 @@ def faulty_world() -> tuple[World, Faults]:
     """Return a world whose bucket and executor can crash; nothing does before ``crash_at`` is set."""
     faults = Faults()
     world = World(FaultyStore(faults))
-    world.executor = world.ports["executor"] = FaultyExecutor(faults)
+    world.executor = FaultyExecutor(faults)
+    world.ports["executors"] = FakeExecutors(world.executor)
     return world, faults
 
 

@@ -10,8 +10,14 @@ from handlers.task_state import TaskState
 from tests.fakes.delivery import FakePublisher
 from tests.fakes.world import World, received
 from worker.reconciler import Reconciler
+from worker.settings import Settings
 
 PATIENCE = 10.0
+SETTINGS = Settings(
+    reconcile_seconds=0.01, lost_job_seconds=PATIENCE, lease_seconds=1.0, cancel_grace_seconds=30.0,
+    # Tests let a job be silent for long, unless silence is what they are about.
+    stalled_seconds=80_000.0,
+)  # fmt: skip
 
 
 def task_in(phase: Phase, **fields: Any) -> TaskState:
@@ -21,22 +27,15 @@ def task_in(phase: Phase, **fields: Any) -> TaskState:
 class Swept:
     """A world with a reconciler, and what it publishes."""
 
-    def __init__(self, world: World | None = None) -> None:
+    def __init__(self, world: World | None = None, **settings: Any) -> None:
         self.world = world or World()
+        self.settings = replace(SETTINGS, **settings)
         self.publisher = FakePublisher()
         self.reconciler = self.another()
 
     def another(self) -> Reconciler:
-        return Reconciler(
-            self.world.store,
-            self.world.executor,
-            self.publisher,
-            self.world.clock,
-            every_seconds=0.01,
-            patience_seconds=PATIENCE,
-            lease_seconds=1.0,
-            cancel_grace_seconds=30.0,
-        )
+        world = self.world
+        return Reconciler(world.store, world.ports["executors"], self.publisher, world.clock, self.settings)
 
     async def sweep(self, *, after: float = 0) -> list[Any]:
         """Sweep once after this long, and return what was said."""
@@ -53,8 +52,8 @@ class Swept:
         return [received(each).data for each in said]
 
 
-async def running(world: World | None = None, **said: Any) -> Swept:
-    swept = Swept(world)
+async def running(world: World | None = None, settings: dict[str, Any] | None = None, **said: Any) -> Swept:
+    swept = Swept(world, **(settings or {}))
     await swept.world.dispatched()
     await swept.world.progress("running", 1, **said)
     await swept.sweep()

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 from contracts.codec import decode, encode, encode_body
 from contracts.dataset import CheckedFile, DatasetFile
 from contracts.envelope import Event
@@ -13,6 +15,7 @@ from contracts.hyperparameters import HyperparameterRule
 from contracts.task import TaskStatus
 from handlers import layout, task_state
 from handlers.outcome import Outcome
+from handlers.planning.plan import Plan
 from handlers.ports import JobSpec, ModelEntry, Price
 from handlers.table import STAGES, Stage
 from handlers.task_state import TaskState
@@ -20,6 +23,7 @@ from handlers.validation.report import Report, content_digest
 from tests.fakes.clock import ManualClock
 from tests.fakes.events import event
 from tests.fakes.executor import FakeExecutor
+from tests.fakes.executors import FakeExecutors
 from tests.fakes.store import MemoryStore
 from tests.fakes.tokens import FakeTokenCounter
 from worker.delivery.receipts import BucketReceipts
@@ -100,7 +104,7 @@ class World:
         self.ports: dict[str, Any] = {
             "store": self.store,
             "clock": self.clock,
-            "executor": self.executor,
+            "executors": FakeExecutors(self.executor),
             "catalog": self.catalog,
             "scanner": self.scanner,
             "tokens": self.tokens,
@@ -180,6 +184,16 @@ class World:
         ]
         uri = self.store.uri(prefix.removesuffix("/"))
         return {"step": step, "uri": uri, "kind": "adapter", "files": described, "loss": 0.5}
+
+
+async def plan_of(world: World, task_id: str = "t-1") -> None:
+    """Put the plan of a task that was dispatched where it belongs."""
+    plan = Plan(
+        task_id=task_id, training_type="FinetuneLoRA", format="sft", method="LoRA", base_model="tiny",
+        base_version="1", base_prefix="base-models/tiny/1/", context_length=512, training=(), hyperparameters={},
+        seed=1,
+    )  # fmt: skip
+    await world.store.put(layout.task(task_id, "plan"), msgspec.json.encode(plan))
 
 
 def form(task_id: str = "t-1", *dataset_ids: str, **changes: Any) -> dict[str, Any]:

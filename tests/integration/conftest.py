@@ -11,6 +11,7 @@ import pytest
 from handlers.ports import ObjectStore
 from tests import kafka_servers
 from tests.fakes.executor import FakeExecutor
+from tests.fakes.executors import FakeExecutors
 from tests.fakes.tokens import FakeTokenCounter
 from tests.platform import Platform, platform, sample
 from worker.app import run_worker
@@ -45,7 +46,7 @@ class World(NamedTuple):
     async def worker(self, **changes: Any) -> AsyncIterator[Callable[[], Awaitable[None]]]:
         """Run a worker; yields a function that stops it in order and waits."""
         stopping, started = asyncio.Event(), asyncio.Event()
-        ports = {"executor": self.executor, "tokens": FakeTokenCounter(), **changes}
+        ports = {"executors": FakeExecutors(self.executor), "tokens": FakeTokenCounter(), **changes}
         task = asyncio.create_task(run_worker(self.settings, stopping=stopping, started=started, ports=ports))
         waiting = asyncio.create_task(started.wait())
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)

@@ -39,7 +39,13 @@ async def test_on_a_fresh_machine_it_says_what_is_missing_and_creates_nothing(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await check_services(settings) == 0
-    assert _lines(capsys) == {"broker": "note", "bucket": "note", "catalogue": "ok", "work folder": "note"}
+    assert _lines(capsys) == {
+        "broker": "note",
+        "bucket": "note",
+        "catalogue": "ok",
+        "executors": "ok",
+        "work folder": "note",
+    }
     assert _names(tmp_path) == []
     async with connected(AIOKafkaAdminClient, Brokers.of(settings)) as admin:
         assert list(await admin.list_topics()) == []

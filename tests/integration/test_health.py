@@ -15,6 +15,7 @@ from deploy.local.server_process import free_ports
 from handlers.table import STAGES
 from tests import kafka_servers
 from tests.fakes.executor import FakeExecutor
+from tests.fakes.executors import FakeExecutors
 from tests.fakes.tokens import FakeTokenCounter
 from tests.integration.conftest import World
 from tests.wait import wait_until
@@ -58,7 +59,7 @@ async def _asked(settings: Settings) -> AsyncIterator[Asked]:
     """Run a worker that can be asked."""
     (port,) = free_ports(1)
     stopping = asyncio.Event()
-    ports = {"executor": FakeExecutor(), "tokens": FakeTokenCounter()}
+    ports = {"executors": FakeExecutors(FakeExecutor()), "tokens": FakeTokenCounter()}
     settings = msgspec.structs.replace(settings, health_port=port)
     worker = asyncio.create_task(run_worker(settings, stopping=stopping, ports=ports))
     try:

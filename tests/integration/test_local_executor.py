@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from handlers.errors import Unavailable
-from handlers.ports import JobSpec
+from handlers.ports import JobSpec, JobStatus, Resources
 from tests.conformance.executor_harness import STUB, LocalHarness
 from tests.wait import wait_until
-from worker.executors import local, local_supervisor
+from worker.executors import local_jobs, local_supervisor
 from worker.executors.local import LocalExecutor
 
 
@@ -220,12 +221,12 @@ async def test_threads_are_bounded_and_what_was_given_wins(engine: LocalHarness)
     executor = engine.executor(slots=cpus + 1)
     await executor.submit(spec)
     await engine.running(spec)
-    assert engine.report(spec)[1:] == ["1", "PASSIVE"]
+    assert engine.report(spec)[1:3] == ["1", "PASSIVE"]
     given = {"CONTROL": str(engine.control), "OMP_NUM_THREADS": "7"}
     chosen = LocalExecutor(engine.work_dir, 2, STUB, given)
     await chosen.submit(other)
     await engine.running(other)
-    assert engine.report(other)[1:] == ["7", "PASSIVE"]
+    assert engine.report(other)[1:3] == ["7", "PASSIVE"]
     await chosen.close()
 
 
@@ -261,7 +262,7 @@ async def test_what_a_trainer_leaves_behind_is_killed(tmp_path: Path, engine: Lo
 async def test_a_locked_or_broken_directory_is_unavailable(
     engine: LocalHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(local, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(local_jobs, "LOCK_SECONDS", 0.05)
     executor = engine.executor()
     await executor.submit(engine.spec("a"))
     with (engine.work_dir / "jobs" / ".lock").open("wb") as lock:
@@ -274,3 +275,96 @@ async def test_a_locked_or_broken_directory_is_unavailable(
     with pytest.raises(Unavailable):
         await broken.submit(engine.spec("a"))
     await broken.close()
+
+
+# --- slots, GPUs, time -----------------------------------------------------------------------------------------
+
+
+def asks_for(spec: JobSpec, **resources: int) -> JobSpec:
+    return replace(spec, resources=Resources(**resources))
+
+
+async def test_each_job_sees_the_gpus_of_its_own_slots(engine: LocalHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    executor = engine.executor(slots=4, gpus=("0", "1", "2", "3"))
+    specs = [engine.spec("a"), asks_for(engine.spec("b"), gpus=2), asks_for(engine.spec("c"), gpus=1)]
+    for spec in specs:
+        await executor.submit(spec)
+        await engine.running(spec)
+    assert [engine.report(spec)[3] for spec in specs] == ["0", "1,2", "3"]
+    cpus = len(os.sched_getaffinity(0))
+    assert [int(engine.report(spec)[1]) for spec in specs[:2]] == [max(1, cpus // 4), max(1, cpus * 2 // 4)]
+
+
+async def test_a_job_keeps_its_slot_over_every_worker_s_end(engine: LocalHarness) -> None:
+    first = engine.executor(slots=2, gpus=("0", "1"))
+    kept, ended, later = engine.spec("kept"), engine.spec("ended"), engine.spec("later")
+    await first.submit(ended)
+    await first.submit(kept)
+    await engine.running(kept)
+    await engine.end(ended, 0)
+    await engine.over(ended)
+    await first.close()
+    second = engine.executor(slots=2, gpus=("0", "1"))
+    await second.submit(later)
+    await engine.running(later)
+    assert (engine.report(kept)[3], engine.report(later)[3]) == ("1", "0")
+
+
+async def test_a_job_for_many_slots_waits_at_the_head_of_the_queue_and_is_not_overtaken(engine: LocalHarness) -> None:
+    executor = engine.executor(slots=2, gpus=("0", "1"))
+    first, big, small = engine.spec("a"), asks_for(engine.spec("b"), gpus=2), engine.spec("c")
+    for spec in (first, big, small):
+        await executor.submit(spec)
+    assert await executor.status("b", 1) == JobStatus(state="queued", queue_position=1)
+    assert await executor.status("c", 1) == JobStatus(state="queued", queue_position=2)
+    await engine.end(first, 0)
+    await engine_starts(executor, engine, big)
+    assert engine.report(big)[3] == "0,1"
+    assert engine.starts(small) == 0
+
+
+async def test_a_job_that_no_slots_could_ever_hold_holds_up_nobody(engine: LocalHarness) -> None:
+    executor = engine.executor(slots=1, gpus=("0",))
+    big, small = asks_for(engine.spec("a"), gpus=2), engine.spec("b")
+    await executor.submit(big)
+    await executor.submit(small)
+    await engine.running(small)
+    assert await state(executor, big) == "queued"
+
+
+async def test_a_job_whose_time_is_over_may_save_and_its_end_says_so(engine: LocalHarness) -> None:
+    executor = engine.executor(slots=2)
+    limited, other = asks_for(engine.spec("a"), time_limit_seconds=1), asks_for(engine.spec("b"), time_limit_seconds=60)
+    await executor.submit(limited)
+    await executor.submit(other)
+    await engine.over(limited)
+    assert await executor.status("a", 1) == JobStatus(state="ended", exit_code=0, cause="time-limit")
+    assert "saved" in (await executor.logs("a", 1))[0]
+    assert await state(executor, other) == "running"
+    await engine.end(other, 0)
+    await engine.over(other)
+    assert await executor.status("b", 1) == JobStatus(state="ended", exit_code=0)
+
+
+async def test_a_job_that_was_cancelled_before_its_time_was_over_did_not_run_out_of_it(engine: LocalHarness) -> None:
+    executor = engine.executor()
+    spec = asks_for(engine.spec("a", stubborn=True), time_limit_seconds=2)
+    await executor.submit(spec)
+    await engine.running(spec)
+    await executor.cancel("a", 1, 2.5)
+    await engine.over(spec)
+    assert await executor.status("a", 1) == JobStatus(state="ended", exit_code=-9)
+
+
+async def test_a_job_that_is_forgotten_and_comes_again_is_another_one(engine: LocalHarness) -> None:
+    executor, spec = engine.executor(), engine.spec("a")
+    await executor.submit(spec)
+    await engine.end(spec, 0)
+    await engine.over(spec)
+    await executor.tick()
+    await executor.forget("a", 1)
+    (engine.control / "a.1.release").unlink()
+    await executor.submit(spec)
+    await wait_until(lambda: engine.starts(spec) == 2, 30, "the second start")
+    assert await state(executor, spec) == "running"

@@ -19,6 +19,7 @@ from handlers.ports import JobSpec
 from handlers.table import STAGES
 from tests import kafka_servers
 from tests.fakes.executor import FakeExecutor
+from tests.fakes.executors import FakeExecutors
 from tests.fakes.tokens import FakeTokenCounter
 from tests.platform import form, platform
 from worker.app import run_worker
@@ -153,7 +154,7 @@ async def test_a_worker_takes_a_task_in_and_answers(secured: Secured, way: str) 
     settings = _ways(secured)[way]
     task_id = way.replace(" ", "-")
     stopping, started = asyncio.Event(), asyncio.Event()
-    ports = {"executor": FakeExecutor(), "tokens": FakeTokenCounter()}
+    ports = {"executors": FakeExecutors(FakeExecutor()), "tokens": FakeTokenCounter()}
     stages = [stage for stage in STAGES if "task.created" in stage.topics]
     worker = asyncio.create_task(run_worker(settings, stages, stopping=stopping, started=started, ports=ports))
     try:

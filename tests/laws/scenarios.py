@@ -10,14 +10,13 @@ from contracts.codec import decode
 from contracts.envelope import Event
 from contracts.task import Phase
 from contracts.training import Output
-from handlers import datasets, layout, task_state
+from handlers import datasets, task_state
 from handlers.datasets import KnownDataset
-from handlers.planning.plan import Plan
 from handlers.table import STAGES
 from handlers.task_state import TaskState
 from tests.examples import EVENTS
 from tests.fakes.events import TIMESTAMP_MS
-from tests.fakes.world import World
+from tests.fakes.world import World, plan_of
 
 CASES = [
     pytest.param(stage.name, topic, path.read_bytes(), id=f"{stage.name}:{topic}/{path.stem}")
@@ -57,13 +56,13 @@ async def _with_task(world: World, event: Event[Any], task_id: str) -> None:
         output = await world.leave_output(task_id, attempt)
         outputs = msgspec.convert([output], tuple[Output, ...])
         state = replace(state, phase=Phase.COMPLETING, promoted=attempt, outputs=outputs)
+    command = getattr(event.data, "command", None)
+    if command == "resume":
+        state = replace(state, phase=Phase.PAUSED, desired="pause")
+    if command == "delete":
+        state = replace(state, phase=Phase.FAILED)
     await task_state.change(world.store, world.clock, task_id, lambda _: state)
-    plan = Plan(
-        task_id=task_id, training_type="FinetuneLoRA", format="sft", method="LoRA", base_model="tiny",
-        base_version="1", base_prefix="base-models/tiny/1/", context_length=512, training=(), hyperparameters={},
-        seed=1,
-    )  # fmt: skip
-    await world.store.put(layout.task(task_id, "plan"), msgspec.json.encode(plan))
+    await plan_of(world, task_id)
 
 
 async def _known(world: World, dataset_id: str) -> None:

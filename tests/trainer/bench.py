@@ -133,8 +133,16 @@ class Bench:
         self, spec: JobSpec | None = None, on_event: Said | None = None, stop: threading.Event | None = None
     ) -> tuple[Ending, RecordingSink]:
         sink = RecordingSink(on_event)
-        ending = run_job(spec or self.spec(), self.settings, sink, stop or threading.Event())
+        spec = spec or self.spec()
+        # Each run is the first process of its attempt, also where tests use a number twice.
+        (self.root / layout.runner(spec.task_id, spec.attempt)).unlink(missing_ok=True)
+        ending = run_job(spec, self.settings, sink, stop or threading.Event())
         return ending, sink
+
+    def copy(self, spec: JobSpec | None = None) -> tuple[Ending, RecordingSink]:
+        """Run a second process of an attempt, as an engine may start one."""
+        sink = RecordingSink()
+        return run_job(spec or self.spec(), self.settings, sink, threading.Event()), sink
 
     def run_until(self, step: int, spec: JobSpec | None = None) -> tuple[Ending, RecordingSink]:
         """Run, and say stop when this step is reported: it ends with the next one."""

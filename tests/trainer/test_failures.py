@@ -1,11 +1,13 @@
 """How a job ends badly: what is said, whose matter it is, and whether another attempt could end differently."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from contracts.training import Failure
 from handlers import layout
@@ -141,9 +143,19 @@ def test_a_checkpoint_without_its_marker_is_incomplete(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("error", "reason", "party", "retryable"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory"), "out-of-memory", "user", False),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), "out-of-memory", "user", False),
-        (MemoryError(), "out-of-memory", "user", False),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out-of-memory", "user", True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), "out-of-memory", "user", True),
+        (MemoryError(), "out-of-memory", "user", True),
+        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), "gpu-fault", "platform", True),
+        (RuntimeError("NCCL error: uncorrectable NVLink error"), "gpu-fault", "platform", True),
+        (torch.distributed.DistBackendError("NCCL error: unhandled system"), "communication-failed", "platform", True),
+        (RuntimeError("[gloo/pair.cc] Connection closed by peer [10.0.0.1]"), "communication-failed", "platform", True),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk-full", "platform", True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk-full", "platform", True),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "disk-full", "platform", True),
+        (RuntimeError("CUDA error: device-side assert triggered"), "trainer-error", "platform", True),
+        # The words of a library in another's error prove nothing.
+        (KeyError("nccl"), "trainer-error", "platform", True),
         (ChatTemplateError("no"), "template-refuses-sample", "user", False),
         (PreconditionFailed("other ETag"), "dataset-changed", "user", False),
         (Unavailable("timeout"), "bucket-unavailable", "platform", True),

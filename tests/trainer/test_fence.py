@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from contracts.task import Phase
 from handlers import layout
-from handlers.errors import Unavailable
+from handlers.errors import PreconditionFailed, Unavailable
 from handlers.ports import JobSpec
 from tests.fakes.store import MemoryStore
 from tests.wait import wait_until
@@ -30,8 +32,9 @@ class World:
         self.fence = Fence(self.store, SPEC, HEARTBEAT, self.stop)
         self.say(2, "run")
 
-    def say(self, attempt: int, desired: str) -> None:
-        self.store.objects[layout.task("t", "state")] = msgspec.json.encode({"attempt": attempt, "desired": desired})
+    def say(self, attempt: int, desired: str, phase: str = "Running") -> None:
+        state = {"attempt": attempt, "desired": desired, "phase": phase}
+        self.store.objects[layout.task("t", "state")] = msgspec.json.encode(state)
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[Fence]:
@@ -49,7 +52,7 @@ def world() -> World:
     return World()
 
 
-@pytest.mark.parametrize("desired", ["stop", "pause", "delete"])
+@pytest.mark.parametrize("desired", ["stop", "pause", "resume", "delete"])
 async def test_what_the_user_wants_is_seen_at_a_heartbeat(world: World, desired: str) -> None:
     async with world.watched() as fence:
         assert fence.standing is Standing.RUN
@@ -66,6 +69,45 @@ async def test_another_attempt_ends_everything_also_after_a_stop(world: World) -
         await wait_until(lambda: fence.standing is Standing.SUPERSEDED)
     with pytest.raises(Superseded, match="attempt 2 of t"):
         fence.check()
+
+
+@pytest.mark.parametrize("phase", Phase)
+async def test_a_task_that_is_over_wants_nothing_of_its_trainer_any_more(world: World, phase: Phase) -> None:
+    world.say(2, "run", phase.value)
+    over = phase.terminal or phase is Phase.COMPLETING
+    assert await world.fence.look() is (Standing.SUPERSEDED if over else Standing.RUN)
+
+
+async def test_of_two_processes_of_one_attempt_the_first_has_it_for_good(world: World) -> None:
+    copy = Fence(world.store, SPEC, HEARTBEAT, threading.Event())
+    await asyncio.gather(world.fence.claim(), copy.claim())
+    standings = [world.fence.standing, copy.standing]
+    assert sorted(standing.value for standing in standings) == ["run", "superseded"]
+    first = world.fence if world.fence.standing is Standing.RUN else copy
+    await first.claim()
+    assert first.standing is Standing.RUN, "it may be asked again"
+    with pytest.raises(Superseded):
+        (copy if first is world.fence else world.fence).check()
+    await Fence(world.store, replace(SPEC, attempt=3), HEARTBEAT, threading.Event()).claim()
+    assert world.store.objects.keys() >= {layout.runner("t", 2), layout.runner("t", 3)}
+
+
+async def test_a_claim_whose_answer_was_lost_is_a_claim(world: World) -> None:
+    async def lost(key: str, body: bytes) -> None:
+        world.store.after_put = None
+        raise PreconditionFailed(f"{key} ({len(body)} bytes), says the retry of the client")
+
+    world.store.after_put = lost
+    await world.fence.claim()
+    assert world.fence.standing is Standing.RUN
+
+
+async def test_the_other_processes_of_a_job_follow_their_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.fence.claim()
+    monkeypatch.setenv("RANK", "1")
+    second = Fence(world.store, SPEC, HEARTBEAT, threading.Event())
+    await second.claim()
+    assert second.standing is Standing.RUN
 
 
 async def test_sigterm_is_a_stop_at_once(world: World) -> None:

@@ -10,8 +10,9 @@ from contracts.envelope import Event
 from contracts.model import Manifest, ModelExported
 from contracts.task import Phase
 from contracts.training import FileDigest
-from handlers import layout
+from handlers import layout, task_state
 from handlers.model_export import model_id
+from handlers.task_state import TaskState
 from tests.fakes.faults import Faults, faulty_world, survives
 from tests.fakes.steps import interleave, preempted, steps_of
 from tests.fakes.world import World, bodies, command_event, ids, received, statuses
@@ -166,6 +167,97 @@ async def test_killed_at_any_call_the_export_is_finished_by_the_redelivery(*, af
         assert (ids(outcome.events)[:2], bodies(outcome.events)[:2]) == (ids(baseline)[:2], bodies(baseline)[:2])
         assert {key: world.store.objects[key] for key in world.keys("models/")} == complete
         assert (await world.state("t-1")).phase is Phase.COMPLETED
+
+
+# --- asked for once more ---------------------------------------------------------------------------------------
+
+
+async def _completed(world: World, *steps: int) -> list[Event[Any]]:
+    said = await _export(world, await _trained(world, *steps))
+    assert (await world.state("t-1")).phase is Phase.COMPLETED
+    return said
+
+
+async def _again(world: World, command_id: str = "again") -> list[Event[Any]]:
+    return list((await world.deliver("task-command", command_event("export", command_id=command_id))).events)
+
+
+async def test_an_export_asked_for_again_says_the_same_models_and_copies_nothing() -> None:
+    world = World()
+    first = await _completed(world, 10, 20)
+    stored = {key: body for key, body in world.store.objects.items() if not key.startswith("receipts/task-command/")}
+    puts = len(world.store.puts)
+    for command_id in ("again", "again", "and-again"):
+        said = await _again(world, command_id)
+        assert (ids(said), bodies(said)) == (ids(first), bodies(first))
+    assert [key for key in world.store.puts[puts:] if "receipts/" not in key] == []
+    assert stored.items() <= world.store.objects.items()
+
+
+@pytest.mark.parametrize("lost", ["adapter_model.safetensors", "README.md", "manifest.json"])
+async def test_what_is_missing_of_a_model_is_copied_again_and_nothing_else(lost: str) -> None:
+    world = World()
+    first = await _completed(world, 10, 20)
+    whole = {key: world.store.objects[key] for key in world.keys("models/")}
+    gone = layout.model(_models(first)[0].model_id) + lost
+    del world.store.objects[gone]
+    puts = len(world.store.puts)
+    said = await _again(world)
+    assert {key: world.store.objects[key] for key in world.keys("models/")} == whole
+    assert ids(said) == ids(first)
+    weights = [key for key in world.store.puts[puts:] if key.endswith(".safetensors")]
+    assert weights == ([gone] if lost.endswith(".safetensors") else [])
+
+
+async def test_a_file_that_was_cut_is_missing_too() -> None:
+    world = World()
+    first = await _completed(world)
+    cut = layout.model(_models(first)[0].model_id) + "adapter_model.safetensors"
+    world.store.objects[cut] = b"wei"
+    await _again(world)
+    assert world.store.objects[cut] == b"weights"
+
+
+async def test_once_deleted_a_whole_model_is_said_again_and_a_broken_one_is_beyond_help() -> None:
+    world = World()
+    first = await _completed(world)
+    await world.run(command_event("delete"))
+    said = await _again(world)
+    assert ids(said)[:-1] == ids(first)[:-1]
+    del world.store.objects[layout.model(_models(first)[0].model_id) + "adapter_model.safetensors"]
+    answer, now = statuses(await _again(world, "once-more"))
+    assert (answer.phase, answer.reason) == (Phase.COMPLETED, "export-impossible")
+    assert "adapter_model.safetensors" in answer.message
+    assert now.reason == "deleted"
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.COMPLETED])
+async def test_only_a_completed_task_has_models_to_export(phase: Phase) -> None:
+    world = World()
+    state = TaskState(task_id="t-1", phase=phase, attempt=1, reason="as-it-was")
+    await task_state.change(world.store, world.clock, "t-1", lambda _: state)
+    answer, now = statuses(await _again(world))
+    assert (answer.reason, answer.party, now.reason) == ("export-not-allowed", "user", "as-it-was")
+    assert phase.value in answer.message
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_killed_at_any_call_the_redelivered_command_completes_the_models(*, after: bool) -> None:
+    async def begin() -> tuple[World, Faults]:
+        world, faults = faulty_world()
+        for model in _models(await _completed(world, 10, 20)):
+            del world.store.objects[layout.model(model.model_id) + "adapter_model.safetensors"]
+        return world, faults
+
+    world, faults = await begin()
+    already = len(faults.calls)
+    baseline = await _again(world)
+    complete = {key: world.store.objects[key] for key in world.keys("models/")}
+    for at in range(len(faults.calls) - already):
+        world, faults = await begin()
+        said = await survives(faults, at, after=after, deliver=partial(_again, world))
+        assert ids(said) == ids(baseline)
+        assert {key: world.store.objects[key] for key in world.keys("models/")} == complete
 
 
 # --- what is not exported ------------------------------------------------------------------------------------

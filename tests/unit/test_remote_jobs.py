@@ -29,9 +29,10 @@ def test_a_job_that_speaks_over_the_bucket_is_not_told_where_brokers_are() -> No
 
 
 def test_no_secret_and_no_path_of_the_worker_leaves_its_machine() -> None:
-    told = trainer_environment(msgspec.structs.replace(SETTINGS, work_dir=Path("/work-dir")), SPEC)
+    here = msgspec.structs.replace(SETTINGS, work_dir=Path("/here/work"), executors_file=Path("/here/rules"))
+    told = trainer_environment(here, SPEC)
     assert "planted" not in str(told)
-    assert "/work-dir" not in str(told)
+    assert "/here" not in str(told)
 
 
 def test_specs_that_differ_in_anything_have_other_digests() -> None:

@@ -22,7 +22,7 @@ LEGAL = {
     Phase.QUEUED: "DEPLOYING RUNNING COMPLETING PAUSED TERMINATING TERMINATED FAILED",
     Phase.DEPLOYING: "QUEUED RUNNING COMPLETING PAUSED TERMINATING TERMINATED FAILED",
     Phase.RUNNING: "QUEUED COMPLETING PAUSED TERMINATING TERMINATED FAILED",
-    Phase.PAUSED: "QUEUED TERMINATED",
+    Phase.PAUSED: "QUEUED COMPLETING TERMINATED",
     Phase.COMPLETING: "COMPLETED FAILED",
     Phase.TERMINATING: "TERMINATED",
     Phase.COMPLETED: "",
@@ -173,9 +173,20 @@ async def test_a_status_says_what_the_state_says(phase: Phase) -> None:
     state = await task_state.read(store, TASK)
     assert state is not None
     (said,) = statuses(task_state.said(state, command("stop"), "a-stage"))
-    assert (said.phase, said.terminal, said.resumable) == (phase, phase.terminal, phase is Phase.PAUSED)
+    assert (said.phase, said.terminal, said.resumable) == (phase, phase.terminal, False)
     assert (said.revision, said.attempt, said.retry_limit) == (1, 0, 3)
     assert received(task_state.said(state, command("stop"), "s")[0]).correlation_id == TASK
+
+
+async def test_a_place_in_the_queue_is_said_while_it_is_queued_and_no_longer() -> None:
+    store, clock = MemoryStore(), ManualClock()
+    queued = TaskState(task_id=TASK, phase=Phase.QUEUED, queue_position=7)
+    for state, position in ((queued, 7), (replace(queued, phase=Phase.DEPLOYING), None)):
+        now = await task_state.change(store, clock, TASK, lambda _, wanted=state: wanted)  # type: ignore[misc]
+        assert now is not None
+        assert now.queue_position == position
+        (said,) = statuses(task_state.said(now, command("stop"), "a-stage"))
+        assert said.queue_position == position
 
 
 async def test_a_task_called_dot_dot_stays_inside_its_own_prefix() -> None:

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from contracts.task import Phase, Progress
 from contracts.training import Checkpoint, Failure, Output, TrainingProgress
 from handlers import attempts, task_state
-from handlers.ports import JobStatus
-from handlers.reconciliation import Action, decide
-from handlers.task_state import TaskState
-from handlers.training_progress import fold, only_steps
+from handlers.ports import Choice, JobStatus, Resources
+from handlers.reconciliation import Action, Patience, Silence, decide
+from handlers.task_state import WITH_JOB, AttemptEnd, TaskState
+from handlers.training_progress import STALLED, fold, only_steps
 from tests.fakes.events import event
 from tests.fakes.world import World, bodies, ids, statuses
 
@@ -73,9 +73,9 @@ def test_what_follows_from_what_is_said(before: Phase, said: TrainingProgress, a
     assert state.seq == said.seq
 
 
-@pytest.mark.parametrize("phase", [phase for phase in Phase if phase.terminal] + [Phase.COMPLETING, Phase.PAUSED])
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase.terminal] + [Phase.COMPLETING])
 @pytest.mark.parametrize("said", ["deploying", "running", "succeeded", "failed", "stopped"])
-def test_what_has_ended_or_waits_listens_to_no_trainer(phase: Phase, said: Said) -> None:
+def test_what_has_ended_listens_to_no_trainer(phase: Phase, said: Said) -> None:
     state = replace(QUEUED, phase=phase, seq=3)
     assert fold(state, _says(9, said, outputs=(OUTPUT,), failure=_failure(retryable=False))) == state
 
@@ -101,14 +101,78 @@ def test_only_the_current_attempt_counts(attempt: int, said: Said) -> None:
 def test_a_new_attempt_begins_its_own_count_and_keeps_the_checkpoint() -> None:
     checkpoint = Checkpoint(step=5, uri="memory://bucket/tasks/t-1/attempts/1/checkpoints/5")
     state = _folded(_says(7, checkpoint=checkpoint))
-    second = attempts.begun(state, reason="job-lost", infrastructure_fault=True)
+    end = AttemptEnd(attempt=1, executor="local", reason="job-lost", party="platform", message="gone")
+    second = attempts.retried(state, Choice("slurm", Resources(gpus=2)), end)
     assert (second.attempt, second.seq, second.checkpoint, second.retry_count) == (2, -1, checkpoint, 1)
+    assert (second.executor, second.resources, second.ends) == ("slurm", Resources(gpus=2), (end,))
     assert fold(second, _says(0, "running", attempt=2)).phase is Phase.RUNNING
 
 
 def test_why_it_failed_is_said_with_whose_fault_it_is() -> None:
     state = fold(QUEUED, _says(0, "failed", failure=Failure("bad-data", "user", "no sample fits", retryable=False)))
     assert (state.reason, state.party, state.message) == ("bad-data", "user", "no sample fits")
+
+
+def test_what_the_table_knows_is_its_word_and_what_a_trainer_rules_out_is_ruled_out() -> None:
+    platforms = Failure("out-of-memory", "platform", "CUDA out of memory", retryable=True)
+    state = fold(replace(QUEUED, phase=Phase.RUNNING), _says(0, "failed", failure=platforms))
+    assert (state.phase, state.reason, state.party) == (Phase.RUNNING, "out-of-memory", "user")
+    state = fold(QUEUED, _says(0, "failed", failure=replace(platforms, retryable=False)))
+    assert (state.phase, state.reason) == (Phase.FAILED, "out-of-memory")
+    assert "Lower batch_size" in state.message
+
+
+# --- a pause -------------------------------------------------------------------------------------------------
+
+CHECKPOINT = Checkpoint(step=5, uri="memory://bucket/tasks/t-1/attempts/1/checkpoints/5")
+PAUSING = replace(QUEUED, phase=Phase.RUNNING, desired="pause", reason="pause-requested", message="pausing")
+
+
+@pytest.mark.parametrize("desired", ["pause", "resume"])
+def test_the_last_word_of_a_pausing_attempt_pauses_the_task(desired: Literal["pause", "resume"]) -> None:
+    before = replace(PAUSING, desired=desired)
+    state = fold(before, _says(4, "stopped", checkpoint=CHECKPOINT))
+    assert (state.phase, state.desired, state.checkpoint) == (Phase.PAUSED, desired, CHECKPOINT)
+    assert "step 5" in state.message
+
+
+def test_what_a_pausing_attempt_says_on_the_way_leaves_the_wish_standing() -> None:
+    state = fold(PAUSING, _says(4, "running", progress=Progress(step=4, total_steps=9)))
+    assert (state.phase, state.reason, state.message) == (Phase.RUNNING, "pause-requested", "pausing")
+    assert state.progress == Progress(step=4, total_steps=9)
+
+
+@pytest.mark.parametrize("before", [PAUSING, replace(PAUSING, phase=Phase.PAUSED)], ids=["pausing", "paused"])
+@pytest.mark.parametrize("desired", ["pause", "resume"])
+def test_a_success_that_crosses_a_pause_wins(before: TaskState, desired: Literal["pause", "resume"]) -> None:
+    state = fold(replace(before, desired=desired), _says(4, "succeeded", outputs=(OUTPUT,)))
+    assert (state.phase, state.desired, state.promoted, state.outputs) == (Phase.COMPLETING, "run", 1, (OUTPUT,))
+
+
+def test_a_failure_that_crosses_a_pause_is_one_only_where_no_resume_could_end_better() -> None:
+    cured = fold(PAUSING, _says(4, "failed", failure=_failure(retryable=True)))
+    assert (cured.phase, cured.reason) == (Phase.RUNNING, "pause-requested")
+    assert cured.last_word is not None
+    assert fold(PAUSING, _says(4, "failed", failure=_failure(retryable=False))).phase is Phase.FAILED
+
+
+def test_what_a_paused_attempt_still_had_to_say_moves_the_place_it_goes_on_from_and_nothing_else() -> None:
+    paused = replace(PAUSING, phase=Phase.PAUSED, seq=3)
+    late = fold(paused, _says(4, "stopped", checkpoint=CHECKPOINT))
+    assert (late.phase, late.checkpoint) == (Phase.PAUSED, CHECKPOINT)
+    assert "step 5" in late.message
+    for said in ("deploying", "running", "failed"):
+        state = fold(paused, _says(4, said, failure=_failure(retryable=False)))
+        assert (state.phase, state.desired) == (Phase.PAUSED, "pause")
+
+
+def test_a_stall_is_over_with_the_next_step_and_not_with_the_next_word() -> None:
+    at = Progress(step=4, total_steps=9)
+    stalled = replace(QUEUED, phase=Phase.RUNNING, progress=at, reason=STALLED, party="platform", message="no step")
+    same = fold(stalled, _says(4, "running", progress=at, checkpoint=CHECKPOINT))
+    assert (same.reason, same.party, same.message, same.checkpoint) == (STALLED, "platform", "no step", CHECKPOINT)
+    moved = fold(same, _says(5, "running", progress=Progress(step=5, total_steps=9)))
+    assert (moved.reason, moved.party, moved.message) == ("running", None, "")
 
 
 # --- order and number ----------------------------------------------------------------------------------------
@@ -188,8 +252,9 @@ def test_where_the_order_does_decide() -> None:
     failed = _says(3, "failed", failure=_failure(retryable=True))
     for order in ([_says(0, "deploying"), _says(1), failed], [failed, _says(1)], [_says(0, "deploying"), failed]):
         state = _folded(*order)
-        assert state.phase in attempts.WITH_JOB
-        assert decide(state, JobStatus(state="ended", exit_code=1), 100, 10) is Action.RETRY
+        assert state.phase in WITH_JOB
+        gone = JobStatus(state="ended", exit_code=1)
+        assert decide(state, gone, Silence(100, 0), Patience(10, 1000)).action is Action.RETRY
     # An attempt that ends itself twice is believed the first time: a trainer says one last word.
     twice = (_says(4, "failed", failure=_failure(retryable=False)), _says(5, "succeeded", outputs=(OUTPUT,)))
     assert _folded(*twice).phase is Phase.FAILED
@@ -219,6 +284,23 @@ async def test_what_is_old_changes_nothing_and_says_the_same_event_again(again: 
     assert world.store.objects == stored
     assert ids(outcome.events) == ids(first.events)
     assert bodies(outcome.events) == bodies(first.events)
+
+
+FOREIGN = [
+    "memory://bucket/tasks/t-1/attempts/2/checkpoints/5",
+    "memory://bucket/tasks/t-2/attempts/1/checkpoints/5",
+    "memory://bucket/tasks/t-1/attempts/1/../2/checkpoints/5",
+    "s3://somebody-else/tasks/t-1/attempts/1/checkpoints/5",
+]
+
+
+@pytest.mark.parametrize("uri", FOREIGN)
+async def test_a_checkpoint_that_is_not_the_attempt_s_own_is_never_gone_on_from(uri: str) -> None:
+    world = await _in(Phase.RUNNING)
+    await world.progress("running", 1, checkpoint={"step": 5, "uri": CHECKPOINT.uri})
+    await world.progress("running", 2, checkpoint={"step": 6, "uri": uri})
+    state = await world.state("t-1")
+    assert (state.seq, state.checkpoint) == (2, CHECKPOINT)
 
 
 async def test_a_task_nobody_knows_is_no_error() -> None:

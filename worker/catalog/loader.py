@@ -95,7 +95,7 @@ def load_catalog(models_file: Path | None = None, prices_file: Path | None = Non
         CatalogError: a file is missing, is not TOML, or breaks a rule.
     """
     models_file, prices_file = models_file or MODELS_FILE, prices_file or PRICES_FILE
-    said = _read(models_file, _ModelsFile)
+    said = read_toml(models_file, _ModelsFile)
     models: dict[tuple[str, str], ModelEntry] = {}
     for index, model in enumerate(said.models):
         if (model.name, model.version) in models:
@@ -130,7 +130,7 @@ def _checked_rule(name: str, rule: _Rule, where: str) -> HyperparameterRule:
 
 
 def _prices(path: Path) -> dict[tuple[str, str, Method], Price]:
-    said = _read(path, _PricesFile)
+    said = read_toml(path, _PricesFile)
     table: dict[tuple[str, str, Method], Price] = {}
     for index, row in enumerate(said.prices):
         amounts: tuple[tuple[Method, str | None], ...] = (("full", row.full), ("LoRA", row.lora))
@@ -144,7 +144,8 @@ def _prices(path: Path) -> dict[tuple[str, str, Method], Price]:
     return table
 
 
-def _read(path: Path, kind: type[Read]) -> Read:
+def read_toml(path: Path, kind: type[Read]) -> Read:
+    """Return a file of the catalogue. Raises CatalogError where it is missing, is not TOML or breaks a rule. Blocks."""
     try:
         return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), kind)
     except OSError as error:

@@ -46,9 +46,18 @@ def explain(
 
 
 def _tell(story: "Story") -> None:
-    typer.echo(f"task {story.task_id}: {story.phase or 'not created yet'}, attempt {story.attempt}")
+    where = f", attempt {story.attempt} on {story.executor}" if story.attempt else ""
+    typer.echo(f"task {story.task_id}: {story.phase or 'not created yet'}{where}")
+    if story.reason:
+        whose = f", the {story.party}'s matter" if story.party in ("user", "platform") else ""
+        typer.echo(f"  {story.reason}{whose}; {story.retry_count} of {story.retry_limit} retries used")
     if story.message:
         typer.echo(f"  {story.message}")
+    if story.resumable:
+        typer.echo("  it can be resumed")
+    for end in story.ends:
+        at = f" at step {end.step}" if end.step is not None else ""
+        typer.echo(f"  attempt {end.attempt} on {end.executor} ended{at}: {end.reason} ({end.party}): {end.message}")
     for chapter in story.chapters:
         typer.echo(f"{chapter.at:%Y-%m-%d %H:%M:%S}  {chapter.stage:<18}  {chapter.outcome}  ({chapter.about})")
         typer.echo(f"  caused by {chapter.caused_by}")

@@ -21,7 +21,9 @@ def run(
     ] = None,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Only check that broker, bucket, catalogue and work folder can be used."),
+        typer.Option(
+            "--check", help="Only check that broker, bucket, catalogue, executors and work folder can be used."
+        ),
     ] = False,
 ) -> None:
     """Run all stages, or some, in one process until SIGTERM or Ctrl-C, then finish what runs and leave.

@@ -107,7 +107,7 @@ class Demo:
                 yield
         finally:
             # A trainer outlives its worker on purpose; it must not outlive the demo.
-            executor = LocalExecutor(settings.work_dir, settings.local_slots)
+            executor = LocalExecutor(settings.work_dir, slots=1)
             await executor.kill_all()
             await executor.close()
 

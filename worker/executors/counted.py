@@ -1,9 +1,9 @@
-"""An executor whose submits are counted."""
+"""Executors whose submits are counted."""
 
 from collections import Counter
 from collections.abc import Sequence
 
-from handlers.ports import Executor, JobListed, JobSpec, JobStatus
+from handlers.ports import Choice, Executor, Executors, JobListed, JobSpec, JobStatus
 
 
 class CountedExecutor:
@@ -42,3 +42,23 @@ class CountedExecutor:
     async def forget(self, job_id: str, attempt: int) -> None:
         """See Executor."""
         await self.engine.forget(job_id, attempt)
+
+
+class CountedExecutors:
+    """The same as ``real``; ``submits`` counts those of all of them."""
+
+    def __init__(self, real: Executors, submits: Counter[tuple[str, str]]) -> None:
+        self._real = real
+        self._submits = submits
+
+    def choose(self, project: str, model_name: str, training_type: str) -> Choice:
+        """See Executors."""
+        return self._real.choose(project, model_name, training_type)
+
+    def of(self, name: str) -> Executor:
+        """See Executors."""
+        return CountedExecutor(self._real.of(name), self._submits)
+
+    def every(self) -> Sequence[Executor]:
+        """Return the executors themselves: sweeps submit nothing. See Executors."""
+        return self._real.every()

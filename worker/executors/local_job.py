@@ -5,15 +5,19 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from handlers.ports import JobSpec, JobState
+from handlers.ports import EndCause, JobSpec, JobState
 from worker.executors.job_log import read_log
 from worker.executors.local_supervisor import CANCEL, EXIT, SUPERVISOR, TRAINER, alive, ask_to_end, read, write
+
+#: ``slots``: those the job takes while it runs. Written before it is started; counts only while it runs.
+SLOTS = "slots.json"
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,23 @@ class LocalJob:
         """Return the exit code (minus the signal where one killed it), or None where there is none."""
         code: int | None = (self._read(EXIT) or {}).get("exit_code")
         return code
+
+    def cause(self) -> EndCause | None:
+        """Return why the job was ended, where its time limit is why."""
+        return "time-limit" if (self._read(EXIT) or {}).get("time_limit") else None
+
+    def wanted_slots(self) -> int:
+        """Return how many slots the job needs."""
+        spec = self.spec()
+        return max(1, spec.resources.gpus) if spec else 1
+
+    def slots(self) -> tuple[int, ...]:
+        """Return the slots the job has while it runs; the first one where nobody wrote it down."""
+        return tuple((self._read(SLOTS) or {}).get("slots", (0,)))
+
+    def take(self, slots: Sequence[int]) -> None:
+        """Write down the slots the job is started with. Call it under the executor's lock."""
+        write(self.path / SLOTS, {"slots": list(slots)}, once=False)
 
     def cancel(self, grace_seconds: float) -> None:
         """Ask the job to end; its supervisor kills it after the grace. May be repeated.

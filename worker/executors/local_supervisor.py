@@ -8,7 +8,8 @@ any worker finds them again in the job's directory:
     trainer.json     the process that trains, the head of a process group of its own
     cancel.json      ``grace_seconds``: somebody wants it to end; workers write it and then send SIGTERM
     scratch/         the trainer's temporary files, gone with it however it ended: a base model's copy, say
-    exit.json        ``exit_code``, minus the signal where one killed it, null where it never ran; comes last
+    exit.json        ``exit_code``, minus the signal where one killed it, null where it never ran; comes last.
+                     ``time_limit`` is true where the job was asked to end because its time was over
 """
 
 import contextlib
@@ -26,13 +27,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-SUPERVISOR, TRAINER, CANCEL, EXIT = "supervisor.json", "trainer.json", "cancel.json", "exit.json"
+SPEC, SUPERVISOR, TRAINER, CANCEL, EXIT = "spec.json", "supervisor.json", "trainer.json", "cancel.json", "exit.json"
 SCRATCH = "scratch"
 #: Exit code of a command that could not be started, as a shell says it.
 NOT_STARTED = 127
 #: Seconds after which a wish to end is found even where its signal got lost.
 LOOK_SECONDS = 1.0
-#: Grace where SIGTERM came from somebody who wrote no wish: a machine that shuts down.
+#: Grace where nobody wrote a wish: SIGTERM from a machine that shuts down, or the job's time is over.
 DEFAULT_GRACE_SECONDS = 30.0
 
 
@@ -113,33 +114,43 @@ def supervise(job: Path, command: Sequence[str], recorded: int) -> bool:
         write(job / EXIT, {"exit_code": NOT_STARTED})
         return True
     write(job / TRAINER, identify(trainer.pid))
-    exit_code = _wait(trainer, job, woken)
+    end = _wait(trainer, job, woken)
     shutil.rmtree(scratch, ignore_errors=True)
-    write(job / EXIT, {"exit_code": exit_code})
+    write(job / EXIT, end)
     return True
 
 
-def _wait(trainer: "subprocess.Popen[bytes]", job: Path, woken: int) -> int:
+def _wait(trainer: "subprocess.Popen[bytes]", job: Path, woken: int) -> dict[str, Any]:
+    """Wait for the trainer, ask it to end where it should and kill it after its grace; return what exit.json holds."""
     ended = os.pidfd_open(trainer.pid)
-    kill_at, asked, killed = math.inf, False, False
+    limit = time.monotonic() + _time_limit(job)
+    kill_at, asked, killed, overdue = math.inf, False, False, False
     ready: list[int] = []
     while ended not in ready:
+        now = time.monotonic()
+        overdue = overdue or (now >= limit and not asked)
         signalled = woken in ready and bool(os.read(woken, 512))
-        grace = _grace(job, signalled=signalled)
+        grace = _grace(job, signalled=signalled or overdue)
         if grace is not None:
-            kill_at = min(kill_at, time.monotonic() + grace)
+            kill_at = min(kill_at, now + grace)
             if not asked:
                 trainer.send_signal(signal.SIGTERM)
                 asked = True
-        if time.monotonic() >= kill_at and not killed:
+        if now >= kill_at and not killed:
             os.killpg(trainer.pid, signal.SIGKILL)
             killed = True
-        patience = LOOK_SECONDS if killed else min(LOOK_SECONDS, max(0.0, kill_at - time.monotonic()))
+        until = kill_at if asked else limit
+        patience = LOOK_SECONDS if killed else min(LOOK_SECONDS, max(0.0, until - time.monotonic()))
         ready = select.select([ended, woken], [], [], patience)[0]
     # What the trainer left behind would use up the slot. The group is still its own: it is not reaped yet.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(trainer.pid, signal.SIGKILL)
-    return trainer.wait()
+    return {"exit_code": trainer.wait()} | ({"time_limit": True} if overdue else {})
+
+
+def _time_limit(job: Path) -> float:
+    limit = ((read(job / SPEC) or {}).get("resources") or {}).get("time_limit_seconds")
+    return math.inf if limit is None else float(limit)
 
 
 def _grace(job: Path, *, signalled: bool) -> float | None:

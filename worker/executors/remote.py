@@ -23,6 +23,7 @@ _OF_THE_MACHINE = frozenset(
         "WORKER_WORK_DIR",
         "WORKER_MODELS_FILE",
         "WORKER_PRICES_FILE",
+        "WORKER_EXECUTORS_FILE",
     }
 )
 

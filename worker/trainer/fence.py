@@ -2,15 +2,17 @@
 
 import asyncio
 import enum
+import os
 import threading
 import time
+from uuid import uuid4
 
 import msgspec
 import structlog
 from msgspec import Struct
 
 from contracts.training import Checkpoint
-from handlers import layout
+from handlers import compare_and_set, layout
 from handlers.errors import Unavailable
 from handlers.ports import JobSpec, ObjectStore
 
@@ -29,7 +31,8 @@ class Standing(enum.Enum):
     STOP = "stop"
     #: Save a checkpoint and end: the state has not been readable for too long.
     BLIND = "blind"
-    #: End without another word: the task has gone on to another attempt, or is gone.
+    #: End without another word: the task has gone on to another attempt, has ended, or is gone; or another process
+    #: has this very attempt.
     SUPERSEDED = "superseded"
 
 
@@ -48,6 +51,17 @@ class Interrupted(Exception):
 class _State(Struct):
     attempt: int
     desired: str = "run"
+    phase: str = "Running"
+
+
+class _Runner(Struct, frozen=True):
+    """Which process has an attempt. The first one has it for good: what another does under its prefix would mix."""
+
+    nonce: str
+
+
+#: Phases in which a task wants nothing of a trainer any more. Completing: this attempt, or its copy, has succeeded.
+_OVER = frozenset({"Completing", "Completed", "Failed", "Terminated"})
 
 
 class Fence:
@@ -61,6 +75,7 @@ class Fence:
         self._heartbeat_seconds = heartbeat_seconds
         self._found = Standing.RUN
         self._seen_at = time.monotonic()
+        self._runner = _Runner(uuid4().hex)
 
     @property
     def standing(self) -> Standing:
@@ -74,12 +89,26 @@ class Fence:
         if self.standing is Standing.SUPERSEDED:
             raise Superseded(f"attempt {self._spec.attempt} of {self._spec.task_id} counts no more")
 
+    async def claim(self) -> None:
+        """Take the attempt for this process, for good; SUPERSEDED where another process has it. May be repeated.
+
+        An engine can start a job twice: both would be the attempt that counts, and write under one prefix. Of the
+        processes of one job, the first (rank 0) claims for all. Raises Unavailable where the bucket does not answer.
+        """
+        if os.environ.get("RANK", "0") != "0":
+            return
+        key = layout.runner(self._spec.task_id, self._spec.attempt)
+        held = await compare_and_set.first(self._store, key, self._runner)
+        if held != self._runner:
+            log.warning("attempt.taken", task_id=self._spec.task_id, attempt=self._spec.attempt)
+            self._found = Standing.SUPERSEDED
+
     async def look(self) -> Standing:
         """Read the state once. Raises Unavailable where the bucket does not answer."""
         stored = await self._store.get(layout.task(self._spec.task_id, "state"))
         self._seen_at = time.monotonic()
         state = msgspec.json.decode(stored.body, type=_State) if stored else None
-        if state is None or state.attempt != self._spec.attempt:
+        if state is None or state.attempt != self._spec.attempt or state.phase in _OVER:
             self._found = Standing.SUPERSEDED
         elif state.desired != "run" and self._found is Standing.RUN:
             self._found = Standing.STOP

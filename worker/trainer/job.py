@@ -77,6 +77,8 @@ def _told(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter) -> En
         fence.check()
         if fence.standing is Standing.STOP:
             raise Interrupted(None)
+        bucket.patiently(fence.claim)
+        fence.check()
         heartbeat = bucket.loop.start(fence.keep_looking())
         try:
             reporter.deploying()

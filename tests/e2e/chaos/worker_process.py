@@ -16,6 +16,7 @@ from tests.e2e.chaos import stand_in
 from tests.e2e.chaos.boundaries import walk_into
 from tests.e2e.chaos.s3_faults import HANGING_SECONDS
 from tests.e2e.chaos.trainers import KINDS
+from tests.fakes.executors import FakeExecutors
 from tests.fakes.tokens import FakeTokenCounter
 from worker.app import run_worker
 from worker.clock import SystemClock
@@ -46,13 +47,15 @@ async def run(skew_seconds: float, trainer: str) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     settings = Settings.from_environment()
     ports: dict[str, Any] = {"clock": SkewedClock(skew_seconds)}
+    executor: LocalExecutor | None = None
     if trainer == "stand-in":
         command = (sys.executable, "-m", stand_in.__name__)
-        ports["executor"] = LocalExecutor(settings.work_dir, settings.local_slots, command, settings.to_environment())
+        executor = LocalExecutor(settings.work_dir, settings.local_slots or 1, command, settings.to_environment())
+        ports["executors"] = FakeExecutors(executor)
         ports["tokens"] = FakeTokenCounter(1)
     await run_worker(settings, stopping=stopping, ports=ports)
-    if "executor" in ports:
-        await ports["executor"].close()
+    if executor is not None:
+        await executor.close()
 
 
 if __name__ == "__main__":
