@@ -14,7 +14,7 @@ from contracts.task import Phase
 from deploy.local.slurm import LocalSlurm
 from handlers.errors import Transient, Unavailable
 from handlers.ports import Executor, JobListed, JobSpec, JobStatus, Resources
-from handlers.reconciliation import Action, decide
+from handlers.reconciliation import Action, Patience, Silence, decide
 from handlers.task_state import TaskState
 from tests import slurm_servers
 from tests.conformance.executor_harness import STUB
@@ -202,9 +202,9 @@ async def test_a_job_whose_node_died_is_tried_again(tmp_path: Path) -> None:
         await engine.running(spec)
         await engine.slurm.kill_node()
         status = await reaches(executor, spec, "ended")
-        assert status == JobStatus(state="ended", exit_code=None)
+        assert status == JobStatus(state="ended", exit_code=None, cause="node-failed")
         state = TaskState(task_id="t", phase=Phase.RUNNING, attempt=1, retry_limit=3)
-        assert decide(state, status, unchanged_seconds=11, patience_seconds=10) is Action.RETRY
+        assert decide(state, status, Silence(11, 0), Patience(10, 1000)).action is Action.RETRY
         await engine.slurm.start_node()
         again = replace(spec, attempt=2)
         await executor.submit(again)

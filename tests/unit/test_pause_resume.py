@@ -1,5 +1,7 @@
 """Pause and resume: an attempt ends with its checkpoint, another begins there. Order is by state, not by arrival."""
 
+import asyncio
+from collections.abc import Coroutine
 from functools import partial
 from itertools import product
 from typing import Any, get_args
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from contracts.envelope import Event
 from contracts.task import Phase, TaskCommand
-from handlers import orders, task_state
+from handlers import layout, orders, task_state
 from handlers.errors import Unavailable
 from handlers.ports import JobStatus
 from handlers.task_state import WITH_JOB, Desired, TaskState
@@ -54,7 +56,7 @@ async def test_a_task_pauses_with_its_checkpoint_and_goes_on_from_there() -> Non
     paused = await swept.state()
     assert (paused.phase, paused.reason, paused.party) == (Phase.PAUSED, "paused-by-user", "user")
     assert await swept.sweep(after=PATIENCE * 100) == [], "a paused task is left alone"
-    assert world.keys("active/") == ["active/t-1"]
+    assert world.keys("active/") == [layout.active("t-1")]
 
     status = await _obey(world, "resume")
     assert (status.phase, status.reason, status.resumable) == (Phase.PAUSED, "resume-requested", False)
@@ -387,56 +389,45 @@ def test_a_job_that_succeeds_with_its_first_word_while_it_is_paused_has_succeede
         assert (_now(world).phase, _now(world).desired, _now(world).promoted) == (Phase.COMPLETING, "run", 1)
 
 
-def test_a_success_that_arrives_while_the_next_attempt_begins_wins_or_is_fenced_whole() -> None:
-    def begun() -> Swept:
-        swept = Swept()
+async def _sweeping(swept: Swept, other: Coroutine[Any, Any, Any], turns: int) -> None:
+    """Sweep, and let another one go ahead after so many turns."""
+    sweeping = asyncio.create_task(swept.reconciler.sweep())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await other
+    await sweeping
 
-        async def begin() -> None:
-            await swept.world.dispatched()
-            await swept.world.progress("running", 1)
-            await _obey(swept.world, "pause")
-            await swept.sweep()
-            await swept.sweep(after=PATIENCE)
-            await _obey(swept.world, "resume")
 
-        steps_of(begin())
-        return swept
-
-    async def succeeds(swept: Swept) -> None:
-        await swept.world.progress("succeeded", 5, outputs=[await swept.world.leave_output()])
-
+async def test_a_success_that_arrives_while_the_next_attempt_begins_wins_or_is_fenced_whole() -> None:
     ends = set()
-    for order in preempted(steps_of(begun().sweep())):
-        swept = begun()
-        interleave(swept.sweep(), succeeds(swept), order=order)
-        state = _now(swept.world)
+    for turns in range(25):
+        swept = await running()
+        await _obey(swept.world, "pause")
+        await swept.sweep()
+        await swept.sweep(after=PATIENCE)
+        await _obey(swept.world, "resume")
+        output = await swept.world.leave_output()
+        await _sweeping(swept, swept.world.progress("succeeded", 5, outputs=[output]), turns)
+        state = await swept.state()
         ends.add((state.phase, state.attempt, state.promoted))
     assert ends == {(Phase.COMPLETING, 1, 1), (Phase.QUEUED, 2, None)}
 
 
 async def test_a_pause_that_crosses_a_retry_leaves_no_job_behind() -> None:
-    def retrying() -> Swept:
-        swept = Swept()
-
-        async def begin() -> None:
-            await swept.world.dispatched()
-            await swept.world.progress("running", 1)
-            await swept.sweep()
-            swept.world.executor.end("t-1", 1, 1)
-            await swept.world.clock.advance(PATIENCE)
-
-        steps_of(begin())
-        return swept
-
-    for order in preempted(steps_of(retrying().sweep())):
-        swept = retrying()
-        interleave(swept.sweep(), _pauses(swept.world), order=order)
+    attempts = set()
+    for turns in range(30):
+        swept = await running()
+        swept.world.executor.end("t-1", 1, 1)
+        await swept.world.clock.advance(PATIENCE)
+        await _sweeping(swept, _pauses(swept.world), turns)
         for _ in range(3):
             await swept.sweep(after=PATIENCE)
         state = await swept.state()
+        attempts.add(state.attempt)
         assert (state.phase, state.desired) == (Phase.PAUSED, "pause")
         for attempt in (1, 2):
             assert (await swept.world.executor.status("t-1", attempt)).state != "running"
+    assert attempts == {1, 2}
 
 
 async def test_the_same_pause_by_two_workers_is_one_pause() -> None:

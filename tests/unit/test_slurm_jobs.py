@@ -303,3 +303,20 @@ def test_a_step_that_was_cancelled_first_runs_nothing(tmp_path: Path) -> None:
     assert step(tmp_path, "touch", str(tmp_path / "ran")).returncode == NOT_RUN
     assert not (tmp_path / "ran").exists()
     assert JobFolder(tmp_path).trace() == Trace(known=True, begun=True, asked_to_end=True, ended=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "cause"),
+    [
+        ("TIMEOUT", "time-limit"),
+        ("DEADLINE", "time-limit"),
+        ("OUT_OF_MEMORY", "out-of-memory"),
+        ("NODE_FAIL", "node-failed"),
+        ("PREEMPTED", "preempted"),
+        ("FAILED", None),
+        ("CANCELLED", None),
+        ("COMPLETED", None),
+    ],
+)
+def test_why_slurm_ended_a_job_is_said_where_it_was_slurm(state: str, cause: str | None) -> None:
+    assert JOB._replace(state=state).cause == cause

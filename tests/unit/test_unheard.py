@@ -11,7 +11,7 @@ from contracts.task import Phase
 from contracts.training import TrainingProgress
 from handlers import layout, unheard
 from handlers.errors import Unavailable
-from handlers.reconciliation import FOR_SILENCE, Action, unless_unheard
+from handlers.reconciliation import FOR_SILENCE, Action, Decision, unless_unheard
 from handlers.unheard import Unheard
 from tests.fakes.events import event
 from tests.fakes.swept import PATIENCE, Swept, running, task_in
@@ -40,10 +40,10 @@ WORD = Unheard(last_word=said(9, "succeeded"))
 
 @pytest.mark.parametrize("action", Action)
 def test_only_what_silence_brings_about_is_thought_over(action: Action) -> None:
-    for_silence = action in FOR_SILENCE
-    assert unless_unheard(action, Unheard()) is action
-    assert unless_unheard(action, Unheard(on_their_way=True)) is (Action.LEAVE if for_silence else action)
-    assert unless_unheard(action, WORD) is (Action.REPEAT if for_silence else action)
+    for_silence, decision = action in FOR_SILENCE, Decision(action)
+    assert unless_unheard(decision, Unheard()) is decision
+    assert unless_unheard(decision, Unheard(on_their_way=True)).action is (Action.LEAVE if for_silence else action)
+    assert unless_unheard(decision, WORD).action is (Action.REPEAT if for_silence else action)
 
 
 async def test_a_result_that_nobody_heard_is_said_again_and_nothing_is_trained_twice() -> None:
@@ -133,3 +133,30 @@ async def test_nothing_is_looked_for_while_all_is_well() -> None:
     await leave(swept, said(5, "succeeded"), key=layout.last_word("t-1", 1))
     await swept.sweep(after=100 * PATIENCE)
     assert repeated(swept) == []
+
+
+async def test_a_success_that_nobody_heard_wins_over_a_pause_and_over_the_attempt_after_it() -> None:
+    for resumed in (False, True):
+        swept = await running()
+        swept.world.executor.exit_on_cancel = -9
+        await swept.world.run(command_event("pause"))
+        if resumed:
+            # The engine lost it, so that it counts as paused; then its word arrives in the bucket.
+            await swept.sweep()
+            await swept.sweep(after=PATIENCE)
+            await swept.world.run(command_event("resume"))
+        word = said(5, "succeeded", outputs=[await swept.world.leave_output()])
+        await leave(swept, word, key=layout.last_word("t-1", 1))
+        await swept.sweep()
+        await swept.sweep(after=PATIENCE)
+        await swept.world.run(*repeated(swept)[:1], skip=["model-export"])
+        state = await swept.state()
+        assert (state.phase, state.attempt, state.promoted) == (Phase.COMPLETING, 1, 1)
+
+
+async def test_steps_that_are_on_their_way_are_no_stall() -> None:
+    swept = await running(settings={"stalled_seconds": 60.0, "stalled_retry_seconds": 120.0})
+    await leave(swept, said(5, progress={"step": 7, "total_steps": 9}))
+    for _ in range(5):
+        assert await swept.sweep(after=100) == []
+    assert (await swept.state()).reason == "running"

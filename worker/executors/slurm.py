@@ -220,13 +220,13 @@ def _that_counts(jobs: Sequence[SlurmJob]) -> SlurmJob | None:
 def _status(job: SlurmJob | None, trace: Trace) -> JobStatus:
     """Return a job's status from what Slurm and its folder tell. Pure."""
     if trace.ended:
-        return JobStatus(state="ended", exit_code=trace.exit_code)
+        return JobStatus(state="ended", exit_code=trace.exit_code, cause=job.cause if job else None)
     if job is not None and not job.over:
         if job.waiting:
             return JobStatus(state="unknown" if job.parked else "queued")
         return JobStatus(state="running")
     if job is not None and trace.known:
-        return JobStatus(state="ended", exit_code=job.exit_code)
+        return JobStatus(state="ended", exit_code=job.exit_code, cause=job.cause)
     if trace.asked_to_end and not trace.begun:
         return JobStatus(state="ended")
     # Never submitted, forgotten, or lost with its node or with what Slurm knew.

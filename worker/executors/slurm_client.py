@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from handlers.errors import Unavailable
+from handlers.ports import EndCause
 
 #: Seconds a command may take. Slurm's own patience with a controller that is down is nine.
 COMMAND_SECONDS = 30.0
@@ -31,6 +32,16 @@ _OVER = frozenset(
         "REVOKED",
     }
 )
+
+
+_CAUSES: dict[str, EndCause] = {
+    "TIMEOUT": "time-limit",
+    "DEADLINE": "time-limit",
+    "OUT_OF_MEMORY": "out-of-memory",
+    "NODE_FAIL": "node-failed",
+    "BOOT_FAIL": "node-failed",
+    "PREEMPTED": "preempted",
+}
 
 
 class SlurmJob(NamedTuple):
@@ -62,6 +73,11 @@ class SlurmJob(NamedTuple):
     def parked(self) -> bool:
         """Whether it was submitted and never let go."""
         return self.waiting and self.eligible == _PARKED_UNTIL
+
+    @property
+    def cause(self) -> EndCause | None:
+        """Why Slurm ended it, where it was Slurm."""
+        return _CAUSES.get(self.state)
 
     @property
     def exit_code(self) -> int | None:

@@ -19,6 +19,7 @@ from handlers.task_state import TaskState
 from handlers.training_progress import keep_progress
 from tests.fakes.delivery import FakePublisher, items_of, progress_record
 from tests.fakes.executor import FakeExecutor
+from tests.fakes.executors import FakeExecutors
 from worker.clock import SystemClock
 from worker.delivery.lanes import Lanes
 from worker.delivery.processing import Processor
@@ -132,11 +133,7 @@ def sweep(count: int) -> int:
         for number in range(count):
             await store.put(layout.active(f"t-{number}"), b"")
             executor.set_state(f"t-{number}", 1, JobStatus(state="running"))
-        reconciler = Reconciler(
-            store, executor, FakePublisher(), SystemClock(), every_seconds=settings.reconcile_seconds,
-            patience_seconds=settings.lost_job_seconds, lease_seconds=settings.lease_seconds,
-            cancel_grace_seconds=settings.cancel_grace_seconds,
-        )  # fmt: skip
+        reconciler = Reconciler(store, FakeExecutors(executor), FakePublisher(), SystemClock(), settings)
         await reconciler.sweep()
 
     return _over_s3(run, count)
