@@ -32,8 +32,8 @@ from worker.settings import Settings
 
 log = structlog.get_logger()
 
-#: Tasks looked at at a time: what a look waits for is the bucket and the engine, and stages share the event loop.
-_AT_ONCE = 8
+#: Tasks looked at at a time. A look mostly waits for the bucket and the engine; more would take the stages' event loop.
+LOOKS_AT_ONCE = 4
 
 
 class _Seen(NamedTuple):
@@ -94,7 +94,7 @@ class Reconciler:
         for gone in self._seen.keys() - set(names):
             del self._seen[gone]
         left = iter(names)
-        while some := list(islice(left, _AT_ONCE)):
+        while some := list(islice(left, LOOKS_AT_ONCE)):
             await asyncio.gather(*map(self._try_to_look_after, some))
             # A sweep of many tasks takes longer than one is missed; and whoever came meanwhile takes its share.
             if shards is not None and await self._members.share() != shards:

@@ -1,9 +1,9 @@
 """How far it scales: ``python -m tests.bench.scaling [--tasks-per-day N ...] [--set workers=24 ...] [--json]``.
 
-For each N: what the stages need, what gives out first with the workers and partitions there are, what the bucket costs,
-and the busiest minute of one worker of a fleet that is large enough, simulated. ``--set`` changes any field of ``Day``
-(model.py). ``--hot-keys`` shows what one key does to the others; ``--measure`` measures on a real S3 server what all of
-this rests on (measured.py).
+For each N: a fleet that is large enough, the busiest minute of one of its workers, simulated, and the bucket's bill;
+then what gives out first with the workers and partitions there are. ``--set`` changes fields of ``Day`` (model.py).
+``--hot-keys`` shows what one key does to the others; ``--measure`` measures on a real S3 server what all of this rests
+on (measured.py).
 Exit codes: 0 done, 2 could not.
 """
 
@@ -63,7 +63,8 @@ def _found(asked: argparse.Namespace, day: Day) -> dict[str, Any]:
         ]
         header = ("p99, seconds to be done", "hot key", "its partition", "others", "handlings", "pauses", "")
         return _say(asked, "hot keys", [story._asdict() for story in told], header, rows)
-    return {str(tasks): _day(asked, day._replace(tasks=tasks)) for tasks in asked.tasks_per_day}
+    found = {str(tasks): _day(asked, day._replace(tasks=tasks)) for tasks in asked.tasks_per_day}
+    return found | _limits(asked, day)
 
 
 def _day(asked: argparse.Namespace, day: Day) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def _day(asked: argparse.Namespace, day: Day) -> dict[str, Any]:
         needed = f"{fleet.workers:,} workers, {fleet.partitions:,} partitions"
         sys.stdout.write(f"\n{day.tasks:,} tasks a day, {day.running:,.0f} train at a time: {needed}\n")
     found = {"workers": fleet.workers, "partitions": fleet.partitions, "running": day.running}
-    return found | _stages(asked, fleet) | _limits(asked, day) | _bill(asked, fleet)
+    return found | _stages(asked, fleet) | _bill(asked, fleet)
 
 
 def _stages(asked: argparse.Namespace, fleet: Day) -> dict[str, Any]:
@@ -92,11 +93,8 @@ def _stages(asked: argparse.Namespace, fleet: Day) -> dict[str, Any]:
 
 def _limits(asked: argparse.Namespace, day: Day) -> dict[str, Any]:
     first = limits(day)
-    rows = [
-        (each.what, f"{each.there_is:,.0f}", f"{each.taken:,.1f}", f"{each.tasks_a_day:,.0f}", each.then)
-        for each in first
-    ]
-    header = (f"{day.workers} workers, {day.partitions} partitions", "there is", "taken", "tasks a day", "then")
+    rows = [(each.what, f"{each.there_is:,.0f}", f"{each.tasks_a_day:,.0f}", each.then) for each in first]
+    header = (f"{day.workers} workers, {day.partitions} partitions", "there is", "tasks a day", "then")
     return _say(asked, "limits", [each._asdict() for each in first], header, rows)
 
 

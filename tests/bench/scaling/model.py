@@ -12,6 +12,7 @@ from handlers.layout import ACTIVE_SHARDS
 from tests.bench.events.requests import IN_POOL, reads, requests, writes
 from tests.bench.scaling import measured
 from tests.bench.scaling.simulation import Latency, Service
+from worker.reconciler import LOOKS_AT_ONCE
 from worker.settings import Settings
 
 DAY = 86_400
@@ -27,7 +28,7 @@ BUSY = 0.7
 class Day(NamedTuple):
     """A day of a platform, and how it is run. What is neither measured nor counted is assumed here."""
 
-    tasks: int = 100_000
+    tasks: float = 100_000
     #: The busiest minute, as a multiple of the mean.
     peak_factor: float = 3.0
     training_seconds: float = 3600.0
@@ -153,10 +154,19 @@ def needs(day: Day) -> list[StageNeeds]:
     return found
 
 
+def cores_needed(day: Day) -> float:
+    """Return the cores that all event loops need in the busiest minute: the stages' and the sweeps'."""
+    looks = day.running_at_peak / sweeping(day, day.running_at_peak).round_seconds
+    return sum(each.cores for each in needs(day)) + looks * measured.LOOK_SECONDS
+
+
 def workers_needed(day: Day) -> int:
-    """Return the workers whose loops keep up in the busiest minute, the sweeps included, none busier than BUSY."""
-    cores = sum(each.cores for each in needs(day)) + day.running_at_peak / _ROUND_SECONDS * measured.LOOK_SECONDS
-    return max(1, ceil(cores / BUSY))
+    """Return the workers whose loops keep up in the busiest minute, none busier than BUSY."""
+    workers = 1
+    # The more share the sweeps, the sooner a task's next look comes, and the more looks there are.
+    while (needed := ceil(cores_needed(day._replace(workers=workers)) / BUSY)) > workers:
+        workers = needed
+    return workers
 
 
 def partitions_needed(day: Day) -> int:
@@ -164,9 +174,8 @@ def partitions_needed(day: Day) -> int:
     return 12 * ceil(workers_needed(day) / 12)
 
 
-#: From one look at a task to the next, above which a lost job is noticed late.
-_ROUND_SECONDS = 60.0
-_LOOKS_AT_ONCE = 8
+#: A sweep that takes longer notices lost jobs late.
+_SWEEP_SECONDS = 60.0
 _LISTED_A_PAGE = 1000
 
 
@@ -177,7 +186,7 @@ class Sweeping(NamedTuple):
     listings: int
     #: From one look at a task to the next.
     round_seconds: float
-    #: The most tasks that can train at a time while none is looked at later than a minute after its last look.
+    #: The most tasks that are swept in a minute.
     most_running: float
 
 
@@ -185,8 +194,8 @@ def sweeping(day: Day, running: float) -> Sweeping:
     """Return what a round over so many tasks takes: a look is a GET of the state and a question to the engine."""
     sweepers = min(day.workers, ACTIVE_SHARDS)
     waits = measured.LOOK_SECONDS + day.read_seconds + day.status_seconds
-    look = measured.LISTED_SECONDS + max(measured.LOOK_SECONDS, waits / _LOOKS_AT_ONCE)
+    look = measured.LISTED_SECONDS + max(measured.LOOK_SECONDS, waits / LOOKS_AT_ONCE)
     listings = max(ceil(running / _LISTED_A_PAGE), 1 if sweepers == 1 else ACTIVE_SHARDS)
     seconds = running / sweepers * look + listings / sweepers * day.read_seconds
-    most = (_ROUND_SECONDS - day.reconcile_seconds) / look * sweepers
+    most = _SWEEP_SECONDS / look * sweepers
     return Sweeping(sweepers, listings, day.reconcile_seconds + seconds, most)
