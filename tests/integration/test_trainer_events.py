@@ -169,6 +169,7 @@ async def training(kafka: ApacheKafka, tmp_path: Path) -> AsyncIterator[Training
         lease_seconds=3.0,
         drain_seconds=5.0,
         heartbeat_seconds=0.2,
+        progress_seconds=0.2,
     )
     async with open_store(settings) as store, platform(servers) as seen:
         world = World(seen, store, settings, FakeExecutor())
