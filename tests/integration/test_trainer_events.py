@@ -76,22 +76,21 @@ class Training:
         bodies = [await self.world.store.get(key) for key in await self.keys(layout.outbox())]
         return [event.data for stored in bodies if stored for event in event_file.read(stored.body)]
 
-    async def swept(self, times: int) -> None:
-        """Wait until the reconciler has looked at everything so many times."""
-        began = await self._beat()
+    async def outlasted(self) -> None:
+        """Wait until the reconciler has had several times the patience that it has."""
+        began = await self._beats()
 
         async def beaten() -> bool:
-            return await self._beat() >= began + times
+            return await self._beats() >= began + 6
 
         await wait_until(beaten, 60, "the reconciler's sweeps")
 
-    async def _beat(self) -> int:
-        # A worker says that it is there at most once a sweep.
-        beats = 0
-        async for member in self.world.store.list(layout.member("reconciler")):
-            stored = await self.world.store.get(member.key)
-            beats += int(stored.body) if stored else 0
-        return beats
+    async def _beats(self) -> int:
+        """Return how often the one worker has said that it sweeps: every lease_seconds / 4."""
+        (key,) = await self.keys(layout.member("reconciler"))
+        stored = await self.world.store.get(key)
+        assert stored is not None
+        return int(stored.body)
 
     def kill(self) -> None:
         """Kill the trainer with -9."""
@@ -170,6 +169,7 @@ async def training(kafka: ApacheKafka, tmp_path: Path) -> AsyncIterator[Training
         lease_seconds=3.0,
         drain_seconds=5.0,
         heartbeat_seconds=0.2,
+        progress_seconds=0.2,
     )
     async with open_store(settings) as store, platform(servers) as seen:
         world = World(seen, store, settings, FakeExecutor())
@@ -189,7 +189,7 @@ async def test_kafka_is_down_from_the_middle_to_after_the_trainer_s_end(kafka: A
     await wait_until(ended, 60, "the trainer's end")
     assert (await training.executor.status("t1", 1)).exit_code == 0
     assert (await training.in_outbox())[-1].state == "succeeded"
-    await training.swept(20)
+    await training.outlasted()
     assert (await training.state()).attempt == 1, "its silence is Kafka's"
     await kafka.start()
     await training.completed(attempt=1)
@@ -212,7 +212,7 @@ async def test_a_trainer_killed_while_kafka_is_down_is_gone_on_from_its_last_che
     await wait_until(four_steps, 60, "the fourth checkpoint's event in the bucket")
     training.kill()
     training.go_on()
-    await training.swept(20)
+    await training.outlasted()
     assert (await training.state()).attempt == 1, "what it said is on its way"
     await kafka.start()
     await training.completed(attempt=2)

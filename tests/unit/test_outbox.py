@@ -19,23 +19,24 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.delivery import FakePublisher
 from tests.fakes.faults import Crash, Faults, FaultyStore
 from tests.fakes.store import MemoryStore
+from tests.fakes.world import command_event
 from tests.wait import wait_until
 from worker.outbox import OutboxSweep
 
 TOPIC = "training.progress"
 
 
-def said(task_id: str, seq: int, attempt: int = 1, **changes: Any) -> Event[Any]:
+def said(task_id: str, seq: int, attempt: int = 1) -> Event[Any]:
     body = TrainingProgress(task_id=task_id, attempt=attempt, seq=seq, state="running")
-    event_id = derived_id("trainer", task_id, attempt, seq)
-    fields: dict[str, Any] = {
-        "topic": TOPIC,
-        "key": task_id,
-        "id": event_id,
-        "type": TOPIC,
-        "source": f"trainer/{task_id}",
-    }
-    return Event(**(fields | {"time": datetime(2026, 1, 1, tzinfo=UTC), "data": body} | changes))
+    return Event(
+        topic=TOPIC,
+        key=task_id,
+        id=derived_id("trainer", task_id, attempt, seq),
+        type=TOPIC,
+        source=f"trainer/{task_id}",
+        time=datetime(2026, 1, 1, tzinfo=UTC),
+        data=body,
+    )
 
 
 class Swept:
@@ -136,17 +137,7 @@ async def test_one_attempt_s_bug_does_not_keep_the_others_events() -> None:
 FOREIGN = {
     "another task's event": event_file.written([said("t-2", 0)]),
     "another attempt's event": event_file.written([said("t-1", 0, attempt=2)]),
-    "another topic's event": event_file.written(
-        [
-            said(
-                "t-1",
-                0,
-                topic="task.command",
-                type="task.command",
-                data={"command_id": "c", "task_id": "t-1", "command": "stop"},
-            )
-        ]
-    ),
+    "another topic's event": event_file.written([command_event("stop")]),
     "no events": b"\x00" * 2_000_000,
 }
 
