@@ -64,7 +64,7 @@ def fold(state: TaskState, said: TrainingProgress) -> TaskState:
         return state
     if said.seq <= state.seq:
         newer = said.checkpoint and (state.checkpoint is None or said.checkpoint.step > state.checkpoint.step)
-        return replace(state, checkpoint=said.checkpoint) if newer else state
+        return _still_paused(replace(state, checkpoint=said.checkpoint)) if newer else state
     stepped = said.progress is not None and _step(said.progress) != _step(state.progress)
     state = replace(
         state,
@@ -79,13 +79,17 @@ def fold(state: TaskState, said: TrainingProgress) -> TaskState:
     if said.state == "succeeded":
         return _succeeded(state, said)
     if state.phase is Phase.PAUSED:
-        # Where it goes on from may have become a newer one.
-        return attempts.paused(state) if state.desired == "pause" else state
+        return _still_paused(state)
     if said.state == "failed":
         return _failed(state, said.failure or Failure("unknown", "unknown", "the trainer gave no reason"))
     if said.state == "stopped":
         return _stopped(state)
     return _lives(state, said.state, stepped=stepped)
+
+
+def _still_paused(state: TaskState) -> TaskState:
+    """Return the state with what a paused task says of where it goes on from: that may have become a newer one."""
+    return attempts.paused(state) if state.phase is Phase.PAUSED and state.desired == "pause" else state
 
 
 def _succeeded(state: TaskState, said: TrainingProgress) -> TaskState:

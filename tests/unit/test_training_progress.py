@@ -161,6 +161,8 @@ def test_what_a_paused_attempt_still_had_to_say_moves_the_place_it_goes_on_from_
     late = fold(paused, _says(4, "stopped", checkpoint=CHECKPOINT))
     assert (late.phase, late.checkpoint) == (Phase.PAUSED, CHECKPOINT)
     assert "step 5" in late.message
+    overtaken = fold(late, _says(2, checkpoint=replace(CHECKPOINT, step=6)))
+    assert "step 6" in overtaken.message
     for said in ("deploying", "running", "failed"):
         state = fold(paused, _says(4, said, failure=_failure(retryable=False)))
         assert (state.phase, state.desired) == (Phase.PAUSED, "pause")
