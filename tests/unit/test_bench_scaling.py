@@ -19,7 +19,7 @@ def test_twice_the_tasks_need_twice_of_all_that_is_not_fixed() -> None:
     for before, after in zip(needs(one), needs(two), strict=True):
         assert after[1:] == pytest.approx([2 * each for each in before[1:]])
     assert workers_needed(two) == pytest.approx(2 * workers_needed(one), rel=0.1)
-    assert workers_needed(two) <= partitions_needed(two)
+    assert partitions_needed(two) % workers_needed(two) == 0
 
 
 def test_rests_pay_for_themselves_and_are_no_use_to_tasks_that_seldom_speak() -> None:
@@ -50,10 +50,11 @@ def test_more_sweepers_sweep_faster_up_to_the_number_of_shards() -> None:
 def test_a_fleet_as_large_as_it_says_keeps_up_in_the_busiest_minute_and_half_of_it_does_not() -> None:
     day = Day(tasks=20_000, events_per_second=0.2)
     workers = workers_needed(day)
-    enough = busiest_minute(day._replace(workers=workers), seconds=30)
+    enough = busiest_minute(day._replace(workers=workers, partitions=partitions_needed(day)), seconds=30)
     assert enough[PROGRESS].quantile(0.99) < day.progress_seconds + 1
     assert enough["dataset-validation"].quantile(0.99) < 2
-    half = busiest_minute(day._replace(workers=workers, peak_factor=2.5 * day.peak_factor), seconds=30)
+    more = day._replace(workers=workers, partitions=partitions_needed(day), peak_factor=2.5 * day.peak_factor)
+    half = busiest_minute(more, seconds=30)
     assert half[PROGRESS].quantile(0.99) > enough[PROGRESS].quantile(0.99) + 1
 
 

@@ -170,8 +170,9 @@ def workers_needed(day: Day) -> int:
 
 
 def partitions_needed(day: Day) -> int:
-    """Return the partitions that so many workers need, in dozens: a worker without a partition does nothing."""
-    return 12 * ceil(workers_needed(day) / 12)
+    """Return a multiple of the workers, so that none has a partition more than the others; a dozen at least."""
+    workers = workers_needed(day)
+    return workers * ceil(TOPICS["training.progress"].partitions / workers)
 
 
 #: A sweep that takes longer notices lost jobs late.
