@@ -249,7 +249,7 @@ async def test_jobs_without_a_gpu_do_not_wait_for_one(ray: RayHarness) -> None:
 
 async def test_a_job_of_several_nodes_is_refused_before_ray_hears_of_it(ray: RayHarness) -> None:
     executor = ray.executor()
-    with pytest.raises(ValueError, match=r"2 nodes.*one.*kubernetes, slurm"):
+    with pytest.raises(ValueError, match=r"2 nodes.*one.*kubernetes and slurm"):
         await executor.submit(ray.spec("a", resources=Resources(gpus=1, nodes=2)))
     assert await executor.jobs() == []
 

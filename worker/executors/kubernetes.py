@@ -36,7 +36,7 @@ from worker.executors.kubernetes_manifest import (
     train_job_manifest,
 )
 from worker.executors.kubernetes_state import Seen, seen, status_of
-from worker.executors.log_text import LOG_BYTES, whole_text
+from worker.executors.job_log import LOG_BYTES, whole_text
 from worker.executors.remote import engine_name, spec_digest, trainer_environment
 from worker.settings import Settings, SettingsError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from handlers.errors import Unavailable
-from handlers.ports import JobListed, JobSpec, JobStatus
+from handlers.ports import JobListed, JobSpec, JobStatus, Resources
 from worker.executors.job_log import whole_text
 from worker.executors.ray_api import RayApi, RayJob
 from worker.executors.ray_killer import killer
@@ -82,17 +82,14 @@ class RayExecutor:
     async def submit(self, spec: JobSpec) -> None:
         """Hand a job over. See Executor; ValueError also for a job of several nodes, which Ray's jobs cannot be."""
         if spec.resources.nodes > 1:
-            raise ValueError(
-                f"job {spec.job_id} wants {spec.resources.nodes} nodes; a Ray job's entrypoint runs on one: give such "
-                "jobs to another executor (kubernetes, slurm)"
-            )
+            raise ValueError(f"job {spec.job_id}: {_too_many(spec.resources)}")
         request = self._request(spec)
-        refusal = await self._api.submit(request)
-        if refusal is None:
+        said = await self._api.submit(request)
+        if said is None:
             return
         known = await self._api.job(request["submission_id"])
         if known is None:
-            raise Unavailable(f"Ray did not take job {spec.job_id} attempt {spec.attempt}: {refusal}")
+            raise Unavailable(f"Ray did not take job {spec.job_id} attempt {spec.attempt}: {said}")
         if metadata(known, SPEC_DIGEST) != spec_digest(spec):
             raise ValueError(f"job {spec.job_id} attempt {spec.attempt} was submitted with another spec")
 
@@ -177,13 +174,13 @@ class RayExecutor:
         """Send a killer after a job, if none was sent with this wish that did not fail; return its name."""
         request = killer(self._owner, name, after_seconds)
         killer_name = str(request["submission_id"])
-        refusal = await self._api.submit(request)
-        earlier = None if refusal is None else await self._api.job(killer_name)
+        said = await self._api.submit(request)
+        earlier = None if said is None else await self._api.job(killer_name)
         if earlier is not None and earlier.status == "FAILED":
             await self._api.delete(killer_name)
-            refusal, earlier = await self._api.submit(request), None
-        if refusal is not None and earlier is None:
-            raise Unavailable(f"Ray did not take {killer_name}: {refusal}")
+            said, earlier = await self._api.submit(request), None
+        if said is not None and earlier is None:
+            raise Unavailable(f"Ray did not take {killer_name}: {said}")
         return killer_name
 
     async def _until_ended(self, killer_name: str) -> None:
@@ -234,3 +231,12 @@ def ray_executor(settings: Settings) -> RayExecutor:
         grace_seconds=settings.cancel_grace_seconds,
         token_file=settings.ray_token_file,
     )
+
+
+def refusal(_: Settings, resources: Resources) -> str | None:
+    """Return why no Ray cluster could run a job that asks for these, or None. Pure."""
+    return _too_many(resources) if resources.nodes > 1 else None
+
+
+def _too_many(resources: Resources) -> str:
+    return f"{resources.nodes} nodes: a Ray job's entrypoint runs on one; kubernetes and slurm have jobs of several"
