@@ -69,13 +69,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     ray_address: Url | None = None
     ray_token_file: Path | None = None
     #: Kubernetes, reached as kubectl does: the namespace of the jobs (the account's own where not set), the trainer's
-    #: image, a Secret whose keys become its environment, the runtime of jobs on several nodes (Kubeflow), seconds an
-    #: ended job is kept, and a file (YAML) with more of a pod's spec: tolerations, a node selector, volumes.
+    #: image, a Secret whose keys become its environment, the runtime of jobs on several nodes (Kubeflow), and a file
+    #: (YAML) with more of a pod's spec: tolerations, a node selector, volumes.
     kubernetes_namespace: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] | None = None
     kubernetes_image: str | None = None
     kubernetes_secret: str | None = None
     kubernetes_runtime: str = "torch-distributed"
-    kubernetes_keep_seconds: Annotated[int, Meta(ge=0)] = 7 * 86_400
     kubernetes_pod_file: Path | None = None
     #: The model catalogue and the price table (TOML); the shipped ones where not set.
     models_file: Path | None = None

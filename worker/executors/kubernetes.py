@@ -4,6 +4,7 @@ Needs the extra ``kubernetes``. Written to what Kubernetes documents and tested 
 met a real cluster.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from lightkube.types import CascadeType, PatchType
 
 from handlers.errors import Unavailable
 from handlers.ports import JobListed, JobSpec, JobStatus
+from worker.executors.job_log import LOG_BYTES, whole_text
 from worker.executors.kubernetes_manifest import (
     ATTEMPT,
     CONTAINERS,
@@ -36,7 +38,6 @@ from worker.executors.kubernetes_manifest import (
     train_job_manifest,
 )
 from worker.executors.kubernetes_state import Seen, seen, status_of
-from worker.executors.job_log import LOG_BYTES, whole_text
 from worker.executors.remote import engine_name, spec_digest, trainer_environment
 from worker.settings import Settings, SettingsError
 
@@ -199,7 +200,7 @@ def kubernetes_executor(settings: Settings) -> KubernetesExecutor:
     pods = PodSettings(
         image=settings.kubernetes_image,
         grace_seconds=settings.cancel_grace_seconds,
-        keep_seconds=settings.kubernetes_keep_seconds,
+        keep_seconds=math.ceil(settings.job_retention_seconds),
         runtime=settings.kubernetes_runtime,
         secret=settings.kubernetes_secret,
         more=more,

@@ -53,8 +53,8 @@ def main() -> int:
 def _found(asked: argparse.Namespace, day: Day) -> dict[str, Any]:
     if asked.measure:
         measured = asyncio.run(measure())
-        found: list[tuple[str, ...]] = [(what, f"{seconds * 1e6:,.0f}", "") for what, seconds in measured.items()]
-        return _say(asked, "measured", measured, ("processor time of one core", "µs", ""), found)
+        costs: list[tuple[str, ...]] = [(what, f"{seconds * 1e6:,.0f}", "") for what, seconds in measured.items()]
+        return _say(asked, "measured", measured, ("processor time of one core", "µs", ""), costs)
     if asked.hot_keys:
         told = hot_keys.stories(day)
         rows = [
