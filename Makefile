@@ -26,8 +26,16 @@ setup: .venv/.complete ## Install everything into .venv, as the lock file says
 demo: setup ## Fine-tune a small model through real events, on this machine alone
 	@.venv/bin/worker demo
 
+# Of its own, so that what Ray needs never mixes with what is ours.
+.ray/.complete: .venv/.complete
+	UV_PROJECT_ENVIRONMENT=.ray $(UV) sync --frozen --only-group ray
+	@touch $@
+
+.PHONY: ray
+ray: .ray/.complete ## Install Ray, for the tests of its adapter, into an environment of its own
+
 .PHONY: test
-test: setup ## Run the tests (unit, laws, conformance, integration, trainer, demo with the tiny model)
+test: setup ray ## Run the tests (unit, laws, conformance, integration, trainer, demo with the tiny model)
 	-@deploy/local/install-slurm
 	.venv/bin/pytest -m "not long"
 
@@ -40,7 +48,7 @@ test-unit: setup ## Run the tests that take seconds
 	.venv/bin/pytest tests/unit tests/laws
 
 .PHONY: test-long
-test-long: setup ## Run the tests that take minutes
+test-long: setup ray ## Run the tests that take minutes
 	.venv/bin/pytest -m long
 
 .venv/.bench: .venv/.complete

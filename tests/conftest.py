@@ -1,4 +1,4 @@
-"""What every test run says first: which broker, which S3 server and which Slurm it runs on.
+"""What every test run says first: which broker, which S3 server, which Slurm and which Ray it runs on.
 
 ``TEST_REQUIRE_REAL_PARTS=1`` (as CI sets it) ends the run where one of them is not the real thing.
 """
@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from tests import kafka_servers, s3_servers, slurm_servers
+from tests import kafka_servers, ray_servers, s3_servers, slurm_servers
 
 REQUIRED = "TEST_REQUIRE_REAL_PARTS"
 
@@ -18,13 +18,15 @@ def pytest_report_header() -> list[str]:
         f"broker: {kafka_servers.description(kafka_servers.rung())}",
         f"S3 server: {s3_servers.description(s3_servers.rung())}",
         f"Slurm: {slurm_servers.description()}",
+        f"Ray: {ray_servers.description()}",
     ]
 
 
 def pytest_configure() -> None:
     """Build the S3 server where it is not built yet, outside any test's time; insist on real parts where asked to."""
     kafka, s3 = kafka_servers.rung(), s3_servers.rung()
-    if os.environ.get(REQUIRED) and not (kafka and s3 and slurm_servers.possible()):
+    jobs = slurm_servers.possible() and ray_servers.possible()
+    if os.environ.get(REQUIRED) and not (kafka and s3 and jobs):
         raise pytest.UsageError("; ".join(filter(None, [f"{REQUIRED} is set", *map(str, pytest_report_header())])))
     if s3 and os.environ.get("PYTEST_XDIST_WORKER") is None:
         s3_servers.prepare(s3)

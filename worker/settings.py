@@ -64,6 +64,18 @@ class Settings(Struct, frozen=True, kw_only=True):
     slurm_account: str | None = None
     slurm_python: str = sys.executable
     slurm_options: str = ""
+    #: Ray: where the head's dashboard is, which answers for jobs, and a file with the token it asks for, read at each
+    #: request. The path is this machine's.
+    ray_address: Url | None = None
+    ray_token_file: Path | None = None
+    #: Kubernetes, reached as kubectl does: the namespace of the jobs (the account's own where not set), the trainer's
+    #: image, a Secret whose keys become its environment, the runtime of jobs on several nodes (Kubeflow), and a file
+    #: (YAML) with more of a pod's spec: tolerations, a node selector, volumes.
+    kubernetes_namespace: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] | None = None
+    kubernetes_image: str | None = None
+    kubernetes_secret: str | None = None
+    kubernetes_runtime: str = "torch-distributed"
+    kubernetes_pod_file: Path | None = None
     #: The model catalogue and the price table (TOML); the shipped ones where not set.
     models_file: Path | None = None
     prices_file: Path | None = None

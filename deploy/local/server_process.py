@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -88,10 +89,10 @@ class ServerProcess:
             await process.wait()
 
     async def kill(self) -> None:
-        """End it with SIGKILL, as a crash would. Idempotent."""
+        """End it with SIGKILL, and every process it started in its group, as a crash would. Idempotent."""
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own, and so a group
             await process.wait()
 
     def _ended(self, begun_at: int) -> ServerMissing:

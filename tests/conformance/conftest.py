@@ -12,6 +12,7 @@ import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+from deploy.local.ray import RayHead
 from handlers.ports import ObjectStore
 from tests import s3_servers
 from tests.fakes.store import MemoryStore
@@ -53,6 +54,14 @@ def s3_server() -> Iterator[S3Access]:
         server = s3_servers.real_s3(taken)
         yield runner.run(server.__aenter__())
         runner.run(server.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="session")
+def ray_head() -> Iterator[RayHead]:
+    with asyncio.Runner() as runner:
+        head = RayHead()
+        yield runner.run(head.__aenter__())
+        runner.run(head.__aexit__(None, None, None))
 
 
 def _s3_settings(access: S3Access, monkeypatch: pytest.MonkeyPatch) -> Settings:

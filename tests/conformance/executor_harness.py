@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from handlers.ports import Executor, JobSpec
+from handlers.ports import Executor, JobSpec, JobStatus
 from tests.fakes.executor import FakeExecutor
 from tests.wait import wait_until
 from worker.executors.counted import CountedExecutor
@@ -24,6 +24,11 @@ class Harness(Protocol):
 
     async def open(self) -> None:
         """Start the engine."""
+        ...
+
+    @property
+    def saved(self) -> JobStatus:
+        """Return what is known of a job that was cancelled and ended by itself: not every engine keeps how."""
         ...
 
     def executor(self) -> Executor:
@@ -65,6 +70,8 @@ def _spec(job_id: str, *, stubborn: bool, attempt: int) -> JobSpec:
 
 
 class FakeHarness:
+    saved = JobStatus(state="ended", exit_code=0)
+
     def __init__(self) -> None:
         self.fake = FakeExecutor(slots=1)
 
@@ -124,6 +131,8 @@ class CountedHarness(FakeHarness):
 
 class LocalHarness:
     """Real processes. Trainers are held by files in ``control``."""
+
+    saved = JobStatus(state="ended", exit_code=0)
 
     def __init__(self, directory: Path) -> None:
         self.work_dir = directory / "work"

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from handlers.ports import Executor, JobListed, JobSpec, JobStatus
-from tests import slurm_servers
+from tests import ray_servers, slurm_servers
 from tests.conformance.executor_harness import CountedHarness, FakeHarness, Harness, LocalHarness
+from tests.conformance.ray_harness import RayHarness
 from tests.conformance.slurm_harness import SlurmHarness
 from tests.wait import wait_until
 
-#: `pytest` says in its header where there is no Slurm.
-ENGINES = ["fake", "counted", "local", *(["slurm"] if slurm_servers.possible() else [])]
+#: `pytest` says in its header where there is no Ray, or no Slurm.
+REMOTE = {"ray": ray_servers.possible(), "slurm": slurm_servers.possible()}
+ENGINES = ["fake", "counted", "local", *(name for name, possible in REMOTE.items() if possible)]
 
 
 @pytest.fixture(params=ENGINES)
@@ -23,6 +25,8 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
             return CountedHarness()
         case "local":
             return LocalHarness(tmp_path)
+        case "ray":
+            return RayHarness(request.getfixturevalue("ray_head"), tmp_path)
         case "slurm":
             return SlurmHarness(tmp_path)
         case _:
@@ -136,9 +140,9 @@ async def test_a_cancelled_job_may_save_within_its_grace(engine: Harness, execut
     await executor.submit(spec)
     await engine.running(spec)
     await executor.cancel("a", 1, 60)
-    await reaches(executor, spec, ended(0))
+    await reaches(executor, spec, engine.saved)
     await executor.cancel("a", 1, 60)
-    assert await executor.status("a", 1) == ended(0)
+    assert await executor.status("a", 1) == engine.saved
 
 
 async def test_a_job_that_ignores_the_signal_is_killed_after_the_grace(engine: Harness, executor: Executor) -> None:

@@ -1,5 +1,6 @@
 """Which executor serves which task: what the file says, what is refused, and how tasks and attempts hold to it."""
 
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,10 @@ def test_where_nothing_is_set_everything_runs_locally() -> None:
         ("[[rules]]\nexecutor = 'local'\ngpus = -1", "gpus"),
         ("[[rules]]\nexecutor = 'local'\ntraining_type = 'Dpo'", "training_type"),
         ("[[rules]]\nexecutor = 'locl'", "no executor 'locl'; did you mean local?"),
-        ("executors = ['mainframe']\n[[rules]]\nexecutor = 'local'", "no executor 'mainframe'; there are local"),
+        (
+            "executors = ['mainframe']\n[[rules]]\nexecutor = 'local'",
+            "no executor 'mainframe'; there are kubernetes, local",
+        ),
         ("[[rules]]\nexecutor = 'local'\nproject = 'a'", r"rules\[0\]: the last rule must fit every task"),
         (RULES + "[[rules]]\nexecutor = 'local'", r"rules\[3\] never holds: rules\[2\] fits"),
         (
@@ -95,6 +99,7 @@ def test_where_nothing_is_set_everything_runs_locally() -> None:
         ),
         ("[[rules]]\nexecutor = 'local'\nnodes = 2", r"rules\[0\]: local is one machine, and cannot give 2 nodes"),
         ("[[rules]]\nexecutor = 'local'\ngpus = 3", r"cannot give 3 GPUs, it has 2"),
+        ("[[rules]]\nexecutor = 'ray'\nnodes = 2", r"rules\[0\]: 2 nodes: a Ray job's entrypoint runs on one"),
         ("executor = 'local'", "executor"),
         ("[[rules", "is not TOML"),
     ],
@@ -119,6 +124,16 @@ def test_every_executor_of_the_registry_has_what_it_must_have(name: str) -> None
 
 
 # --- those that are configured ---------------------------------------------------------------------------------
+
+
+def test_an_executor_whose_client_is_not_installed_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, MODULES["kubernetes"], raising=False)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lightkube"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(SettingsError, match=r"needs lightkube.*: install this package with the extra 'kubernetes'"):
+        load_placement(_settings(tmp_path, "[[rules]]\nexecutor = 'kubernetes'"))
 
 
 async def test_an_executor_that_is_not_configured_is_waited_for_and_says_how_to_get_it(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
-"""What a trainer on another machine is told."""
+"""What jobs on other machines are called, and what their trainers are told."""
 
+import re
 from pathlib import Path
 
 import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
 from handlers.ports import JobSpec, Resources
-from worker.executors.remote import SPEC_VARIABLE, spec_digest, trainer_environment
+from worker.executors.remote import SPEC_VARIABLE, engine_name, spec_digest, trainer_environment
 from worker.settings import Settings
 
 SPEC = JobSpec(job_id="t", task_id="t", attempt=1, plan_key="p", attempt_prefix="a/", resources=Resources(gpus=2))
@@ -38,3 +42,27 @@ def test_no_secret_and_no_path_of_the_worker_leaves_its_machine() -> None:
 def test_specs_that_differ_in_anything_have_other_digests() -> None:
     assert spec_digest(SPEC) == spec_digest(msgspec.structs.replace(SPEC))
     assert spec_digest(SPEC) != spec_digest(msgspec.structs.replace(SPEC, resources=Resources(gpus=1)))
+
+
+@pytest.mark.parametrize(
+    ("job_id", "begins"),
+    [("task-1", "ft-task-1-2-"), ("Task_1.A", "ft-task-1-a-2-"), ("任务", "ft-2-"), ("a" * 128, f"ft-{'a' * 16}-2-")],
+)
+def test_a_name_is_readable_where_it_can_be(job_id: str, begins: str) -> None:
+    assert engine_name("me", job_id, 2).startswith(begins)
+
+
+@given(some.text(min_size=1), some.integers(1, 9999))
+def test_a_name_is_one_that_every_engine_allows(job_id: str, attempt: int) -> None:
+    assert re.fullmatch(r"[a-z](-?[a-z0-9])*", engine_name("me", job_id, attempt))
+    assert len(engine_name("me", job_id, attempt)) <= 41
+
+
+Handles = some.lists(
+    some.tuples(some.text("aA1-._", max_size=4), some.text("aA1-._", max_size=4), some.integers(1, 20)), unique=True
+)
+
+
+@given(Handles)
+def test_no_two_jobs_share_a_name(handles: list[tuple[str, str, int]]) -> None:
+    assert len({engine_name(*handle) for handle in handles}) == len(handles)

@@ -1,5 +1,6 @@
-"""What a job printed, read piece by piece from the file it is in."""
+"""What a job printed, read piece by piece."""
 
+import codecs
 from pathlib import Path
 
 #: Most bytes read at a time.
@@ -17,17 +18,16 @@ def read_log(path: Path, cursor: int) -> tuple[str, int]:
             data = file.read(LOG_BYTES)
     except FileNotFoundError:
         return "", cursor
-    whole = data[: len(data) - _half_character(data)]
-    return whole.decode(errors="replace"), cursor + len(whole)
+    text, used = whole_text(data)
+    return text, cursor + used
 
 
-def _half_character(data: bytes) -> int:
-    """Return how many bytes at the end are the beginning of an unfinished UTF-8 character."""
-    for length in range(1, min(4, len(data) + 1)):
-        byte = data[-length]
-        if byte >= 0xC0:
-            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return length if length < needed else 0
-        if byte < 0x80:
-            return 0
-    return 0
+def whole_text(data: bytes) -> tuple[str, int]:
+    """Return the text of the bytes and how many of them it is. Pure.
+
+    A character that is only half written yet is left for the next reading; what is no UTF-8 is replaced.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    text = decoder.decode(data)
+    half, _ = decoder.getstate()
+    return text, len(data) - len(half)

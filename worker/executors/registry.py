@@ -6,13 +6,16 @@ is something an engine can never give, the module has a ``refusal(settings, reso
 """
 
 from importlib import import_module
+from types import ModuleType
 from typing import Protocol, cast, runtime_checkable
 
 from handlers.ports import Executor, Resources
-from worker.settings import Settings
+from worker.settings import Settings, SettingsError
 
 MODULES = {
+    "kubernetes": "worker.executors.kubernetes",
     "local": "worker.executors.local",
+    "ray": "worker.executors.ray",
     "slurm": "worker.executors.slurm",
 }
 
@@ -38,10 +41,22 @@ class KeepsQueue(Protocol):
 
 def open_executor(name: str, settings: Settings) -> OpenExecutor:
     """Return a new executor. Raises KeyError for a name that is not in MODULES, SettingsError as its module does."""
-    return cast("OpenExecutor", getattr(import_module(MODULES[name]), f"{name}_executor")(settings))
+    return cast("OpenExecutor", getattr(_module(name), f"{name}_executor")(settings))
 
 
 def refusal(name: str, settings: Settings, resources: Resources) -> str | None:
-    """Return why an executor could never run a job that asks for these, or None. May block for seconds, once."""
-    asked = getattr(import_module(MODULES[name]), "refusal", None)
+    """Return why an executor could never run a job that asks for these, or None. May block for seconds, once.
+
+    Raises SettingsError where its client is not installed.
+    """
+    asked = getattr(_module(name), "refusal", None)
     return cast("str | None", asked(settings, resources)) if asked else None
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return import_module(MODULES[name])
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"executor {name!r} needs {error.name}: install this package with the extra {name!r}"
+        ) from error

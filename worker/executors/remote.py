@@ -1,6 +1,10 @@
-"""What a trainer on another machine is told: its job, and every setting that is no secret and no path of ours."""
+"""What engines on other machines have in common: a job's name, and what its trainer is told.
+
+A trainer is told its job, and every setting that is no secret and no path of ours.
+"""
 
 import hashlib
+import re
 
 import msgspec
 
@@ -24,6 +28,8 @@ _OF_THE_MACHINE = frozenset(
         "WORKER_MODELS_FILE",
         "WORKER_PRICES_FILE",
         "WORKER_EXECUTORS_FILE",
+        "WORKER_RAY_TOKEN_FILE",
+        "WORKER_KUBERNETES_POD_FILE",
     }
 )
 
@@ -40,6 +46,17 @@ def trainer_environment(settings: Settings, spec: JobSpec) -> dict[str, str]:
         if name not in _OF_THE_MACHINE and (over_kafka or not name.startswith(_KAFKA))
     }
     return shared | {SPEC_VARIABLE: msgspec.json.encode(spec).decode()}
+
+
+def engine_name(owner: str, job_id: str, attempt: int) -> str:
+    """Return what a job is called on engines that allow lower-case letters, digits and hyphens alone. Pure.
+
+    No two jobs share a name, though ids may have more characters than it: it ends in a digest. ``owner`` tells apart
+    the services that share an engine. At most 41 characters, up to attempt 9,999; it begins with a letter.
+    """
+    readable = re.sub(r"[^a-z0-9]+", "-", job_id.lower())[:16].strip("-")
+    digest = hashlib.sha256(msgspec.json.encode((owner, job_id, attempt))).hexdigest()[:16]
+    return "-".join(filter(None, ("ft", readable, str(attempt), digest)))
 
 
 def spec_digest(spec: JobSpec) -> str:
