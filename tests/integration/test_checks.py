@@ -71,6 +71,7 @@ async def test_everything_that_cannot_be_used_is_said_at_once(
         kafka_bootstrap_servers="127.0.0.1:1",
         storage_url=(tmp_path / "file" / "bucket").as_uri(),
         models_file=tmp_path / "no.toml",
+        executors_file=tmp_path / "no.toml",
         work_dir=tmp_path / "file",
     )
     assert await check_services(broken) == 2
