@@ -61,21 +61,26 @@ class KubernetesApi:
         }
         return pod
 
-    def end_pod(self, pod: str, exit_code: int) -> None:
+    def end_pod(self, pod: str, exit_code: int, reason: str = "Completed") -> None:
         """Let a pod's container end."""
         found = self.objects["pods"][pod]
         terminated = {"name": found["spec"]["containers"][0]["name"], "image": "i", "imageID": "i", "ready": False}
         found["status"] = {
             "phase": "Failed" if exit_code else "Succeeded",
             "containerStatuses": [
-                terminated | {"restartCount": 0, "state": {"terminated": {"exitCode": exit_code}}},
+                terminated | {"restartCount": 0, "state": {"terminated": {"exitCode": exit_code, "reason": reason}}},
             ],
         }
 
-    def conclude(self, name: str, condition: str) -> None:
+    def disrupt(self, pod: str, reason: str) -> None:
+        """Let something of the cluster take a pod away."""
+        condition = {"type": "DisruptionTarget", "status": "True", "reason": reason}
+        self.objects["pods"][pod]["status"] = {"phase": "Failed", "conditions": [condition]}
+
+    def conclude(self, name: str, condition: str, reason: str = "") -> None:
         """Let a job's controller set a condition."""
         plural = "jobs" if name in self.objects["jobs"] else "trainjobs"
-        self.objects[plural][name]["status"] = {"conditions": [{"type": condition, "status": "True"}]}
+        self.objects[plural][name]["status"] = {"conditions": [{"type": condition, "status": "True", "reason": reason}]}
 
     def _template(self, job: Object) -> Object:
         if job["kind"] == "Job":

@@ -11,7 +11,7 @@ from lightkube.config.models import Cluster, User
 from lightkube.core.async_client import AsyncClient
 
 from handlers.errors import Unavailable
-from handlers.ports import JobListed, JobSpec, JobStatus, Resources
+from handlers.ports import EndCause, JobListed, JobSpec, JobStatus, Resources
 from tests.contract.kubernetes_api import TOKEN, KubernetesApi, serving
 from worker.executors.kubernetes import KubernetesExecutor, kubernetes_executor
 from worker.executors.kubernetes_manifest import PodSettings
@@ -105,6 +105,48 @@ async def test_a_job_whose_pod_was_evicted_has_no_exit_code(api: KubernetesApi, 
     api.start_pod(name(spec()), "Failed")
     api.conclude(name(spec()), "Failed")
     assert await executor.status("a", 1) == ended(None)
+
+
+@BOTH
+async def test_who_is_over_the_time_limit_is_told_so_unless_cancelled(
+    api: KubernetesApi, executor: KubernetesExecutor, wanted: JobSpec
+) -> None:
+    await executor.submit(wanted)
+    api.conclude(name(wanted), "Failed", "DeadlineExceeded")
+    assert await executor.status("a", 1) == JobStatus(state="ended", cause="time-limit")
+    api.objects["jobs"].clear()
+    api.objects["trainjobs"].clear()
+    await executor.submit(wanted)
+    await executor.cancel("a", 1, 30)
+    api.conclude(name(wanted), "Failed", "DeadlineExceeded")
+    assert await executor.status("a", 1) == ended(None)
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("PreemptionByScheduler", "preempted"),
+        ("EvictionByEvictionAPI", "preempted"),
+        ("DeletionByTaintManager", "node-failed"),
+        ("SomethingNew", None),
+    ],
+)
+async def test_a_pod_that_was_taken_away_says_why(
+    api: KubernetesApi, executor: KubernetesExecutor, reason: str, cause: EndCause | None
+) -> None:
+    await executor.submit(spec())
+    api.disrupt(api.start_pod(name(spec())), reason)
+    api.conclude(name(spec()), "Failed", "BackoffLimitExceeded")
+    assert await executor.status("a", 1) == JobStatus(state="ended", cause=cause)
+
+
+async def test_a_container_without_memory_is_told_from_one_that_was_killed(
+    api: KubernetesApi, executor: KubernetesExecutor
+) -> None:
+    await executor.submit(spec())
+    api.end_pod(api.start_pod(name(spec())), 137, "OOMKilled")
+    api.conclude(name(spec()), "Failed", "BackoffLimitExceeded")
+    assert await executor.status("a", 1) == JobStatus(state="ended", exit_code=-9, cause="out-of-memory")
 
 
 @BOTH

@@ -217,7 +217,7 @@ async def test_a_job_over_its_time_is_told_to_end(ray: RayHarness) -> None:
     executor = ray.executor()
     await executor.submit(spec)
     # 124 is what timeout(1) says.
-    await reaches(executor, spec, JobStatus(state="ended", exit_code=124))
+    await reaches(executor, spec, JobStatus(state="ended", exit_code=124, cause="time-limit"))
     assert (await executor.logs("a", 1))[0] == "开始\nsaved\n"
 
 

@@ -130,7 +130,7 @@ def test_an_executor_whose_client_is_not_installed_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, MODULES["kubernetes"], raising=False)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "lightkube"]:
+    for name in ["lightkube", *(name for name in sys.modules if name.startswith("lightkube."))]:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(SettingsError, match=r"needs lightkube.*: install this package with the extra 'kubernetes'"):
         load_placement(_settings(tmp_path, "[[rules]]\nexecutor = 'kubernetes'"))

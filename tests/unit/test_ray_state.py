@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from handlers.ports import JobStatus
+from handlers.ports import EndCause, JobStatus
 from worker.executors.ray_api import RayJob, RayNode
-from worker.executors.ray_state import KILLS, Cluster, status_of
+from worker.executors.ray_state import KILLS, TIME_LIMIT, Cluster, status_of
 
 UNKNOWN, RUNNING = JobStatus(state="unknown"), JobStatus(state="running")
 HEAD = RayNode(node_id="head", state="ALIVE", is_head_node=True, start_time_ms=100)
@@ -21,8 +21,8 @@ def killer(status: str, of: str = "a") -> RayJob:
     return RayJob(status=status, submission_id=f"{of}-kill-0", metadata={KILLS: of}, start_time=1)
 
 
-def ended(exit_code: int | None = None) -> JobStatus:
-    return JobStatus(state="ended", exit_code=exit_code)
+def ended(exit_code: int | None = None, cause: EndCause | None = None) -> JobStatus:
+    return JobStatus(state="ended", exit_code=exit_code, cause=cause)
 
 
 def queued(position: int) -> JobStatus:
@@ -35,6 +35,9 @@ def queued(position: int) -> JobStatus:
         (job("SUCCEEDED", driver_exit_code=0), ended(0)),
         (job("FAILED", driver_exit_code=3, error_type="JOB_ENTRYPOINT_COMMAND_ERROR"), ended(3)),
         (job("FAILED", driver_exit_code=-9, error_type="JOB_ENTRYPOINT_COMMAND_ERROR"), ended(-9)),
+        (job("FAILED", driver_exit_code=124, metadata={TIME_LIMIT: "60"}), ended(124, "time-limit")),
+        (job("FAILED", driver_exit_code=1, metadata={TIME_LIMIT: "60"}), ended(1)),
+        (job("FAILED", driver_exit_code=124), ended(124)),
         (job("STOPPED"), ended()),
         # It never ran, and never will.
         (job("FAILED", error_type="RUNTIME_ENV_SETUP_FAILURE"), ended()),

@@ -21,6 +21,7 @@ from worker.executors.ray_state import (
     KILLS,
     OWNER,
     SPEC_DIGEST,
+    TIME_LIMIT,
     Cluster,
     has_ended,
     metadata,
@@ -191,10 +192,10 @@ class RayExecutor:
             await self._sleep(0.2)
 
     def _request(self, spec: JobSpec) -> dict[str, Any]:
-        gpus = spec.resources.gpus
+        gpus, limit = spec.resources.gpus, spec.resources.time_limit_seconds
         return {
             "submission_id": self._name(spec.job_id, spec.attempt),
-            "entrypoint": self._entrypoint(spec.resources.time_limit_seconds),
+            "entrypoint": self._entrypoint(limit),
             # Something must be asked for: without it every job runs at once, on the head.
             **({"entrypoint_num_gpus": gpus} if gpus else {"entrypoint_num_cpus": 1}),
             "metadata": {
@@ -202,6 +203,7 @@ class RayExecutor:
                 JOB_ID: spec.job_id,
                 ATTEMPT: str(spec.attempt),
                 SPEC_DIGEST: spec_digest(spec),
+                **({TIME_LIMIT: str(limit)} if limit else {}),
             },
             "runtime_env": {
                 "env_vars": {

@@ -12,8 +12,8 @@ from handlers.ports import JobState, JobStatus
 from worker.executors.ray_api import RayJob, RayNode
 
 #: A job of ours has these in its metadata, and a killer of ours (see ray_killer) the name of the job it kills.
-OWNER, JOB_ID, ATTEMPT, SPEC_DIGEST, KILLS = (
-    f"finetune-worker.{name}" for name in ("owner", "job-id", "attempt", "spec", "kills")
+OWNER, JOB_ID, ATTEMPT, SPEC_DIGEST, TIME_LIMIT, KILLS = (
+    f"finetune-worker.{name}" for name in ("owner", "job-id", "attempt", "spec", "time-limit", "kills")
 )
 
 _ENDED = frozenset({"STOPPED", "SUCCEEDED", "FAILED"})
@@ -26,6 +26,8 @@ _LOST = frozenset(
     }
 )
 _KILLED = -9
+#: What timeout(1), which runs a job that has a limit, says of one that was over it and obeyed.
+_OVER_TIME = 124
 
 
 class Cluster(Struct, frozen=True):
@@ -54,7 +56,8 @@ def status_of(job: RayJob, cluster: Cluster) -> JobStatus:
     """
     state = _state(job, cluster)
     if state == "ended":
-        return JobStatus(state=state, exit_code=_exit_code(job, cluster))
+        over_time = job.driver_exit_code == _OVER_TIME and metadata(job, TIME_LIMIT) is not None
+        return JobStatus(state=state, exit_code=_exit_code(job, cluster), cause="time-limit" if over_time else None)
     if state == "queued":
         return JobStatus(state=state, queue_position=_queue_position(job, cluster))
     return JobStatus(state=state)
