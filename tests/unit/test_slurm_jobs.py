@@ -282,7 +282,9 @@ async def test_without_a_word_in_the_folder_slurms_counts_where_the_job_had_begu
 ) -> None:
     commands("squeue", f"echo '1|{state}|{wait_status}|now|gpu|{tmp_path}/a.1|'")
     executor, folder = SlurmExecutor(tmp_path, lambda _: {}), JobFolder(tmp_path / "a.1")
-    assert await executor.status("a", 1) == JobStatus(state="unknown")  # forgotten: it has no folder
+    # Without a folder it is forgotten, though not by Slurm.
+    assert await executor.status("a", 1) == JobStatus(state="unknown")
+    assert await executor.jobs() == []
     folder.create("digest")
     if begun:
         (folder.path / "supervisor.json").write_text("{}")

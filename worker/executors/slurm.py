@@ -138,6 +138,8 @@ class SlurmExecutor:
             stem, _, attempt = name.rpartition(".")
             if _JOB_ID.fullmatch(name_of(stem)) and attempt.isdecimal():
                 found = in_slurm.get(name, [])
+                if name not in traces and all(job.over for job in found):
+                    continue  # forgotten, though not by Slurm
                 state = _status(_that_counts(found), traces.get(name, Trace())).state
                 left = state != "running" and any(job.parked for job in found)
                 listed.append(JobListed(name_of(stem), int(attempt), "queued" if left else state))
