@@ -31,6 +31,7 @@ _NULL_DEVICE = os.makedev(1, 3)
 _NODE = "node1"
 #: Far more than jobs ask for, whatever the machine has: GPUs are what runs out.
 _CPUS = 64
+_IDS_AFTER_A_LOSS = 1001
 
 _CONFIGURATION = """\
 ClusterName=local
@@ -108,6 +109,8 @@ class LocalSlurm:
         state = self._folder / "state"
         if forgetful:
             shutil.rmtree(state)
+            # A node does not start a job that has the id of one it was told to kill a moment ago.
+            self.conf.write_text(self.conf.read_text() + f"FirstJobId={_IDS_AFTER_A_LOSS}\n")
         state.mkdir(exist_ok=True)
         await self._controller.start([_program("slurmctld"), "-D", "-f", str(self.conf)], self._controller_answers)
 

@@ -155,12 +155,35 @@ async def test_a_killed_controller_is_unavailable_and_loses_nothing(engine: Slur
     assert [engine.starts(running), engine.starts(waiting)] == [1, 1]
 
 
-@pytest.mark.parametrize("forgetful", [False, True], ids=["before its state was saved", "and its state is lost"])
-async def test_a_job_that_slurm_would_start_again_runs_once(engine: SlurmHarness, *, forgetful: bool) -> None:
+async def test_what_slurm_starts_a_second_time_does_not_run(engine: SlurmHarness) -> None:
+    spec, executor = engine.spec("a"), engine.executor()
+    engine.commands("scontrol", "update", "PartitionName=main", "State=DOWN")
+    await executor.submit(spec)
+    await engine.state_saved()
+    engine.commands("scontrol", "update", "PartitionName=main", "State=UP")
+    await engine.running(spec)
+    # The next state is saved five seconds after the last one, in which the job waits: Slurm kills what runs of it and
+    # starts it once more.
+    await engine.slurm.kill_controller()
+    await engine.slurm.start_controller()
+    engine.commands("scontrol", "update", "PartitionName=main", "State=UP")
+
+    async def started_again() -> bool:
+        return "begun before" in (await executor.logs("a", 1))[0]
+
+    await wait_until(started_again, 60, "Slurm to start the job again")
+    assert (await reaches(executor, spec, "ended")).exit_code in (NOT_RUN, -signal.SIGTERM, -signal.SIGKILL)
+    assert gone(engine.pid(spec))
+    assert engine.starts(spec) == 1
+
+
+@pytest.mark.parametrize("forgetful", [False, True], ids=["which has it parked", "which knows nothing of it"])
+async def test_a_job_that_runs_is_not_begun_again_after_a_controllers_death(
+    engine: SlurmHarness, *, forgetful: bool
+) -> None:
     spec, executor = engine.spec("a"), engine.executor()
     await executor.submit(spec)
     await engine.running(spec)
-    # Slurm saves its state some seconds after a change: it comes back without knowing that the job runs, and kills it.
     await engine.slurm.kill_controller()
     await engine.slurm.start_controller(forgetful=forgetful)
     await wait_until(lambda: gone(engine.pid(spec)), 30, "Slurm to kill the job it does not know")

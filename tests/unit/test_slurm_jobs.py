@@ -268,6 +268,32 @@ def test_settings_that_describe_none_are_named(settings: Settings, words: str) -
         slurm_executor(settings)
 
 
+@pytest.mark.parametrize(
+    ("state", "wait_status", "begun", "exit_code"),
+    [
+        ("FAILED", 1 << 8, True, 1),
+        ("FAILED", 1 << 8, False, None),  # Slurm could not start it
+        ("COMPLETED", 0, False, 0),  # the folder is seen late
+        ("CANCELLED", 15, True, -15),
+    ],
+)
+async def test_without_a_word_in_the_folder_slurms_counts_where_the_job_had_begun(
+    state: str, wait_status: int, *, begun: bool, exit_code: int | None, commands: Commands, tmp_path: Path
+) -> None:
+    commands("squeue", f"echo '1|{state}|{wait_status}|now|gpu|{tmp_path}/a.1|'")
+    executor, folder = SlurmExecutor(tmp_path, lambda _: {}), JobFolder(tmp_path / "a.1")
+    # Without a folder it is forgotten, though not by Slurm.
+    assert await executor.status("a", 1) == JobStatus(state="unknown")
+    assert await executor.jobs() == []
+    folder.create("digest")
+    if begun:
+        (folder.path / "supervisor.json").write_text("{}")
+    assert await executor.status("a", 1) == JobStatus(state="ended", exit_code=exit_code)
+    (folder.path / "exit.json").write_text('{"exit_code": 5}')
+    assert await executor.status("a", 1) == JobStatus(state="ended", exit_code=5)
+    await executor.close()
+
+
 @pytest.mark.parametrize("job_id", ["", "../a", "a/b", "a\nb", "a b"])
 async def test_an_id_never_leads_out_of_the_folder(job_id: str, tmp_path: Path) -> None:
     executor = SlurmExecutor(tmp_path, lambda _: {})

@@ -138,6 +138,8 @@ class SlurmExecutor:
             stem, _, attempt = name.rpartition(".")
             if _JOB_ID.fullmatch(name_of(stem)) and attempt.isdecimal():
                 found = in_slurm.get(name, [])
+                if name not in traces and all(job.over for job in found):
+                    continue  # forgotten, though not by Slurm
                 state = _status(_that_counts(found), traces.get(name, Trace())).state
                 left = state != "running" and any(job.parked for job in found)
                 listed.append(JobListed(name_of(stem), int(attempt), "queued" if left else state))
@@ -226,7 +228,9 @@ def _status(job: SlurmJob | None, trace: Trace) -> JobStatus:
             return JobStatus(state="unknown" if job.parked else "queued")
         return JobStatus(state="running")
     if job is not None and trace.known:
-        return JobStatus(state="ended", exit_code=job.exit_code, cause=job.cause)
+        # Of what has not begun, a code is Slurm's own: it could not start it. A folder may be seen late, so 0 counts.
+        counts = trace.begun or job.exit_code == 0
+        return JobStatus(state="ended", exit_code=job.exit_code if counts else None, cause=job.cause)
     if trace.asked_to_end and not trace.begun:
         return JobStatus(state="ended")
     # Never submitted, forgotten, or lost with its node or with what Slurm knew.

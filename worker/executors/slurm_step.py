@@ -13,8 +13,9 @@ from pathlib import Path
 
 from worker.executors.local_supervisor import EXIT, read, supervise
 
-#: Exit code of a job that did not run: another copy of it has begun, or it was cancelled first.
-NOT_RUN = 75
+#: Exit code of a job that did not run, because another copy of it has begun or it was cancelled first: the trainer's
+#: own for an attempt that does not count.
+NOT_RUN = 3
 
 
 def main(arguments: Sequence[str]) -> int:
