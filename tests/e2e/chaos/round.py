@@ -75,7 +75,7 @@ async def play(
         servers = await stack.enter_async_context(kafka)
         proxy = await stack.enter_async_context(FaultyS3(s3.url, seed))
         await ensure_topics(Brokers(servers), delays=delay_topic_names(STAGES))
-        settings = _settings(servers, folder, proxy.url, kind)
+        settings = _settings(seed, servers, folder, proxy.url, kind)
         credentials = s3.environment()
         stack.enter_context(_variables(credentials))
         quiet = replace(settings, s3_endpoint_url=s3.url)
@@ -119,7 +119,7 @@ async def play(
         )
 
 
-def _settings(servers: str, folder: Path, s3_url: str, kind: TrainerKind) -> Settings:
+def _settings(seed: int, servers: str, folder: Path, s3_url: str, kind: TrainerKind) -> Settings:
     return replace(
         Settings(
             kafka_bootstrap_servers=servers,
@@ -132,6 +132,8 @@ def _settings(servers: str, folder: Path, s3_url: str, kind: TrainerKind) -> Set
             lease_seconds=3.0,
             drain_seconds=5.0,
             cpu_workers=1,
+            # In every second round trainers speak over the bucket, in the others over Kafka for as long as it answers.
+            trainer_events="kafka" if seed % 2 else "bucket",
             # Trainers are killed on purpose; what is asked is whether one run counts, not how often they may die.
             retry_limit=50,
         ),
