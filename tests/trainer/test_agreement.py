@@ -17,13 +17,14 @@ from handlers.ports import ModelEntry, TokenCounts
 from handlers.validation.report import Report
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import TINY, World, form, form_event, received, statuses
+from tests.trainer.bench import built, trained_on
 from worker.scan_conclusion import FileScan, concluded
 from worker.scan_parts import Part
 from worker.scan_process import ScanJob, scan_part
 from worker.tokens.counter import CountJob, count_file
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.tally import merged
-from worker.trainer.dataset import Datasets, build_datasets
+from worker.trainer.dataset import Datasets
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 
 pytestmark = pytest.mark.trainer
@@ -104,11 +105,11 @@ async def imported(world: World, dataset_id: str, *bodies: bytes, **changes: Any
 async def trained(world: World, folder: Path) -> tuple[Plan, Datasets]:
     plan = msgspec.json.decode(world.store.objects[layout.task("t-1", "plan")], type=Plan)
     encoder = SampleEncoder(tiny_tokenizer())
-    return plan, await build_datasets(world.store, plan, encoder, folder, lambda: None)
+    return plan, await built(world.store, plan, encoder, folder)
 
 
 def lengths(data: Datasets) -> list[int]:
-    return [len(data.training[index].ids) for index in range(len(data.training))]
+    return [len(row.sequences[0].ids) for row in trained_on(data)]
 
 
 async def test_quote_plan_and_trainer_leave_out_the_same_lines(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ async def test_quote_plan_and_trainer_leave_out_the_same_lines(tmp_path: Path) -
     assert estimated.quote.complete
     assert len(data.training) == item.samples == planned.samples == 5
     assert sum(lengths(data)) == item.tokens
-    assert data.too_long == planned.too_long == sum(each.samples for each in item.too_long) == 3
+    assert planned.too_long == sum(each.samples for each in item.too_long) == 3
     # Every one of them is listed, with its line.
     listed = {
         each.file.rsplit("/", 1)[1]: [

@@ -20,6 +20,7 @@ class Hyperparameters(Struct, frozen=True, kw_only=True):
     warmup_ratio: float = 0.0
     checkpoint_steps: int = 100
     precision: Literal["fp32", "bf16"] = "fp32"
+    gradient_checkpointing: bool = False
     lora_rank: int = 8
     lora_alpha: int = 16
     lora_dropout: float = 0.0

@@ -19,7 +19,7 @@ from handlers.planning.plan import Plan
 from handlers.ports import JobSpec
 from worker.settings import Settings
 from worker.trainer.bucket import Bucket, open_bucket
-from worker.trainer.failures import failure_of, platforms_fault, users_fault
+from worker.trainer.failures import failure_of, platforms_fault
 from worker.trainer.fence import Fence, Interrupted, Standing, Superseded
 from worker.trainer.progress import ProgressSink, Reporter
 
@@ -114,8 +114,6 @@ def _plan(spec: JobSpec, bucket: Bucket) -> Plan:
         plan = msgspec.json.decode(body, type=Plan)
     except msgspec.MsgspecError as error:
         raise platforms_fault("plan-unusable", f"{spec.plan_key}: {error}", retryable=False) from error
-    if plan.format != "sft":
-        raise users_fault("not-available", f"this trainer reads sft datasets, not {plan.format}")
     return plan
 
 

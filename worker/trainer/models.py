@@ -43,10 +43,10 @@ def fetch_model(bucket: Bucket, prefix: str, folder: Path) -> None:
         )
 
 
-def load_base(folder: Path) -> PreTrainedModel:
-    """Return a base model in float32."""
+def load_base(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Return a base model, in float32 unless otherwise said."""
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
     )
     return model
 

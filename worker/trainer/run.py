@@ -1,28 +1,31 @@
 """Training itself: everything is loaded, trained from a checkpoint or from the beginning, and its outputs left."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import structlog
 import torch
-from transformers import PrinterCallback, TrainingArguments, set_seed
+from transformers import TrainingArguments, set_seed
 
 from contracts.training import Output
 from handlers.planning.plan import Plan
 from handlers.ports import JobSpec
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.files import read_folder
-from worker.trainer import checkpoints, outputs
+from worker.trainer import checkpoints, collective, outputs
 from worker.trainer.bucket import Bucket
 from worker.trainer.callback import Chronicle
 from worker.trainer.checkpoints import Complete
-from worker.trainer.dataset import Datasets, EpochSampler, build_datasets
+from worker.trainer.dataset import Datasets, EpochSampler, build_datasets, open_datasets
+from worker.trainer.exact_trainer import ExactTrainer
 from worker.trainer.fence import Fence, Interrupted, Standing
 from worker.trainer.hyperparameters import Hyperparameters, hyperparameters_of
-from worker.trainer.models import fetch_model, load_base, pad_id_of, with_adapter
+from worker.trainer.metrics import Meter, Work, cost_of
+from worker.trainer.models import fetch_model
 from worker.trainer.progress import Reporter
+from worker.trainer.recipes import Recipe, recipe_of
+from worker.trainer.recipes.recipe import Beginning
 from worker.trainer.validation import Validation
-from worker.trainer.weighted import WeightedCollator, WeightedTrainer
 
 log = structlog.get_logger()
 
@@ -44,60 +47,83 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
             raise Interrupted(None)
 
     chosen = hyperparameters_of(plan)
+    recipe = recipe_of(plan, chosen)
     base_folder = scratch / "base"
-    fetch_model(bucket, plan.base_prefix, base_folder)
-    go_on()
-    encoder = SampleEncoder(read_folder(base_folder))
-    data = bucket.loop.run(build_datasets(bucket.store, plan, encoder, scratch, go_on))
-    log.info("data.ready", training=len(data.training), validation=len(data.validation), too_long=data.too_long)
-    resumed = _resumed(spec, bucket, scratch)
-    go_on()
-    run = _Run(plan, chosen, data, base_folder, scratch)
+    resumed = _gathered(spec, plan, recipe, bucket, scratch, go_on)
+    run = _Run(plan, chosen, recipe, open_datasets(scratch), scratch)
+    recipe.load(base_folder)
+    recipe.model.to(run.device)
+    resume_from = scratch / "resumed" if resumed else None
+    recipe.prepare(Beginning(run.data.reader, scratch, resume_from, go_on))
     chronicle = Chronicle(
         spec=spec,
         bucket=bucket,
         fence=fence,
         reporter=reporter,
         base=f"{plan.base_model}@{plan.base_version}",
-        collator=run.collator,
-        validation=Validation(data.validation, chosen.batch_size, run.collator.pad_id, chosen.precision == "bf16"),
+        meter=run.meter(),
+        validation=run.validation(),
         history=resumed.history if resumed else (),
     )
-    run.train(chronicle, scratch / "resumed" if resumed else None, resumed.step if resumed else 0)
+    run.train(chronicle, resume_from, resumed.step if resumed else 0)
     if chronicle.interrupted:
         raise Interrupted(chronicle.checkpoint)
     left = _left(spec, plan, bucket, chronicle, base_folder)
     reporter.succeeded(chronicle.progress, left)
 
 
-class _Run:
-    """The model, its Trainer, and what they are made of."""
+def _gathered(
+    spec: JobSpec, plan: Plan, recipe: Recipe, bucket: Bucket, scratch: Path, check: Callable[[], None]
+) -> Complete | None:
+    """Bring base model, tokens and the checkpoint to go on from into files of ``scratch``."""
+    fetch_model(bucket, plan.base_prefix, scratch / "base")
+    check()
+    encoder = SampleEncoder(read_folder(scratch / "base"))
+    bucket.loop.run(build_datasets(bucket.store, plan, encoder, recipe, scratch, check))
+    if spec.resume_from is None:
+        return None
+    prefix = spec.resume_from.rstrip("/") + "/"
+    complete = checkpoints.download(bucket, prefix, scratch / "resumed")
+    log.info("checkpoint.loaded", step=complete.step, prefix=prefix)
+    check()
+    return complete
 
-    def __init__(self, plan: Plan, chosen: Hyperparameters, data: Datasets, base_folder: Path, scratch: Path) -> None:
-        self._data = data
-        self._sampler = EpochSampler(len(data.training), plan.seed, shuffle=plan.shuffle == "random")
-        self._total_steps = chosen.total_steps(len(data.training))
+
+class _Run:
+    """A recipe with its data: rows, the arithmetic of steps, and the Trainer that goes through them."""
+
+    def __init__(self, plan: Plan, chosen: Hyperparameters, recipe: Recipe, data: Datasets, scratch: Path) -> None:
+        self._plan, self._chosen, self._recipe, self.data = plan, chosen, recipe, data
+        self._rows = recipe.rows(data.reader, data.training)
+        self._total_steps = chosen.total_steps(len(self._rows))
         self._arguments = _arguments(plan, chosen, self._total_steps, scratch)
-        base = load_base(base_folder)
-        self.collator = WeightedCollator(pad_id_of(base))
-        seed = plan.seed % 2**32
-        self._model: Any = with_adapter(base, chosen, seed) if plan.method == "LoRA" else base
-        # What loading and adapting drew from the generators must not matter.
-        set_seed(seed)
+        self._work = Work()
+
+    @property
+    def device(self) -> torch.device:
+        """Return what this process trains on."""
+        return self._arguments.device
+
+    def meter(self) -> Meter:
+        """Return what measures this run."""
+        cost = cost_of(self._recipe.model, causal=self._recipe.causal)
+        return Meter(self._work, cost, self.device, collective.size())
+
+    def validation(self) -> Validation:
+        """Return what its checkpoints are judged by."""
+        rows = self._recipe.rows(self.data.reader, self.data.validation)
+        return Validation(self._recipe, rows, self._chosen.batch_size, self._chosen.precision == "bf16")
 
     def train(self, chronicle: Chronicle, resume_from: Path | None, step: int) -> None:
         """Train to the end, or until the chronicle says stop."""
         if step >= self._total_steps:
             return  # only its outputs were missing
-        trainer = WeightedTrainer(
-            sampler=self._sampler,
-            model=self._model,
-            args=self._arguments,
-            data_collator=self.collator,
-            train_dataset=self._data.training,
-            callbacks=[chronicle],
+        # What loading and adapting drew from the generators must not matter.
+        set_seed(self._plan.seed % 2**32)
+        sampler = EpochSampler(len(self._rows), self._plan.seed, shuffle=self._plan.shuffle == "random")
+        trainer = ExactTrainer(
+            self._recipe, self._rows, sampler, self._work, args=self._arguments, callbacks=[chronicle]
         )
-        trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
 
 
@@ -126,15 +152,6 @@ def _arguments(plan: Plan, chosen: Hyperparameters, total_steps: int, scratch: P
         report_to=[],
         disable_tqdm=True,
     )
-
-
-def _resumed(spec: JobSpec, bucket: Bucket, scratch: Path) -> Complete | None:
-    if spec.resume_from is None:
-        return None
-    prefix = spec.resume_from.rstrip("/") + "/"
-    complete = checkpoints.download(bucket, prefix, scratch / "resumed")
-    log.info("checkpoint.loaded", step=complete.step, prefix=prefix)
-    return complete
 
 
 def _left(spec: JobSpec, plan: Plan, bucket: Bucket, chronicle: Chronicle, base_folder: Path) -> tuple[Output, ...]:
