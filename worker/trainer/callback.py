@@ -114,7 +114,7 @@ class Chronicle(TrainerCallback):
             loss=self.progress.loss if self.progress else None,
             validation_loss=loss,
         )
-        checkpoints.make_safe(folder, self._base)
+        checkpoints.tidy(folder, self._base)
         checkpoints.upload(self._bucket, folder, kept, self.history)
         shutil.rmtree(folder)
         self.history = (*self.history, kept)

@@ -32,3 +32,36 @@ def from_first(value: Any) -> Any:
     held = [value]
     distributed.broadcast_object_list(held, src=0)
     return held[0]
+
+
+def gathered(own: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Return every process' rows, one process after the other, and where this one's begin. All must call it.
+
+    The gradients that all of them have for a row go back to the process it is from.
+    """
+    if size() == 1:
+        return own, 0
+    sizes = [torch.zeros(1, dtype=torch.long, device=own.device) for _ in range(size())]
+    distributed.all_gather(sizes, torch.tensor([len(own)], device=own.device))
+    counts = [int(count) for count in sizes]
+    first = sum(counts[: rank()])
+    rows: torch.Tensor = _Gather.apply(own, counts, first)
+    return rows, first
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: torch.Tensor, counts: list[int], first: int) -> torch.Tensor:
+        ctx.place = slice(first, first + len(own))
+        # They must be equally long.
+        filled = own.new_zeros((max(counts), *own.shape[1:]))
+        filled[: len(own)] = own
+        parts = [torch.empty_like(filled) for _ in counts]
+        distributed.all_gather(parts, filled)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        total = gradient.contiguous().clone()
+        distributed.all_reduce(total)
+        return total[ctx.place], None, None

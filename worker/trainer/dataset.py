@@ -41,6 +41,10 @@ class Datasets(NamedTuple):
     training: npt.NDArray[np.int64]
     validation: npt.NDArray[np.int64]
 
+    def used(self) -> npt.NDArray[np.int64]:
+        """Return the samples that are looked at at all, each once, rising."""
+        return np.unique(np.concatenate([self.training, self.validation]))
+
 
 async def build_datasets(
     store: ObjectStore,

@@ -10,10 +10,13 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer
 
 from worker.trainer import collective
+from worker.trainer.checkpoints import OPTIMIZER, RANDOM_STATE, SCHEDULE
 from worker.trainer.dataset import EpochSampler
 from worker.trainer.metrics import Work
+from worker.trainer.random_state import random_state, restore_random_state
 from worker.trainer.recipes import Recipe
 from worker.trainer.recipes.recipe import Batch, Rows
+from worker.trainer.safe_tree import load_tree, save_tree
 
 
 class ExactTrainer(Trainer):
@@ -66,12 +69,45 @@ class ExactTrainer(Trainer):
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)
         return prepared
 
+    # What theirs writes here are pickles; ours never leave a checkpoint that has to be trusted.
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Write what is trained, and nothing else: theirs pickles its arguments beside it."""
+        """Write what is trained."""
         del state_dict
         assert output_dir is not None
         if self.args.should_save:
             self._recipe.save(Path(output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        if not self._recipe.restore(Path(resume_from_checkpoint)):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.args.should_save:
+            assert self.optimizer is not None
+            assert self.lr_scheduler is not None
+            save_tree(self.optimizer.state_dict(), Path(output_dir) / OPTIMIZER)
+            save_tree(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULE)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            assert self.optimizer is not None
+            assert self.lr_scheduler is not None
+            self.optimizer.load_state_dict(load_tree(Path(checkpoint) / OPTIMIZER))
+            self.lr_scheduler.load_state_dict(load_tree(Path(checkpoint) / SCHEDULE))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        folder = Path(output_dir)
+        folder.mkdir(parents=True, exist_ok=True)  # the first process may still be on its way to it
+        save_tree(random_state(self.args.device), folder / RANDOM_STATE.format(collective.rank()))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        path = Path(checkpoint) / RANDOM_STATE.format(collective.rank())
+        # Of a process that there was not before there is none.
+        if path.with_suffix(".json").exists():
+            restore_random_state(load_tree(path), self.args.device)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Write a checkpoint; on return every process has written its part."""

@@ -10,7 +10,11 @@ from worker.trainer.failures import platforms_fault
 
 
 class Hyperparameters(Struct, frozen=True, kw_only=True):
-    """What may be set. ``max_steps`` 0: as many as the epochs take. ``learning_rate`` falls linearly after warm-up."""
+    """What may be set. ``max_steps`` 0: as many as the epochs take. ``learning_rate`` falls linearly after warm-up.
+
+    ``batch_size`` is of all processes together: of rows of the context for pretrain, of samples for the others. For
+    what the last five mean, see the recipes of preference and ranking.
+    """
 
     epochs: int = 1
     learning_rate: float = 1e-4
@@ -24,10 +28,15 @@ class Hyperparameters(Struct, frozen=True, kw_only=True):
     lora_rank: int = 8
     lora_alpha: int = 16
     lora_dropout: float = 0.0
+    pairs: Literal["best-worst", "all"] = "best-worst"
+    beta: float = 0.1
+    sft_weight: float = 1.0
+    temperature: float = 0.05
+    in_batch_negatives: bool = True
 
-    def total_steps(self, samples: int) -> int:
-        """Return the optimizer steps of a run over so many samples an epoch."""
-        batches = -(-samples // self.batch_size)
+    def total_steps(self, rows: int) -> int:
+        """Return the optimizer steps of a run over so many rows an epoch."""
+        batches = -(-rows // self.batch_size)
         return self.max_steps or self.epochs * -(-batches // self.gradient_accumulation)
 
     def save_steps(self, total_steps: int, output_count: int) -> int:

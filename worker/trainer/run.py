@@ -21,7 +21,7 @@ from worker.trainer.exact_trainer import ExactTrainer
 from worker.trainer.fence import Fence, Interrupted, Standing
 from worker.trainer.hyperparameters import Hyperparameters, hyperparameters_of
 from worker.trainer.metrics import Meter, Work, cost_of
-from worker.trainer.models import fetch_model
+from worker.trainer.model_files import fetch_model
 from worker.trainer.progress import Reporter
 from worker.trainer.recipes import Recipe, recipe_of
 from worker.trainer.recipes.recipe import Beginning
@@ -54,7 +54,7 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
     recipe.load(base_folder)
     recipe.model.to(run.device)
     resume_from = scratch / "resumed" if resumed else None
-    recipe.prepare(Beginning(run.data.reader, scratch, resume_from, go_on))
+    recipe.prepare(Beginning(run.data.reader, run.data.used(), scratch, resume_from, go_on))
     chronicle = Chronicle(
         spec=spec,
         bucket=bucket,

@@ -82,6 +82,11 @@ class TokenReader:
         """Return the number of sequences, over all samples."""
         return len(self._ends)
 
+    @property
+    def longest_sample(self) -> int:
+        """Return the most sequences that a sample has."""
+        return int(np.diff(self._samples, prepend=0).max(initial=0))
+
     def length(self, sequence: int) -> int:
         """Return the number of tokens of a sequence."""
         return int(self._ends[sequence]) - self._start(sequence)

@@ -27,11 +27,14 @@ class Kept(NamedTuple):
 
 
 class Beginning(NamedTuple):
-    """What a recipe can prepare itself with: all samples, a folder for what it makes of them, and, where training goes
-    on, the checkpoint's folder. ``check`` is to be called again and again, and may raise.
+    """What a recipe can prepare itself with.
+
+    Samples, the numbers of those that are used, a folder for what it makes of them, and, where training goes on, the
+    checkpoint's folder. ``check`` is to be called again and again, and may raise.
     """
 
     reader: TokenReader
+    used: npt.NDArray[np.int64]
     scratch: Path
     resumed: Path | None
     check: Callable[[], None]
@@ -92,3 +95,8 @@ class Recipe(ABC):
     def save(self, folder: Path) -> None:
         """Write what is trained into a folder, as the libraries load it."""
         self.model.save_pretrained(folder)
+
+    def restore(self, folder: Path) -> bool:
+        """Put the weights that ``save`` wrote into the model; return False to leave it to the Trainer."""
+        del folder
+        return False
