@@ -99,7 +99,8 @@ def plan_for(bench: Bench, training_type: str, **fields: Any) -> Plan:
     """Return a plan of a training type, on six samples of its format unless ``training`` says otherwise."""
     model = "tiny-encoder" if training_type == "Embedding" else "tiny"
     chosen = HYPERPARAMETERS[training_type] | fields.pop("hyperparameters", {})
-    fields.setdefault("training", (bench.dataset(samples=BY_FORMAT[FORMATS[training_type]]),))
+    if "training" not in fields:
+        fields["training"] = (bench.dataset(samples=BY_FORMAT[FORMATS[training_type]]),)
     return bench.plan(
         method_of(training_type),
         training_type=training_type,
