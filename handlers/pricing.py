@@ -91,9 +91,7 @@ async def _item(
     )
 
 
-def _billed(
-    counts: TokenCounts, wanted: TrainingDataset, hyperparameters: Mapping[str, Any]
-) -> tuple[int, int] | None:
+def _billed(counts: TokenCounts, wanted: TrainingDataset, hyperparameters: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return (samples, tokens) where they are exact without drawing samples, else None."""
     multiplier = wanted.multiplier or 1.0
     if wanted.sample_count is not None or multiplier != int(multiplier):

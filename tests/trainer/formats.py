@@ -10,7 +10,7 @@ from tests.trainer.bench import SAMPLES, Bench
 TEXTS = [
     {"text": "The quick brown fox jumps over the lazy dog."},
     {"text": "床前明月光,疑是地上霜。"},
-    {"text": "A week has seven days, and a year has about fifty-two weeks. " * 30},
+    {"text": "A week has seven days, and a year has about fifty-two weeks. " * 40},
     {"text": "river"},
     {"text": "To train a model is to show it examples, to measure its loss, and to change its weights a little."},
     {"text": "Please restart the router, wait for one minute, and try to connect again."},

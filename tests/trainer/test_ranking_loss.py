@@ -104,7 +104,7 @@ def test_without_in_batch_negatives_only_a_querys_own_documents_count(bench: Ben
 
 def test_a_document_with_the_positives_text_is_no_negative(bench: Bench, encoder_folder: Path) -> None:
     recipe = recipe_for(bench, encoder_folder)
-    again = {"query": "how long is a week?", "docs": [{"text": "seven", "label": 1}]}
+    again: dict[str, Any] = {"query": "how long is a week?", "docs": [{"text": "seven", "label": 1}]}
 
     once, twice = loss_of(recipe, EVEN), loss_of(recipe, [*EVEN, again])
 
