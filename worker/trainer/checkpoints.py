@@ -14,7 +14,7 @@ from msgspec import Struct
 from contracts.training import FileDigest
 from worker.trainer.bucket import Bucket, digest_of
 from worker.trainer.failures import platforms_fault
-from worker.trainer.model_files import MODEL_FILES
+from worker.trainer.model_files import MODEL_FILES, TOKENIZER_FILES
 
 COMPLETE = "complete.json"
 
@@ -22,7 +22,7 @@ COMPLETE = "complete.json"
 OPTIMIZER, SCHEDULE, RANDOM_STATE = "optimizer", "scheduler", "random_state-{}"
 
 _KEPT = re.compile(
-    rf"{MODEL_FILES.pattern}|trainer_state\.json|reference\.safetensors"
+    rf"{MODEL_FILES.pattern}|{TOKENIZER_FILES.pattern}|trainer_state\.json|reference\.safetensors"
     rf"|({OPTIMIZER}|{SCHEDULE}|{RANDOM_STATE.format('[0-9]{1,4}')})\.(json|safetensors)"
 )
 

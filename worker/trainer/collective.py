@@ -1,9 +1,31 @@
 """What the processes that train one job say to each other. Alone, each of these does nothing but answer."""
 
+import os
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import distributed
+
+from worker.trainer.ranks import Rank
+
+#: Longest time that processes wait for each other: while the first one reads a dataset, or stores a checkpoint.
+PATIENCE = timedelta(hours=6)
+
+
+def join(rank: Rank) -> None:
+    """Find the other processes, where there are any. Blocks until all are there."""
+    if rank.size == 1 or distributed.is_initialized():
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+
+
+def leave() -> None:
+    """Part from the other processes, where there are any."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def rank() -> int:

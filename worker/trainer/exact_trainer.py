@@ -7,7 +7,14 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from worker.trainer import collective
 from worker.trainer.checkpoints import OPTIMIZER, RANDOM_STATE, SCHEDULE
@@ -19,6 +26,17 @@ from worker.trainer.recipes.recipe import Batch, Rows
 from worker.trainer.safe_tree import load_tree, save_tree
 
 
+class _Epochs(TrainerCallback):
+    """Tells the sampler which epoch it is: a loader does not, where it goes on in the middle of one."""
+
+    def __init__(self, sampler: EpochSampler) -> None:
+        self._sampler = sampler
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        del args, control
+        self._sampler.set_epoch(int(state.epoch or 0))
+
+
 class ExactTrainer(Trainer):
     """loss = sum of a recipe's losses / number of items, over all batches of a step in all processes.
 
@@ -28,6 +46,7 @@ class ExactTrainer(Trainer):
     def __init__(self, recipe: Recipe, rows: Rows, sampler: EpochSampler, work: Work, **arguments: Any) -> None:
         super().__init__(model=recipe.model, train_dataset=rows, data_collator=recipe.collate, **arguments)
         self.remove_callback(PrinterCallback)
+        self.add_callback(_Epochs(sampler))
         self._recipe, self._rows, self._sampler, self._work = recipe, rows, sampler, work
         # The loss is the batch's part of the whole step's: nothing is to be divided by the number of batches.
         self.loss_is_scaled_for_ga = True

@@ -1,12 +1,19 @@
 """The hyperparameters of a plan, typed, and the arithmetic of steps that follows from them."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from handlers.planning.plan import Plan
-from worker.trainer.failures import platforms_fault
+from worker.trainer.failures import platforms_fault, users_fault
+
+
+class Share(NamedTuple):
+    """What one process does of a step: so many batches of so many rows."""
+
+    batch_size: int
+    accumulation: int
 
 
 class Hyperparameters(Struct, frozen=True, kw_only=True):
@@ -33,6 +40,25 @@ class Hyperparameters(Struct, frozen=True, kw_only=True):
     sft_weight: float = 1.0
     temperature: float = 0.05
     in_batch_negatives: bool = True
+
+    def share(self, processes: int, *, whole_batches: bool) -> "Share":
+        """Return what each process does of a step, so that all of them together do what one alone would.
+
+        ``whole_batches``: the samples of a batch need each other, so a batch is shared by all. Raises JobError where a
+        step cannot be shared evenly.
+        """
+        if self.batch_size % processes == 0:
+            return Share(self.batch_size // processes, self.gradient_accumulation)
+        own, left = divmod(self.batch_size * self.gradient_accumulation, processes)
+        if whole_batches or left:
+            what = "batch_size" if whole_batches else "batch_size x gradient_accumulation"
+            number = self.batch_size * (1 if whole_batches else self.gradient_accumulation)
+            raise users_fault(
+                "batch-not-divisible",
+                f"{what} is {number}, which cannot be shared by {processes} GPUs; choose a multiple of {processes}",
+            )
+        batch = max(size for size in range(1, self.batch_size + 1) if own % size == 0)
+        return Share(batch, own // batch)
 
     def total_steps(self, rows: int) -> int:
         """Return the optimizer steps of a run over so many rows an epoch."""

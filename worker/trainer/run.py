@@ -19,10 +19,11 @@ from worker.trainer.checkpoints import Complete
 from worker.trainer.dataset import Datasets, EpochSampler, build_datasets, open_datasets
 from worker.trainer.exact_trainer import ExactTrainer
 from worker.trainer.fence import Fence, Interrupted, Standing
-from worker.trainer.hyperparameters import Hyperparameters, hyperparameters_of
+from worker.trainer.hyperparameters import Hyperparameters, Share, hyperparameters_of
 from worker.trainer.metrics import Meter, Work, cost_of
 from worker.trainer.model_files import fetch_model
 from worker.trainer.progress import Reporter
+from worker.trainer.ranks import Rank
 from worker.trainer.recipes import Recipe, recipe_of
 from worker.trainer.recipes.recipe import Beginning
 from worker.trainer.validation import Validation
@@ -33,7 +34,8 @@ log = structlog.get_logger()
 def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Reporter, scratch: Path) -> None:
     """Train a plan to its end and say that it succeeded.
 
-    The same plan gives the same weights, to the bit on the same machine's CPU, however often it is interrupted.
+    The same plan gives the same weights, to the bit on the same machine's CPU, however often it is interrupted. Of
+    several processes each calls this; what is read and written, the first reads and writes for all.
 
     Raises:
         Interrupted: the fence said stop; a checkpoint is stored where training had begun.
@@ -46,10 +48,13 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
         if fence.standing is not Standing.RUN:
             raise Interrupted(None)
 
+    collective.join(Rank.of_environment())
     chosen = hyperparameters_of(plan)
     recipe = recipe_of(plan, chosen)
+    # Until the first process has gathered it all, the others wait here; what they get is its folder.
+    resumed = _gathered(spec, plan, recipe, bucket, scratch, go_on) if collective.rank() == 0 else None
+    scratch, resumed = collective.from_first((scratch, resumed))
     base_folder = scratch / "base"
-    resumed = _gathered(spec, plan, recipe, bucket, scratch, go_on)
     run = _Run(plan, chosen, recipe, open_datasets(scratch), scratch)
     recipe.load(base_folder)
     recipe.model.to(run.device)
@@ -66,10 +71,13 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
         history=resumed.history if resumed else (),
     )
     run.train(chronicle, resume_from, resumed.step if resumed else 0)
+    first = collective.rank() == 0
+    collective.leave()
     if chronicle.interrupted:
         raise Interrupted(chronicle.checkpoint)
-    left = _left(spec, plan, bucket, chronicle, base_folder)
-    reporter.succeeded(chronicle.progress, left)
+    if first:
+        left = _left(spec, plan, bucket, chronicle, base_folder)
+        reporter.succeeded(chronicle.progress, left)
 
 
 def _gathered(
@@ -96,7 +104,8 @@ class _Run:
         self._plan, self._chosen, self._recipe, self.data = plan, chosen, recipe, data
         self._rows = recipe.rows(data.reader, data.training)
         self._total_steps = chosen.total_steps(len(self._rows))
-        self._arguments = _arguments(plan, chosen, self._total_steps, scratch)
+        share = chosen.share(collective.size(), whole_batches=recipe.whole_batches)
+        self._arguments = _arguments(plan, chosen, share, self._total_steps, scratch)
         self._work = Work()
 
     @property
@@ -119,7 +128,7 @@ class _Run:
         if step >= self._total_steps:
             return  # only its outputs were missing
         # What loading and adapting drew from the generators must not matter.
-        set_seed(self._plan.seed % 2**32)
+        set_seed((self._plan.seed + collective.rank()) % 2**32)
         sampler = EpochSampler(len(self._rows), self._plan.seed, shuffle=self._plan.shuffle == "random")
         trainer = ExactTrainer(
             self._recipe, self._rows, sampler, self._work, args=self._arguments, callbacks=[chronicle]
@@ -127,12 +136,12 @@ class _Run:
         trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
 
 
-def _arguments(plan: Plan, chosen: Hyperparameters, total_steps: int, scratch: Path) -> TrainingArguments:
+def _arguments(plan: Plan, chosen: Hyperparameters, share: Share, total_steps: int, scratch: Path) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(scratch / "run"),
         max_steps=total_steps,
-        per_device_train_batch_size=chosen.batch_size,
-        gradient_accumulation_steps=chosen.gradient_accumulation,
+        per_device_train_batch_size=share.batch_size,
+        gradient_accumulation_steps=share.accumulation,
         learning_rate=chosen.learning_rate,
         lr_scheduler_type="linear",
         # Below 1 it is a share of all steps.
@@ -142,6 +151,8 @@ def _arguments(plan: Plan, chosen: Hyperparameters, total_steps: int, scratch: P
         max_grad_norm=1.0,
         bf16=chosen.precision == "bf16",
         use_cpu=not torch.cuda.is_available(),
+        # Not every weight of every model has a part in every loss: an embedding model's own head, say.
+        ddp_find_unused_parameters=True,
         seed=plan.seed % 2**32,
         logging_steps=1,
         logging_nan_inf_filter=False,

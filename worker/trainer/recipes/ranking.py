@@ -15,7 +15,7 @@ from worker.tokens.encoder import EncodedSample
 from worker.trainer import collective
 from worker.trainer.cross_entropy import padded
 from worker.trainer.failures import platforms_fault, users_fault
-from worker.trainer.model_files import DESCRIPTIONS, TOKENIZER_FILES
+from worker.trainer.model_files import DESCRIPTIONS
 from worker.trainer.recipes.recipe import Batch, Beginning, Kept, Recipe
 from worker.trainer.token_file import Row
 
@@ -32,6 +32,7 @@ class RankingRecipe(Recipe):
     """
 
     causal = False
+    whole_batches = True
     _base: Path
 
     def kept(self, data: Mapping[str, Any], encoded: EncodedSample) -> Kept:
@@ -50,9 +51,6 @@ class RankingRecipe(Recipe):
 
     def restore(self, folder: Path) -> bool:
         """Put a checkpoint's weights into the model: the names of its weights are not those in the file."""
-        for path in self._base.iterdir():
-            if TOKENIZER_FILES.fullmatch(path.name):
-                shutil.copy(path, folder / path.name)  # it is not loaded without
         self.model.load_state_dict(_loaded(folder).state_dict())
         return True
 

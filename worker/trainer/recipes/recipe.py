@@ -58,11 +58,13 @@ class Recipe(ABC):
     The loss of a step is the sum of ``loss`` over all its batches, in all processes, divided by all their items. So
     accumulated and distributed batches give what one great batch would.
 
-    ``model`` is there after ``load``. ``causal``: its tokens see only those before them.
+    ``model`` is there after ``load``. ``causal``: its tokens see only those before them. ``whole_batches``: the rows of
+    a batch need each other.
     """
 
     model: Any
     causal = True
+    whole_batches = False
 
     def __init__(self, plan: Plan, chosen: Hyperparameters) -> None:
         self.plan, self.chosen = plan, chosen
