@@ -153,7 +153,13 @@ Party = Literal["user", "platform", "unknown"]
 
 
 class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How far training is. Loss is a mean a trained token; speed is tokens a second; ``eta_seconds`` an estimate."""
+    """How far training is, and how it goes.
+
+    ``loss`` is a mean: a trained token's for texts and conversations, a sample's for preferences and rankings.
+    ``gradient_norm`` is measured before clipping. ``tokens_per_second`` is a mean since the attempt's first step, over
+    all devices; ``mfu`` is the share of what the devices can do in bfloat16 (0 to 1), where that is known;
+    ``memory_bytes`` the peak of the first process: of its GPU, or of its resident memory where it has none.
+    """
 
     step: int
     total_steps: int
@@ -163,6 +169,9 @@ class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
     learning_rate: float | None = None
     tokens_per_second: float | None = None
     eta_seconds: float | None = None
+    gradient_norm: float | None = None
+    mfu: float | None = None
+    memory_bytes: int | None = None
 
 
 class TaskStatus(Struct, frozen=True, kw_only=True):

@@ -47,6 +47,7 @@ FAILURES: dict[str, FailureClass] = {
     "dataset-gone": FailureClass("user", Again.NEVER, "Import the dataset again, then submit a new task"),
     "loss-diverged": FailureClass("user", Again.NEVER, "Submit a new task with other hyperparameters"),
     "not-available": FailureClass("user", Again.NEVER, "Choose another training type"),
+    "batch-not-divisible": FailureClass("user", Again.NEVER, "Submit a new task with another batch_size"),
     # Too big for the GPU, or somebody else was on it.
     "out-of-memory": FailureClass(
         "user", Again.FURTHER, "Lower batch_size and raise gradient_accumulation by as much, or shorten the samples"
@@ -74,6 +75,8 @@ FAILURES: dict[str, FailureClass] = {
     "plan-missing": FailureClass("platform", Again.FURTHER, "Find out who deleted the plan, then submit a new task"),
     "plan-unusable": FailureClass("platform", Again.NEVER, "Install the same version of trainer and worker"),
     "base-model-missing": FailureClass("platform", Again.FURTHER, "Put the base model into the bucket"),
+    "model-refused": FailureClass("platform", Again.NEVER, "Take the model out of the catalogue, or mend it"),
+    "packing-leaks": FailureClass("platform", Again.NEVER, "Take Pretrain away from the model in the catalogue"),
     "checkpoint-missing": FailureClass("platform", Again.LIMIT, "Find out who deleted the checkpoint", anew=True),
     "checkpoint-broken": FailureClass("platform", Again.LIMIT, "Find out who changed the checkpoint", anew=True),
     "trainer-error": FailureClass("platform", Again.FURTHER, _LOOK),

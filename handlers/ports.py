@@ -134,7 +134,8 @@ class TokenCounts(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``samples`` are those that are kept. ``trained`` tokens have a loss weight above 0; ``histogram`` maps the upper
     bound of a power-of-two bucket of sample lengths to the number of samples in it. Samples longer than the model's
-    context are in ``too_long`` alone, and listed at ``left_out``: they are not trained on.
+    context are in ``too_long`` alone, and listed at ``left_out``: they are not trained on. ``total_of_extremes`` is
+    what remains of ``total`` where of each preference only the best and the worst candidate are compared.
     """
 
     samples: int
@@ -144,6 +145,7 @@ class TokenCounts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     longest: int
     histogram: dict[int, int]
     too_long: int = 0
+    total_of_extremes: int = 0
     left_out: tuple[LeftOutSamples, ...] = ()
 
 

@@ -14,6 +14,9 @@ from handlers.ports import Catalog, ModelEntry, Price, TokenCounts
 #: What a validation sample costs beside a training sample.
 VALIDATION_FACTOR = Decimal(0)
 
+#: The value of the hyperparameter ``pairs`` with which the other candidates of a preference are never looked at.
+BEST_WORST = "best-worst"
+
 Method = Literal["full", "LoRA"]
 
 
@@ -48,9 +51,8 @@ async def make_quote(
         missing.append(f"price of {model.name} {model.version} ({method})")
     items: list[QuoteItem] = []
     if counts and price and not missing:
-        epochs = int(hyperparameters.get("epochs", 1))
         for wanted in training_set:
-            item = await _item(wanted, known[wanted.dataset_id], epochs, price, counts)
+            item = await _item(wanted, known[wanted.dataset_id], hyperparameters, price, counts)
             items += [item] if isinstance(item, QuoteItem) else []
             missing += [item] if isinstance(item, str) else []
     return _quote(items, missing, model, method, price)
@@ -59,7 +61,7 @@ async def make_quote(
 async def _item(
     wanted: TrainingDataset,
     known: KnownDataset | None,
-    epochs: int,
+    hyperparameters: Mapping[str, Any],
     price: Price,
     counts: Counts,
 ) -> QuoteItem | str:
@@ -68,10 +70,11 @@ async def _item(
     found = await counts.of(known)
     if isinstance(found, str):
         return f"dataset {wanted.dataset_id}: {found}"
-    billed = _billed(found, wanted)
+    billed = _billed(found, wanted, hyperparameters)
     if billed is None:
         return f"dataset {wanted.dataset_id}: the draw of its samples, made when the task is planned"
     samples, total = billed
+    epochs = int(hyperparameters.get("epochs", 1))
     amount = Decimal(total) * epochs * Decimal(price.per_1k_tokens) / 1000
     return QuoteItem(
         kind="user",
@@ -88,12 +91,13 @@ async def _item(
     )
 
 
-def _billed(counts: TokenCounts, wanted: TrainingDataset) -> tuple[int, int] | None:
+def _billed(counts: TokenCounts, wanted: TrainingDataset, hyperparameters: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return (samples, tokens) where they are exact without drawing samples, else None."""
     multiplier = wanted.multiplier or 1.0
     if wanted.sample_count is not None or multiplier != int(multiplier):
         return None
-    return counts.samples * int(multiplier), counts.total * int(multiplier)
+    total = counts.total_of_extremes if hyperparameters.get("pairs") == BEST_WORST else counts.total
+    return counts.samples * int(multiplier), total * int(multiplier)
 
 
 def _quote(

@@ -13,9 +13,6 @@ from handlers import compare_and_set, layout
 from handlers.planning.build import FORMATS
 from handlers.ports import Catalog, ModelEntry, ObjectStore
 
-#: Training types whose trainer exists.
-TRAINABLE = frozenset({"FinetuneSft", "FinetuneLoRA"})
-
 
 class Submission(Struct, frozen=True, kw_only=True):
     """The form that won a task id, as it was sent."""
@@ -92,7 +89,7 @@ def _training_type_faults(training_type: str | None, model: ModelEntry | None, c
     if not catalog.published(training_type):
         message = f"{training_type} is not open yet; choose another training type"
         return [Fault("training_type", "not-published", message)]
-    if training_type not in TRAINABLE or (model and training_type not in model.training_types):
-        message = f"{training_type} is not available for this model; choose one of {', '.join(sorted(TRAINABLE))}"
+    if model and training_type not in model.training_types:
+        message = f"{training_type} is not available for {model.name}; choose one of {', '.join(model.training_types)}"
         return [Fault("training_type", "not-available", message)]
     return []

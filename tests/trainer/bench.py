@@ -16,10 +16,15 @@ from contracts.envelope import Event
 from contracts.training import TrainingProgress
 from handlers import layout
 from handlers.planning.plan import Plan, PlannedDataset
-from handlers.ports import JobSpec
+from handlers.ports import JobSpec, ObjectStore
 from worker.settings import Settings
 from worker.storage.directory import DirectoryStore
+from worker.tokens.encoder import SampleEncoder
+from worker.trainer.dataset import Datasets, build_datasets, open_datasets
+from worker.trainer.hyperparameters import hyperparameters_of
 from worker.trainer.job import Ending, run_job
+from worker.trainer.recipes import recipe_of
+from worker.trainer.token_file import Row, Samples
 
 TASK = "task-1"
 HYPERPARAMETERS = {"epochs": 2, "batch_size": 2, "learning_rate": 0.003, "checkpoint_steps": 100}
@@ -169,6 +174,18 @@ class Bench:
         """Return the weights under a prefix."""
         (file,) = self.path(uri).glob("*model.safetensors")
         return load_file(file)
+
+
+async def built(store: ObjectStore, plan: Plan, encoder: SampleEncoder, folder: Path) -> Datasets:
+    """Return what a trainer makes of a plan's datasets."""
+    recipe = recipe_of(plan, hyperparameters_of(plan))
+    await build_datasets(store, plan, encoder, recipe, folder, lambda: None)
+    return open_datasets(folder)
+
+
+def trained_on(data: Datasets) -> list[Row]:
+    """Return the samples that are trained on, in their order."""
+    return list(Samples(data.reader, data.training))
 
 
 def losses(sink: RecordingSink) -> list[tuple[int, float | None]]:

@@ -1,7 +1,7 @@
 """The quote, the plan and the trainer are about the same samples: what is invalid or too long is in none of them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,29 @@ from contracts.dataset import CheckedFile, DatasetFile, Format
 from contracts.datasets.findings import Finding
 from contracts.task import Phase
 from handlers import layout
+from handlers.planning.build import FORMATS
 from handlers.planning.plan import Plan
 from handlers.ports import ModelEntry, TokenCounts
 from handlers.validation.report import Report
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import TINY, World, form, form_event, received, statuses
+from tests.trainer.bench import SAMPLES, built, trained_on
+from tests.trainer.formats import PREFERENCES, RANKINGS, TEXTS
+from worker.catalog import load_catalog
 from worker.scan_conclusion import FileScan, concluded
 from worker.scan_parts import Part
 from worker.scan_process import ScanJob, scan_part
 from worker.tokens.counter import CountJob, count_file
 from worker.tokens.encoder import SampleEncoder
+from worker.tokens.files import TokenizerFiles
 from worker.tokens.tally import merged
-from worker.trainer.dataset import Datasets, build_datasets
+from worker.trainer.base_models import tokenizer_of
+from worker.trainer.dataset import Datasets
+from worker.trainer.hyperparameters import Hyperparameters, hyperparameters_of
+from worker.trainer.recipes import recipe_of
+from worker.trainer.tiny_encoder_tokenizer import tiny_encoder_tokenizer
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
+from worker.trainer.token_file import Tokens
 
 pytestmark = pytest.mark.trainer
 
@@ -81,6 +91,15 @@ def world(folder: Path) -> World:
     return world
 
 
+def world_of_all(folder: Path) -> World:
+    """Return a world with the shipped catalogue, and both of its tiny models' tokenizers."""
+    service = world(folder)
+    for name, body in zip(("tokenizer.json", "tokenizer_config.json"), tiny_encoder_tokenizer()[:2], strict=True):
+        service.store.objects[f"base-models/tiny-encoder/1/{name}"] = body
+    service.ports["catalog"] = load_catalog()
+    return service
+
+
 def sample(answer: str) -> bytes:
     messages = [{"role": "user", "content": "问题?"}, {"role": "assistant", "content": answer}]
     return json.dumps({"messages": messages}, ensure_ascii=False).encode() + b"\n"
@@ -101,14 +120,14 @@ async def imported(world: World, dataset_id: str, *bodies: bytes, **changes: Any
     return [received(event).data for event in said]
 
 
-async def trained(world: World, folder: Path) -> tuple[Plan, Datasets]:
+async def trained(world: World, folder: Path, tokenizer: TokenizerFiles | None = None) -> tuple[Plan, Datasets]:
     plan = msgspec.json.decode(world.store.objects[layout.task("t-1", "plan")], type=Plan)
-    encoder = SampleEncoder(tiny_tokenizer())
-    return plan, await build_datasets(world.store, plan, encoder, folder, lambda: None)
+    encoder = SampleEncoder(tokenizer or tiny_tokenizer())
+    return plan, await built(world.store, plan, encoder, folder)
 
 
 def lengths(data: Datasets) -> list[int]:
-    return [len(data.training[index].ids) for index in range(len(data.training))]
+    return [len(row.sequences[0].ids) for row in trained_on(data)]
 
 
 async def test_quote_plan_and_trainer_leave_out_the_same_lines(tmp_path: Path) -> None:
@@ -125,7 +144,7 @@ async def test_quote_plan_and_trainer_leave_out_the_same_lines(tmp_path: Path) -
     assert estimated.quote.complete
     assert len(data.training) == item.samples == planned.samples == 5
     assert sum(lengths(data)) == item.tokens
-    assert data.too_long == planned.too_long == sum(each.samples for each in item.too_long) == 3
+    assert planned.too_long == sum(each.samples for each in item.too_long) == 3
     # Every one of them is listed, with its line.
     listed = {
         each.file.rsplit("/", 1)[1]: [
@@ -135,6 +154,91 @@ async def test_quote_plan_and_trainer_leave_out_the_same_lines(tmp_path: Path) -
         for each in item.too_long
     }
     assert listed == {"0.jsonl": [4], "1.jsonl": [1, 3]}
+
+
+LONG_TEXT = "long " * 600
+#: Of each format: lines that are trained on, one that is too long for the model, and one with an error.
+LINES: dict[str, list[dict[str, Any]]] = {
+    "sft": [*SAMPLES, {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": LONG_TEXT}]}],
+    "pretrain": TEXTS,
+    "preference": [
+        *PREFERENCES,
+        {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "chosen": LONG_TEXT, "rejected": "no"}]},
+    ],
+    "ranking": [*RANKINGS, {"query": "long", "docs": [{"text": LONG_TEXT, "label": 1}]}],
+}
+
+
+@pytest.mark.parametrize(
+    ("training_type", "chosen"),
+    [
+        ("FinetuneSft", {}),
+        ("FinetuneLoRA", {}),
+        ("Pretrain", {}),
+        ("DPO", {"pairs": "all"}),
+        ("DPO", {"pairs": "best-worst"}),
+        ("DPOLoRA", {}),
+        ("Embedding", {}),
+    ],
+)
+async def test_the_tokens_of_a_quote_are_those_an_epoch_of_training_sees(
+    tmp_path: Path, training_type: str, chosen: dict[str, Any]
+) -> None:
+    service = world_of_all(tmp_path)
+    lines, model = LINES[FORMATS[training_type]], model_for(training_type)
+    submitted: dict[str, Any] = {
+        "training_type": training_type,
+        "base_model": {"foundation": {"name": model.name, "version": "1"}},
+        "training_set": [{"dataset_id": "d-1", "multiplier": 2}],
+        "hyperparameters": {"epochs": 3} | chosen,
+        "tolerance": {"max_invalid_records": 1},
+    }
+    await imported(service, "d-1", ndjson([*lines, {"broken": 1}]), format=FORMATS[training_type])
+    # The draft of another import prices this one: a dataset with a bad line has no estimate of its own.
+    *_, estimated = await imported(
+        service, "d-2", ndjson(lines[:1]), format=FORMATS[training_type], draft=form(**submitted)
+    )
+    await service.run(form_event(**submitted))
+    plan, data = await trained(service, tmp_path, tokenizer_of(model.name))
+
+    seen = sum(len(tokens.ids) for tokens in sequences(plan, data))
+    assert estimated.quote.complete
+    (item,) = estimated.quote.items
+    assert (seen, item.epochs) == (item.tokens, 3)
+    assert estimated.quote.billed_tokens == 3 * seen
+    assert item.samples == len(data.training) == 2 * 6
+    assert sum(each.samples for each in item.too_long) == (0 if training_type == "Pretrain" else 1)
+
+
+async def test_what_is_counted_as_trained_of_a_text_that_is_cut_has_labels(tmp_path: Path) -> None:
+    service = world_of_all(tmp_path)
+    submitted: dict[str, Any] = {"training_type": "Pretrain"}
+    await imported(service, "d-1", ndjson(TEXTS), format="pretrain")
+    await service.run(form_event(**submitted))
+    plan, data = await trained(service, tmp_path)
+
+    counts = await service.ports["tokens"].count(plan.training[0].files, "pretrain", model_for("Pretrain"))
+
+    pieces = list(sequences(plan, data))
+    assert len(pieces) == len(TEXTS) + 1
+    assert counts.total == sum(len(piece.ids) for piece in pieces)
+    assert counts.trained == sum(int((piece.weights[1:] > 0).sum()) for piece in pieces)
+
+
+def sequences(plan: Plan, data: Datasets) -> Iterator[Tokens]:
+    """Yield what one epoch trains on."""
+    rows = recipe_of(plan, hyperparameters_of(plan)).rows(data.reader, data.training)
+    return (tokens for index in range(len(rows)) for tokens in rows[index].sequences)
+
+
+def ndjson(lines: Sequence[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def model_for(training_type: str) -> ModelEntry:
+    entry = load_catalog().model("tiny-encoder" if training_type == "Embedding" else "tiny", "1")
+    assert entry is not None
+    return entry
 
 
 async def test_a_multiplier_repeats_what_is_kept_in_the_quote_and_in_training(tmp_path: Path) -> None:
@@ -168,3 +272,12 @@ async def test_where_counts_cannot_be_had_a_task_is_dispatched_as_before(tmp_pat
 
     (planned,) = msgspec.json.decode(service.store.objects[layout.task("t-1", "plan")], type=Plan).training
     assert (planned.samples, planned.too_long) == (2, None)
+
+
+def test_what_may_be_set_is_what_the_trainer_knows() -> None:
+    known = set(Hyperparameters.__struct_fields__)
+    registered = {
+        name for model in load_catalog().models() for rules in model.training_types.values() for name in rules
+    }
+
+    assert registered == known

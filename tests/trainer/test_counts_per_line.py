@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from contracts.datasets.findings import Finding
 from handlers.planning.plan import PlannedDataset
 from tests.tokenizers import converted, qwen_like, unigram
-from tests.trainer.bench import Bench
+from tests.trainer.bench import Bench, built, trained_on
 from worker.tokens.batching import encode_batch
 from worker.tokens.counter import CountJob, count_file
 from worker.tokens.encoder import SampleEncoder
@@ -21,7 +21,6 @@ from worker.tokens.tally import Tally
 from worker.tokens.template import for_template
 from worker.tokens.trust import FIRST_FAST
 from worker.trainer.bucket import open_bucket
-from worker.trainer.dataset import build_datasets
 from worker.trainer.tiny import write_tokenizer
 
 pytestmark = pytest.mark.trainer
@@ -102,19 +101,19 @@ def test_every_line_counts_what_the_trainer_sees_of_it(tmp_path: Path, files: To
         counted += encode_batch(counting, "sft", batch)
 
     with open_bucket(bench.settings) as bucket:
-        data = bucket.loop.run(build_datasets(bucket.store, plan, SampleEncoder(files), tmp_path, lambda: None))
+        data = bucket.loop.run(built(bucket.store, plan, SampleEncoder(files), tmp_path))
         job = CountJob(
             files=dataset.files, index=0, format="sft", prefix=plan.base_prefix, context_length=4096, findings_key=None
         )
         counts = bucket.loop.run(count_file(bucket.store, job))
 
-    seen = [data.training[index] for index in range(len(data.training))]
+    seen = [row.sequences[0] for row in trained_on(data)]
     trained = [int((tokens.weights > 0).sum()) for tokens in seen]
     assert [(each.total, each.trained) for each in counted] == [
         (len(tokens.ids), count) for tokens, count in zip(seen, trained, strict=True)
     ]
     assert (counts.total, counts.trained) == (sum(len(tokens.ids) for tokens in seen), sum(trained))
-    assert (counts.samples, counts.too_long) == (len(samples), data.too_long)
+    assert (counts.samples, counts.too_long) == (len(samples), 0)
 
 
 def test_what_is_too_long_for_the_counter_is_too_long_for_the_trainer(tmp_path: Path, files: TokenizerFiles) -> None:
@@ -129,14 +128,12 @@ def test_what_is_too_long_for_the_counter_is_too_long_for_the_trainer(tmp_path: 
     bench = Bench(tmp_path / "bucket")
     plan = bench.plan(context_length=limit, training=(in_bucket(bench, files, samples),))
     with open_bucket(bench.settings) as bucket:
-        data = bucket.loop.run(build_datasets(bucket.store, plan, SampleEncoder(files), tmp_path, lambda: None))
+        data = bucket.loop.run(built(bucket.store, plan, SampleEncoder(files), tmp_path))
 
     left_out = {finding.line for finding in listed}
     kept = [each for number, each in enumerate(encoded, start=1) if number not in left_out]
-    assert 0 < len(left_out) == tally.counts().too_long == data.too_long
-    assert [data.training[index].ids.tolist() for index in range(len(data.training))] == [
-        list(each.sequences[0].ids) for each in kept
-    ]
+    assert 0 < len(left_out) == tally.counts().too_long
+    assert [row.sequences[0].ids.tolist() for row in trained_on(data)] == [list(each.sequences[0].ids) for each in kept]
 
 
 def test_ids_and_trained_tokens_are_those_of_transformers(tmp_path: Path) -> None:

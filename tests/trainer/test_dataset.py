@@ -1,17 +1,18 @@
 """Which samples are trained on, how often, and which are held out."""
 
 import asyncio
+from array import array
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from handlers.planning.plan import PlannedDataset
-from tests.trainer.bench import SAMPLES, Bench
+from tests.trainer.bench import SAMPLES, Bench, built
 from worker.tokens.encoder import SampleEncoder
-from worker.trainer.dataset import Datasets, EpochSampler, build_datasets, drawn, held_out
+from worker.trainer.dataset import Datasets, EpochSampler, drawn, held_out
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
-from worker.trainer.token_file import TokenView
+from worker.trainer.token_file import Samples
 
 pytestmark = pytest.mark.trainer
 
@@ -23,11 +24,11 @@ def planned(**fields: Any) -> PlannedDataset:
 def build(root: Path, folder: Path, **plan: Any) -> Datasets:
     bench = Bench(root)
     encoder = SampleEncoder(tiny_tokenizer())
-    return asyncio.run(build_datasets(bench.store, bench.plan(**plan), encoder, folder, lambda: None))
+    return asyncio.run(built(bench.store, bench.plan(**plan), encoder, folder))
 
 
-def contents(view: TokenView) -> list[tuple[int, ...]]:
-    return [tuple(view[index].ids.tolist()) for index in range(len(view))]
+def contents(data: Datasets, order: Any) -> list[tuple[int, ...]]:
+    return [tuple(row.sequences[0].ids.tolist()) for row in Samples(data.reader, order)]
 
 
 @pytest.mark.parametrize(
@@ -42,19 +43,20 @@ def contents(view: TokenView) -> list[tuple[int, ...]]:
     ],
 )
 def test_samples_are_drawn_as_often_as_the_plan_says(fields: dict[str, Any], size: int) -> None:
-    chosen = drawn([10, 11, 12, 13], planned(**fields), seed=3)
+    samples = array("q", [10, 11, 12, 13])
+    chosen = drawn(samples, planned(**fields), seed=3)
 
     assert len(chosen) == size
     counts = {sample: chosen.count(sample) for sample in (10, 11, 12, 13)}
     assert max(counts.values()) - min(counts.values()) <= 1
-    assert chosen == drawn([10, 11, 12, 13], planned(**fields), seed=3)
+    assert chosen == drawn(samples, planned(**fields), seed=3)
 
 
 def test_another_seed_draws_others() -> None:
-    draws = {tuple(drawn(range(100), planned(sample_count=5), seed)) for seed in range(5)}
+    draws = {tuple(drawn(array("q", range(100)), planned(sample_count=5), seed)) for seed in range(5)}
 
     assert len(draws) == 5
-    assert drawn([], planned(multiplier=3.0), 1) == []
+    assert not drawn(array("q"), planned(multiplier=3.0), 1)
 
 
 def test_a_line_keeps_its_side_and_duplicates_never_straddle() -> None:
@@ -78,7 +80,7 @@ def test_what_is_held_out_is_not_trained_on_and_not_multiplied(bucket_root: Path
 
     data = build(bucket_root, tmp_path, training=(dataset,), validation_percent=40)
 
-    training, validation = contents(data.training), contents(data.validation)
+    training, validation = contents(data, data.training), contents(data, data.validation)
     assert not set(training) & set(validation)
     assert len(training) == 3 * (60 - len(validation))
     assert all(validation.count(sample) == 3 for sample in validation)
@@ -93,7 +95,7 @@ def test_datasets_follow_each_other_and_validation_sets_are_apart(bucket_root: P
     data = build(bucket_root, tmp_path, training=(first, second), validation=(held,))
 
     one, two, three = (tuple(each.ids) for each in SampleEncoder(tiny_tokenizer()).encode_sft(SAMPLES[:3]))
-    assert contents(data.training) == [one, two, one, two, three]
+    assert contents(data, data.training) == [one, two, one, two, three]
     assert len(data.validation) == 2
 
 

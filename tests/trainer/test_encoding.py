@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from tests.trainer.bench import SAMPLES, Bench
+from tests.trainer.bench import SAMPLES, Bench, built, trained_on
 from worker.tokens.counter import CountJob, count_file
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.files import TokenizerFiles
 from worker.trainer.bucket import open_bucket
-from worker.trainer.dataset import build_datasets
 from worker.trainer.smollm2_tokenizer import smollm2_tokenizer
 from worker.trainer.tiny import write_tokenizer
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
@@ -66,12 +65,10 @@ def test_the_trainer_sees_the_tokens_that_were_counted(bucket_root: Path, tmp_pa
     )
     with open_bucket(bench.settings) as bucket:
         counts = bucket.loop.run(count_file(bucket.store, job))
-        data = bucket.loop.run(
-            build_datasets(bucket.store, plan, SampleEncoder(tiny_tokenizer()), tmp_path, lambda: None)
-        )
-    seen = [data.training[index] for index in range(len(data.training))]
+        data = bucket.loop.run(built(bucket.store, plan, SampleEncoder(tiny_tokenizer()), tmp_path))
+    seen = [row.sequences[0] for row in trained_on(data)]
 
     assert counts.total == sum(len(sample.ids) for sample in seen)
     assert counts.trained == sum(int((sample.weights > 0).sum()) for sample in seen)
-    assert (counts.samples, counts.too_long) == (len(seen), data.too_long)
-    assert (data.too_long > 0) == (context_length == 45)
+    assert (counts.samples, counts.samples + counts.too_long) == (len(seen), len(SAMPLES))
+    assert (counts.too_long > 0) == (context_length == 45)

@@ -98,13 +98,7 @@ def test_a_loss_that_is_no_number_ends_the_job(bench: Bench) -> None:
     assert (said.reason, said.party, said.retryable) == ("loss-diverged", "user", False)
 
 
-def test_a_format_without_a_trainer_is_refused(bench: Bench) -> None:
-    bench.plan(format="ranking")
-
-    assert failure(bench).reason == "not-available"
-
-
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.json", "random_state.safetensors"])
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.json", "random_state-0.safetensors"])
 def test_a_damaged_checkpoint_is_never_loaded(bench: Bench, name: str) -> None:
     bench.plan()
     _, sink = bench.run_until(2)

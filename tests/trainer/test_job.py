@@ -11,12 +11,13 @@ from transformers import AutoModelForCausalLM
 from contracts.envelope import derived_id
 from contracts.training import TrainingProgress
 from handlers import layout
-from tests.trainer.bench import SAMPLES, TASK, Bench, losses, same
+from tests.trainer.bench import SAMPLES, TASK, Bench, built, losses, same
 from worker.tokens.encoder import SampleEncoder
 from worker.trainer.bucket import digest_of, open_bucket
-from worker.trainer.dataset import build_datasets
+from worker.trainer.hyperparameters import hyperparameters_of
 from worker.trainer.job import Ending
-from worker.trainer.models import load_base, pad_id_of
+from worker.trainer.models import load_base
+from worker.trainer.recipes import recipe_of
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 from worker.trainer.validation import Validation
 
@@ -45,8 +46,9 @@ def validation_loss_of(bench: Bench, model: Any, scratch: Path) -> float | None:
     with open_bucket(bench.settings) as bucket:
         plan = bench.plan(validation=(bench.dataset("held", HELD_OUT),))
         encoder = SampleEncoder(tiny_tokenizer())
-        data = bucket.loop.run(build_datasets(bucket.store, plan, encoder, scratch, lambda: None))
-        return Validation(data.validation, 2, pad_id_of(model), bf16=False).loss(model)
+        data = bucket.loop.run(built(bucket.store, plan, encoder, scratch))
+        recipe = recipe_of(plan, hyperparameters_of(plan))
+        return Validation(recipe, recipe.rows(data.reader, data.validation), 2, bf16=False).loss(model)
 
 
 def test_a_job_tells_its_story_in_order_and_leaves_a_model_that_loads(bench: Bench, tmp_path: Path) -> None:

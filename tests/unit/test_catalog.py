@@ -63,6 +63,34 @@ version = "1"
 full = "0.0030"
 """
 
+LAYERS = """
+[shared]
+epochs = { type = "int", default = 3, min = 1, max = 10 }
+precision = { type = "str", default = "fp32", enum = ["fp32", "bf16"] }
+
+[defaults.DPO]
+epochs = { default = 2 }
+beta = { type = "float", default = 0.1, min = 0.01 }
+
+[[models]]
+name = "small"
+version = "1"
+prefix = "base-models/small/1/"
+context_length = 2048
+
+[models.training_types]
+DPO = { epochs = { default = 5 } }
+FinetuneSft = { precision = { enum = ["fp32"] } }
+
+[[models]]
+name = "other"
+version = "1"
+prefix = "base-models/other/1/"
+context_length = 2048
+
+[models.training_types.DPO]
+"""
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
@@ -127,6 +155,54 @@ def test_the_shipped_models_can_all_be_quoted() -> None:
         for training_type in model.training_types:
             assert shipped.price(model, method_of(training_type)), f"{model.name} {training_type} has no price"
     assert all(shipped.published(name) for name in get_args(TrainingType))
+    # Each training type can be tried with a pretrained model, and with one that is made on the spot.
+    for tiny in (True, False):
+        models = [model for model in shipped.models() if model.name.startswith("tiny") == tiny]
+        assert {name for model in models for name in model.training_types} == set(get_args(TrainingType))
+
+
+def test_a_model_s_rules_are_the_shared_ones_and_the_type_s_and_its_own(tmp_path: Path) -> None:
+    models = tmp_path / "models.toml"
+    models.write_text(LAYERS)
+    catalog = load_catalog(models)
+    small, other = catalog.models()
+    assert small.training_types == {
+        "DPO": {
+            "epochs": HyperparameterRule(type="int", default=5, min=1, max=10),
+            "precision": HyperparameterRule(type="str", default="fp32", enum=("fp32", "bf16")),
+            "beta": HyperparameterRule(type="float", default=0.1, min=0.01),
+        },
+        "FinetuneSft": {
+            "epochs": HyperparameterRule(type="int", default=3, min=1, max=10),
+            "precision": HyperparameterRule(type="str", default="fp32", enum=("fp32",)),
+        },
+    }
+    # What one model says is of no other, and a type that it does not name is not for it.
+    assert other.training_types["DPO"]["epochs"].default == 2
+    assert list(other.training_types) == ["DPO"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("{ default = 5 }", "{ defaults = 5 }", r"unknown field `defaults` - at `\$\.models\[0\]"),
+        ("{ default = 5 }", "{ default = 11 }", r"models\[0\]\.training_types\.DPO\.epochs\.default: must be .*10"),
+        (
+            "{ default = 5 }",
+            "{ max = 1 }",
+            r"training_types\.DPO\.epochs\.default: must be between 1 and 1",
+        ),
+        ("epochs = { default = 5 }", "epoch = { default = 5 }", r"DPO\.epoch: has no type, nor is there a rule"),
+        ("[defaults.DPO]", "[defaults.DPOO]", "defaults"),
+        ('enum = ["fp32"]', 'enum = ["bf16"]', r"FinetuneSft\.precision\.default: must be one of bf16"),
+    ],
+)
+def test_a_fault_in_a_layer_is_named_where_it_shows(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in LAYERS
+    models = tmp_path / "models.toml"
+    models.write_text(LAYERS.replace(old, new))
+    with pytest.raises(CatalogError, match=said):
+        load_catalog(models)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from handlers.pricing import method_of
 from tests.fakes.estimation import Stub, estimate, raises, verdict_on
 from tests.fakes.steps import steps_of
 from tests.fakes.world import World, bodies, form, ids
+from worker.catalog import load_catalog
 
 
 async def test_the_fee_is_tokens_times_epochs_times_price() -> None:
@@ -48,6 +49,21 @@ async def test_amounts_are_plain_decimals(training_type: str, price: str, sample
     world.catalog.prices[method_of(training_type)] = price
     estimated = await estimate(world, await verdict_on(world, draft=form(training_type=training_type)))
     assert estimated.quote.amount == amount
+
+
+@pytest.mark.parametrize(("pairs", "billed"), [(None, 7), ("best-worst", 7), ("all", 10)])
+async def test_of_a_preference_only_the_candidates_that_are_compared_are_billed(pairs: str | None, billed: int) -> None:
+    world = World()
+    world.ports["catalog"] = load_catalog()
+    world.scanner.format = "preference"
+    world.ports["tokens"] = Stub(
+        lambda _: TokenCounts(samples=1, total=10, trained=0, masked=0, longest=0, histogram={}, total_of_extremes=7)
+    )
+    hyperparameters = {"epochs": 3} | ({"pairs": pairs} if pairs else {})
+    draft = form(training_type="DPO", hyperparameters=hyperparameters)
+    estimated = await estimate(world, await verdict_on(world, draft=draft))
+    assert estimated.quote.complete
+    assert estimated.quote.billed_tokens == 3 * billed
 
 
 @given(

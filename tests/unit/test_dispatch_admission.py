@@ -1,10 +1,18 @@
 """Whether a task may train: its data judged by its own tolerance, its fee by its limit, and what ended before."""
 
+from typing import Any, get_args
+
+import msgspec
 import pytest
 
-from contracts.task import Phase
+from contracts.task import Phase, TrainingType
+from handlers import layout
+from handlers.planning.build import FORMATS
+from handlers.planning.plan import Plan
+from handlers.pricing import method_of
 from tests.fakes.dispatch import imported, refusal
-from tests.fakes.world import World, command_event, form_event, statuses
+from tests.fakes.world import World, command_event, form, form_event, received, statuses
+from worker.catalog import load_catalog
 
 # --- the data and the fee ------------------------------------------------------------------------------------
 
@@ -54,6 +62,40 @@ async def test_another_format_than_the_type_trains_on_is_refused() -> None:
     status = await refusal(world, form_event())
     assert "preference" in status.message
     assert "sft" in status.message
+
+
+@pytest.mark.parametrize("training_type", get_args(TrainingType))
+async def test_every_training_type_is_priced_planned_and_dispatched(training_type: str) -> None:
+    world = World()
+    world.ports["catalog"] = load_catalog()
+    world.scanner.format = FORMATS[training_type]
+    model = "tiny-encoder" if training_type == "Embedding" else "tiny"
+    changes: dict[str, Any] = {
+        "training_type": training_type,
+        "base_model": {"foundation": {"name": model, "version": "1"}},
+    }
+    said = await world.run(await world.import_dataset("d-1", b"{}\n", draft=form(**changes)), form_event(**changes))
+
+    (estimated,) = [received(event).data for event in said if event.topic == "cost.estimated"]
+    assert estimated.quote.complete
+    assert (estimated.quote.model, estimated.quote.method) == (f"{model}@1", method_of(training_type))
+    assert len(world.submitted) == 1
+    plan = msgspec.json.decode(world.store.objects[layout.task("t-1", "plan")], type=Plan)
+    assert (plan.training_type, plan.format, plan.method) == (
+        training_type,
+        FORMATS[training_type],
+        method_of(training_type),
+    )
+    assert plan.hyperparameters.keys() >= {"epochs", "learning_rate", "precision"}
+
+
+async def test_a_training_type_that_is_not_for_the_model_is_refused_with_those_that_are() -> None:
+    world = World()
+    world.ports["catalog"] = load_catalog()
+    status = await refusal(world, form_event(training_type="Embedding"))
+    (fault,) = status.faults
+    assert (fault.field, fault.code) == ("training_type", "not-available")
+    assert "not available for tiny; choose one of FinetuneSft, FinetuneLoRA, Pretrain, DPO, DPOLoRA" in fault.message
 
 
 async def test_all_bad_datasets_are_named_at_once() -> None:

@@ -8,9 +8,10 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from contracts.hyperparameters import HyperparameterRule, resolve
+from contracts.hyperparameters import HyperparameterRule
 from contracts.task import TrainingType
 from handlers.ports import ModelEntry, Price
+from worker.catalog.rules import PartialRule, RuleError, layered
 from worker.settings import SettingsError
 
 SHIPPED = Path(__file__).parent
@@ -29,16 +30,12 @@ class CatalogError(SettingsError):
     """A catalogue that cannot be used; the text names the file and the field."""
 
 
-class _Rule(HyperparameterRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A rule as the file has it: a misspelt bound must not pass as none."""
-
-
 class _Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Text
     version: Text
     prefix: Prefix
     context_length: Annotated[int, Meta(ge=1)]
-    training_types: dict[TrainingType, dict[str, _Rule]] = {}
+    training_types: dict[TrainingType, dict[str, PartialRule]] = {}
     function_calling: bool = False
     thinking: bool = False
 
@@ -46,6 +43,8 @@ class _Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class _ModelsFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: Annotated[tuple[_Model, ...], Meta(min_length=1)]
     published: dict[TrainingType, bool] = {}
+    shared: dict[str, PartialRule] = {}
+    defaults: dict[TrainingType, dict[str, PartialRule]] = {}
 
 
 class _ModelPrices(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"lora": "LoRA"}):
@@ -100,33 +99,20 @@ def load_catalog(models_file: Path | None = None, prices_file: Path | None = Non
     for index, model in enumerate(said.models):
         if (model.name, model.version) in models:
             raise CatalogError(f"{models_file}: models[{index}]: {model.name} {model.version} is there already")
-        models[(model.name, model.version)] = _entry(model, f"{models_file}: models[{index}]")
+        models[(model.name, model.version)] = _entry(model, said, f"{models_file}: models[{index}]")
     published = {str(training_type): flag for training_type, flag in said.published.items()}
     return FileCatalog(tuple(models.values()), _prices(prices_file), published)
 
 
-def _entry(model: _Model, where: str) -> ModelEntry:
+def _entry(model: _Model, said: _ModelsFile, where: str) -> ModelEntry:
     training_types: dict[str, dict[str, HyperparameterRule]] = {}
-    for training_type, rules in model.training_types.items():
-        training_types[training_type] = {
-            name: _checked_rule(name, rule, f"{where}.training_types.{training_type}") for name, rule in rules.items()
-        }
+    for training_type, own in model.training_types.items():
+        try:
+            training_types[training_type] = layered([said.shared, said.defaults.get(training_type, {}), own])
+        except RuleError as error:
+            raise CatalogError(f"{where}.training_types.{training_type}.{error}") from error
     fields = msgspec.structs.asdict(model)
     return ModelEntry(**{**fields, "training_types": training_types})
-
-
-def _checked_rule(name: str, rule: _Rule, where: str) -> HyperparameterRule:
-    if rule.type in ("bool", "str") and (rule.min is not None or rule.max is not None):
-        raise CatalogError(f"{where}.{name}: a {rule.type} has no min and no max")
-    if rule.min is not None and rule.max is not None and rule.min > rule.max:
-        raise CatalogError(f"{where}.{name}: min {rule.min} is above max {rule.max}")
-    # Texts pass as numbers in a form, not in the catalogue.
-    if isinstance(rule.default, str) != (rule.type == "str"):
-        raise CatalogError(f"{where}.{name}.default: must be of type {rule.type}, but is {rule.default!r}")
-    _, faults = resolve({name: rule.default}, {name: rule})
-    if faults:
-        raise CatalogError(f"{where}.{name}.default: {faults[0].message}")
-    return HyperparameterRule(**msgspec.structs.asdict(rule))
 
 
 def _prices(path: Path) -> dict[tuple[str, str, Method], Price]:

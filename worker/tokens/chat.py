@@ -8,6 +8,7 @@ drops earlier reasoning, say), turns cannot be found, and the sample is refused.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from worker.tokens.candidates import candidates
 from worker.tokens.template import ChatTemplate, ChatTemplateError, for_template
 
 
@@ -65,7 +66,7 @@ class Conversations:
         """
         *prompt, last = sample["messages"]
         answer = {name: last[name] for name in ("role", "reasoning_content") if name in last}
-        texts = [{**answer, "content": candidate} for candidate in _candidates(last)]
+        texts = [{**answer, "content": candidate.text} for candidate in candidates(last)]
         beginnings = [self._beginnings(sample, [*prompt, text]) for text in texts]
         return [Rendered(each.text, (self._turn(each, len(prompt), 1.0),)) for each in beginnings]
 
@@ -77,12 +78,6 @@ class Conversations:
         start, end = beginning.turn(index)
         turn = beginning.text[start:end].rstrip()
         return Span(start, start + len(turn) if turn.endswith(self._added) else end, weight)
-
-
-def _candidates(last: Mapping[str, Any]) -> list[str]:
-    if isinstance(last.get("content"), list):
-        return [candidate["text"] for candidate in last["content"]]
-    return [last["chosen"], last["rejected"]]
 
 
 class _Beginnings:

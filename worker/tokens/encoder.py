@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from contracts.dataset import Format
+from worker.tokens.candidates import candidates, extremes
 from worker.tokens.chat import Conversations, Rendered, Span
 from worker.tokens.files import CONFIG_FILE, TokenizerFiles
 from worker.tokens.reference import HuggingFaceTokenizer
@@ -61,15 +62,25 @@ class EncodedSequence(NamedTuple):
 
 
 class EncodedSample(NamedTuple):
-    """The sequences of one sample. ``packed``: they are cut to the context, and never too long for it."""
+    """The sequences of one sample.
+
+    ``packed``: they are cut to the context, and never too long for it. ``extremes``: of a preference, the places of the
+    best and the worst candidate.
+    """
 
     sequences: tuple[EncodedSequence, ...]
     packed: bool = False
+    extremes: tuple[int, int] | None = None
 
     @property
     def total(self) -> int:
         """Return the number of tokens in all sequences."""
         return sum(len(sequence.ids) for sequence in self.sequences)
+
+    @property
+    def total_of_extremes(self) -> int:
+        """Return the number of tokens in the sequences of the best and the worst candidate; 0 without candidates."""
+        return sum(len(self.sequences[place].ids) for place in self.extremes or ())
 
     @property
     def trained(self) -> int:
@@ -133,8 +144,12 @@ class SampleEncoder:
 
     def _preference(self, samples: Samples) -> list[EncodedSample]:
         rendered = [self._conversations.preference(sample) for sample in samples]
-        sequences = iter(self._sequences([each for candidates in rendered for each in candidates]))
-        return [EncodedSample(_taken(sequences, len(candidates))) for candidates in rendered]
+        sequences = iter(self._sequences([text for texts in rendered for text in texts]))
+        ends = [extremes(candidates(sample["messages"][-1])) for sample in samples]
+        return [
+            EncodedSample(_taken(sequences, len(texts)), extremes=places)
+            for texts, places in zip(rendered, ends, strict=True)
+        ]
 
     def _ranking(self, samples: Samples) -> list[EncodedSample]:
         texts = [[sample["query"], *(doc["text"] for doc in sample["docs"])] for sample in samples]

@@ -17,7 +17,7 @@ class Tally:
 
     def __init__(self, context_length: int | None, report: Callable[[Finding], None]) -> None:
         self._context_length, self._report = context_length, report
-        self._samples = self._total = self._trained = self._longest = self._too_long = 0
+        self._samples = self._total = self._trained = self._longest = self._too_long = self._of_extremes = 0
         self._histogram: dict[int, int] = {}
 
     def add(self, sample: EncodedSample, line: int, file: int = 0) -> None:
@@ -29,10 +29,15 @@ class Tally:
             return
         self._samples += 1
         self._total += sample.total
-        self._trained += sample.trained
+        self._trained += sample.trained - self._cuts(sample)
+        self._of_extremes += sample.total_of_extremes
         self._longest = max(self._longest, length)
         bound = 1 << (length - 1).bit_length() if length else 0
         self._histogram[bound] = self._histogram.get(bound, 0) + 1
+
+    def _cuts(self, sample: EncodedSample) -> int:
+        """Return how often a text is cut to the context: nothing predicts the first token behind a cut."""
+        return (sample.longest - 1) // self._context_length if sample.packed and self._context_length else 0
 
     def counts(self) -> TokenCounts:
         """Return the sums."""
@@ -44,6 +49,7 @@ class Tally:
             longest=self._longest,
             histogram=dict(sorted(self._histogram.items())),
             too_long=self._too_long,
+            total_of_extremes=self._of_extremes,
         )
 
 
@@ -74,5 +80,6 @@ def merged(parts: Sequence[TokenCounts]) -> TokenCounts:
         longest=max((part.longest for part in parts), default=0),
         histogram=dict(sorted(histogram.items())),
         too_long=sum(part.too_long for part in parts),
+        total_of_extremes=sum(part.total_of_extremes for part in parts),
         left_out=tuple(file for part in parts for file in part.left_out),
     )

@@ -1,13 +1,14 @@
 """``python -m worker.trainer [SPEC.json]``: train one job. Settings come from WORKER_* variables.
 
 Without an argument the spec itself is in the variable TRAINER_JOB_SPEC: engines on other machines share no files with
-us.
+us. A job with several GPUs gets a process each; under torchrun each of its processes is one of them.
 """
 
 import os
 import signal
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,9 @@ from worker.telemetry import configure_logging
 from worker.trainer import environment
 from worker.trainer.event_sink import EventSink
 from worker.trainer.job import run_job
+from worker.trainer.launch import launch
+from worker.trainer.progress import Silence
+from worker.trainer.ranks import Rank, started
 
 USAGE = 2
 
@@ -29,19 +33,22 @@ def main(arguments: list[str]) -> int:
     if len(arguments) > 1 or (not arguments and given is None):
         return _refused(f"usage: python -m worker.trainer SPEC.json, or the spec in {SPEC_VARIABLE}")
     try:
+        rank = Rank.of_environment()
         body = Path(arguments[0]).read_bytes() if arguments else (given or "").encode()
         spec = msgspec.json.decode(body, type=JobSpec)
         settings = Settings.from_environment()
-        sink = EventSink.of(settings, spec)
-    except (OSError, msgspec.MsgspecError, SettingsError) as error:
+        sink = EventSink.of(settings, spec) if rank.first else None
+    except (OSError, ValueError, msgspec.MsgspecError, SettingsError) as error:
         return _refused(str(error))
+    if spec.resources.gpus > 1 and not started():
+        return launch((sys.executable, "-m", "worker.trainer", *arguments), spec.resources.gpus)
     configure_logging(settings.log_format, settings.log_level)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     environment.prepare()
-    with sink:
-        return int(run_job(spec, settings, sink, stop))
+    with sink or nullcontext(Silence()) as speaking:
+        return int(run_job(spec, settings, speaking, stop, rank))
 
 
 def _refused(text: str) -> int:

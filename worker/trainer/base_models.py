@@ -6,7 +6,9 @@ Idempotent: a model that is complete already is left alone. Progress is on stder
 import argparse
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,7 +20,22 @@ from worker.trainer.bucket import open_bucket
 VERSION = "1"
 COMPLETE = "complete.json"
 
-KNOWN = ("SmolLM2-135M-Instruct", "tiny")
+#: What makes each model, and its tokenizer: (module, function). Imported where it is needed: torch takes seconds, and a
+#: model that is in the bucket already does not need it.
+_MAKERS = {
+    "SmolLM2-135M-Instruct": ("smollm2", "make_smollm2"),
+    "tiny": ("tiny", "make_tiny"),
+    "all-MiniLM-L6-v2": ("minilm", "make_minilm"),
+    "tiny-encoder": ("tiny_encoder", "make_tiny_encoder"),
+}
+_TOKENIZERS = {
+    "SmolLM2-135M-Instruct": ("smollm2_tokenizer", "smollm2_tokenizer"),
+    "tiny": ("tiny_tokenizer", "tiny_tokenizer"),
+    "all-MiniLM-L6-v2": ("minilm", "minilm_tokenizer"),
+    "tiny-encoder": ("tiny_encoder_tokenizer", "tiny_encoder_tokenizer"),
+}
+
+KNOWN = tuple(_MAKERS)
 
 
 def prefix_of(name: str) -> str:
@@ -36,8 +53,7 @@ def provide(name: str, settings: Settings) -> bool:
         LookupError: the model is not known.
         Unavailable: the bucket does not answer.
     """
-    if name not in KNOWN:
-        raise LookupError(f"{name} is not known; choose one of {', '.join(KNOWN)}")
+    _check(name)
     prefix = prefix_of(name)
     with open_bucket(settings) as bucket:
         if bucket.get(prefix + COMPLETE) is not None:
@@ -48,7 +64,8 @@ def provide(name: str, settings: Settings) -> bool:
             folder = Path(scratch)
             _make(name, folder)
             _say(f"storing {name} under {bucket.uri(prefix)}")
-            files = [bucket.upload(prefix + path.name, path) for path in sorted(folder.iterdir())]
+            paths = sorted(path for path in folder.rglob("*") if path.is_file())
+            files = [bucket.upload(prefix, path.relative_to(folder).as_posix(), path) for path in paths]
         bucket.put(prefix + COMPLETE, msgspec.json.encode({"files": files}))
         _say(f"{name} is in the bucket: {len(files)} files, {sum(file.size_bytes for file in files) / 1e6:.0f} MB")
         return True
@@ -60,29 +77,26 @@ def tokenizer_of(name: str) -> TokenizerFiles:
     Raises:
         LookupError: the model is not known, or the extra ``trainer``, which it comes with, is not installed.
     """
-    if name == "tiny":
-        from worker.trainer.tiny_tokenizer import tiny_tokenizer  # noqa: PLC0415 - a tokenizer is trained for it
-
-        return tiny_tokenizer()
-    if name not in KNOWN:
-        raise LookupError(f"{name} is not known; choose one of {', '.join(KNOWN)}")
+    _check(name)
     try:
-        from worker.trainer.smollm2_tokenizer import smollm2_tokenizer  # noqa: PLC0415 - of an extra
+        files: TokenizerFiles = _found(_TOKENIZERS[name])()
     except ModuleNotFoundError as error:
         raise LookupError(f"the package {error.name} is not installed: install the extra trainer") from error
-    return smollm2_tokenizer()
+    return files
 
 
 def _make(name: str, folder: Path) -> None:
-    # Torch takes seconds to import; a model that is there already does not need it.
-    if name == "tiny":
-        from worker.trainer.tiny import make_tiny  # noqa: PLC0415 - the reason is above
+    _found(_MAKERS[name])(folder)
 
-        make_tiny(folder)
-    else:
-        from worker.trainer.smollm2 import make_smollm2  # noqa: PLC0415 - the same
 
-        make_smollm2(folder)
+def _found(place: tuple[str, str]) -> Any:
+    module, function = place
+    return getattr(import_module(f"worker.trainer.{module}"), function)
+
+
+def _check(name: str) -> None:
+    if name not in KNOWN:
+        raise LookupError(f"{name} is not known; choose one of {', '.join(KNOWN)}")
 
 
 def main(arguments: list[str]) -> int:

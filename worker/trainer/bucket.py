@@ -50,10 +50,10 @@ class Bucket:
         self.patiently(lambda: self.store.put(key, body))
         return FileDigest(key, len(body), sha256(body).hexdigest())
 
-    def upload(self, key: str, path: Path) -> FileDigest:
-        """Store a local file; return its digest under its name."""
-        digest = digest_of(path)
-        self.patiently(lambda: self.store.upload(key, path))
+    def upload(self, prefix: str, name: str, path: Path) -> FileDigest:
+        """Store a local file, part by part where it is large, under a name below a prefix; return its digest."""
+        digest = digest_of(path, name)
+        self.patiently(lambda: self.store.upload(prefix + name, path))
         return digest
 
     def copy(self, source: str, target: str) -> None:
@@ -65,11 +65,14 @@ class Bucket:
         return self.patiently(lambda: _listed(self.store, prefix))
 
     def download(self, prefix: str, folder: Path, wanted: Callable[[str], bool]) -> list[str]:
-        """Write the wanted objects right under a prefix into a folder, and return their names."""
+        """Write the wanted objects under a prefix into a folder, and return their names.
+
+        ``wanted`` must refuse names that lead out of the folder.
+        """
         names = [info.key.removeprefix(prefix) for info in self.listed(prefix)]
-        names = [name for name in names if "/" not in name and wanted(name)]
-        folder.mkdir(parents=True, exist_ok=True)
+        names = [name for name in names if wanted(name)]
         for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             self.fetch(prefix + name, folder / name)
         return names
 
@@ -94,14 +97,14 @@ def open_bucket(settings: Settings) -> Iterator[Bucket]:
             loop.run(opened.__aexit__(None, None, None))
 
 
-def digest_of(path: Path) -> FileDigest:
-    """Return a local file's digest under its name."""
+def digest_of(path: Path, name: str | None = None) -> FileDigest:
+    """Return a local file's digest under a name; without, under its own."""
     whole, size = sha256(), 0
     with path.open("rb") as file:
         while block := file.read(_READ_BYTES):
             whole.update(block)
             size += len(block)
-    return FileDigest(path.name, size, whole.hexdigest())
+    return FileDigest(name or path.name, size, whole.hexdigest())
 
 
 async def _patiently(work: Callable[[], Awaitable[Result]]) -> Result:

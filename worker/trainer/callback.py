@@ -4,7 +4,6 @@
 
 import math
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,20 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from contracts.task import Progress
 from contracts.training import Checkpoint
 from handlers.ports import JobSpec
-from worker.trainer import checkpoints
+from worker.trainer import checkpoints, collective
 from worker.trainer.bucket import Bucket
 from worker.trainer.checkpoints import Kept
 from worker.trainer.failures import users_fault
 from worker.trainer.fence import Fence, Standing
+from worker.trainer.metrics import Meter
 from worker.trainer.progress import Reporter
 from worker.trainer.validation import Validation
-from worker.trainer.weighted import WeightedCollator
 
 log = structlog.get_logger()
 
 
 class Chronicle(TrainerCallback):
-    """Follows one run.
+    """Follows one run, in every process of it; only the first has anybody to say it to.
 
     After training: ``history`` is every checkpoint that could become an output, ``progress`` the last thing known,
     ``checkpoint`` the newest checkpoint, and ``interrupted`` whether training ended before its last step.
@@ -43,13 +42,12 @@ class Chronicle(TrainerCallback):
         fence: Fence,
         reporter: Reporter,
         base: str,
-        collator: WeightedCollator,
+        meter: Meter,
         validation: Validation,
         history: tuple[Kept, ...],
     ) -> None:
         self._spec, self._bucket, self._fence, self._reporter = spec, bucket, fence, reporter
-        self._base, self._collator, self._validation = base, collator, validation
-        self._began, self._first_step = time.monotonic(), 0
+        self._base, self._meter, self._validation = base, meter, validation
         self.history = history
         self.progress: Progress | None = None
         self.checkpoint: Checkpoint | None = None
@@ -57,7 +55,7 @@ class Chronicle(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock."""
-        self._began, self._first_step = time.monotonic(), state.global_step
+        self._meter.begin(state.global_step)
         log.info("training.started", step=state.global_step, total_steps=state.max_steps)
 
     def on_step_end(
@@ -65,7 +63,10 @@ class Chronicle(TrainerCallback):
     ) -> TrainerControl:
         """Obey: end at once where superseded, save and end where told to stop."""
         self._fence.check()
-        if self._fence.standing in (Standing.STOP, Standing.BLIND) and state.global_step < state.max_steps:
+        told = self._fence.standing in (Standing.STOP, Standing.BLIND)
+        # What one process is told, all must obey, at the same step.
+        told = bool(collective.summed(torch.tensor([int(told)]), args.device).item())
+        if told and state.global_step < state.max_steps:
             log.info("training.interrupted", step=state.global_step, standing=self._fence.standing.value)
             self.interrupted = control.should_save = control.should_training_stop = True
         return control
@@ -104,6 +105,8 @@ class Chronicle(TrainerCallback):
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         # A stop has little time; a checkpoint without it can still be gone on from.
         loss = None if self.interrupted else self._validation.loss(model)
+        if collective.rank():
+            return
         prefix = f"{self._spec.attempt_prefix}checkpoints/step-{state.global_step}/"
         kept = Kept(
             step=state.global_step,
@@ -111,7 +114,7 @@ class Chronicle(TrainerCallback):
             loss=self.progress.loss if self.progress else None,
             validation_loss=loss,
         )
-        checkpoints.make_safe(folder, self._base)
+        checkpoints.tidy(folder, self._base)
         checkpoints.upload(self._bucket, folder, kept, self.history)
         shutil.rmtree(folder)
         self.history = (*self.history, kept)
@@ -125,14 +128,12 @@ class Chronicle(TrainerCallback):
         return self.progress
 
     def _progress_at(self, state: TrainerState, logs: dict[str, float]) -> Progress:
-        seconds = max(time.monotonic() - self._began, 1e-6)
-        speed = (state.global_step - self._first_step) / seconds
         return Progress(
             step=state.global_step,
             total_steps=state.max_steps,
             epoch=state.epoch,
             loss=logs["loss"],
             learning_rate=logs.get("learning_rate"),
-            tokens_per_second=self._collator.tokens / seconds,
-            eta_seconds=(state.max_steps - state.global_step) / speed if speed else None,
+            gradient_norm=logs.get("grad_norm"),
+            **self._meter.read(state.global_step, state.max_steps),
         )

@@ -1,8 +1,7 @@
-"""Checkpoints: a directory of the Trainer's, kept in the bucket without a single pickle.
+"""Checkpoints: a directory of the trainer's, kept in the bucket.
 
-The Trainer writes optimizer, scheduler and random number state as pickles. They are turned into JSON and safetensors
-where they were written, before anything leaves the machine, and back where training goes on: what comes out of the
-bucket is never unpickled.
+No pickle is in one, so nothing that comes out of the bucket is ever unpickled: weights are safetensors; optimizer,
+schedule and random number generators are JSON and safetensors.
 """
 
 import json
@@ -10,21 +9,22 @@ import re
 from pathlib import Path
 
 import msgspec
-import torch
 from msgspec import Struct
-from transformers.trainer_pt_utils import safe_globals
 
 from contracts.training import FileDigest
 from worker.trainer.bucket import Bucket, digest_of
 from worker.trainer.failures import platforms_fault
-from worker.trainer.models import MODEL_FILES
-from worker.trainer.safe_tree import load_tree, save_tree
+from worker.trainer.model_files import MODEL_FILES, TOKENIZER_FILES
 
 COMPLETE = "complete.json"
 
-#: The Trainer's pickles, and what they are kept as.
-_STATES = {"optimizer.pt": "optimizer", "scheduler.pt": "scheduler", "rng_state.pth": "random_state"}
-_KEPT = re.compile(rf"({MODEL_FILES.pattern}|trainer_state\.json|({'|'.join(_STATES.values())})\.(json|safetensors))")
+#: The parts of a checkpoint that are no model, a pair of files each. Every process has generators of its own.
+OPTIMIZER, SCHEDULE, RANDOM_STATE = "optimizer", "scheduler", "random_state-{}"
+
+_KEPT = re.compile(
+    rf"{MODEL_FILES.pattern}|{TOKENIZER_FILES.pattern}|trainer_state\.json|reference\.safetensors"
+    rf"|({OPTIMIZER}|{SCHEDULE}|{RANDOM_STATE.format('[0-9]{1,4}')})\.(json|safetensors)"
+)
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -44,15 +44,11 @@ class Complete(Struct, frozen=True, kw_only=True):
     history: tuple[Kept, ...]
 
 
-def make_safe(folder: Path, base: str) -> None:
-    """Turn the Trainer's directory into one that may leave the machine. Whatever has no place in it is deleted.
+def tidy(folder: Path, base: str) -> None:
+    """Delete whatever has no place in a checkpoint, and make an adapter the same wherever it was trained.
 
     ``base`` is what an adapter is on, by name: the local path it was loaded from means nothing elsewhere.
     """
-    for pickled, name in _STATES.items():
-        with safe_globals():  # type: ignore[no-untyped-call]  # theirs has no types
-            state = torch.load(folder / pickled, map_location="cpu", weights_only=True)
-        save_tree(state, folder / name)
     adapter = folder / "adapter_config.json"
     if adapter.exists():
         config = json.loads(adapter.read_text()) | {"base_model_name_or_path": base}
@@ -60,20 +56,14 @@ def make_safe(folder: Path, base: str) -> None:
         if isinstance(config.get("target_modules"), list):
             config["target_modules"].sort()
         adapter.write_text(json.dumps(config, indent=2, sort_keys=True))
-    for path in folder.iterdir():
-        if not _KEPT.fullmatch(path.name):
+    for path in _files(folder):
+        if not _KEPT.fullmatch(_name(path, folder)):
             path.unlink()
 
 
-def make_loadable(folder: Path) -> None:
-    """Turn a directory back into the Trainer's, in a place that only this process reads. The reverse of make_safe."""
-    for pickled, name in _STATES.items():
-        torch.save(load_tree(folder / name), folder / pickled)
-
-
 def upload(bucket: Bucket, folder: Path, kept: Kept, history: tuple[Kept, ...]) -> None:
-    """Store a safe directory under the checkpoint's prefix, ``complete.json`` last. May be repeated."""
-    files = tuple(bucket.upload(kept.prefix + path.name, path) for path in sorted(folder.iterdir()))
+    """Store a tidy directory under the checkpoint's prefix, ``complete.json`` last. May be repeated."""
+    files = tuple(bucket.upload(kept.prefix, _name(path, folder), path) for path in _files(folder))
     complete = Complete(step=kept.step, files=files, history=(*history, kept))
     bucket.put(kept.prefix + COMPLETE, msgspec.json.encode(complete))
 
@@ -87,23 +77,24 @@ def read(bucket: Bucket, prefix: str) -> Complete:
 
 
 def download(bucket: Bucket, prefix: str, folder: Path) -> Complete:
-    """Write a checkpoint into a folder, ready for the Trainer. Raises JobError where it is not whole or not intact."""
+    """Write a checkpoint into a folder. Raises JobError where it is not whole or not intact."""
     complete = read(bucket, prefix)
     folder.mkdir(parents=True)
     for file in complete.files:
         if not _KEPT.fullmatch(file.path):
             raise platforms_fault("checkpoint-broken", f"{prefix}{file.path} has no place in a checkpoint")
         _fetch(bucket, prefix, file, folder)
-    make_loadable(folder)
     return complete
 
 
 def _fetch(bucket: Bucket, prefix: str, file: FileDigest, folder: Path) -> None:
+    path = folder / file.path
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        bucket.fetch(prefix + file.path, folder / file.path)
+        bucket.fetch(prefix + file.path, path)
     except FileNotFoundError as error:
         raise platforms_fault("checkpoint-broken", f"{prefix}{file.path} is gone") from error
-    if digest_of(folder / file.path) != file:
+    if digest_of(path, file.path) != file:
         raise platforms_fault("checkpoint-broken", f"{prefix}{file.path} is not what was stored")
 
 
@@ -112,3 +103,11 @@ def _decoded(body: bytes, prefix: str) -> Complete:
         return msgspec.json.decode(body, type=Complete)
     except msgspec.MsgspecError as error:
         raise platforms_fault("checkpoint-broken", f"{prefix}{COMPLETE} cannot be read: {error}") from error
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()

@@ -64,7 +64,8 @@ def load(bucket: Bucket, prefix: str, scratch: Path) -> Any:
     """Return a model: a full one from its own files, an adapter's on its base. Its files are in ``scratch``/model."""
     from peft import PeftModel  # noqa: PLC0415 - only after the environment is set
 
-    from worker.trainer.models import fetch_model, load_base  # noqa: PLC0415 - the same
+    from worker.trainer.model_files import fetch_model  # noqa: PLC0415 - the same
+    from worker.trainer.models import load_base  # noqa: PLC0415 - the same
 
     folder = scratch / "model"
     fetch_model(bucket, prefix, folder)

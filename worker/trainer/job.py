@@ -4,6 +4,8 @@ import enum
 import tempfile
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,14 +21,17 @@ from handlers.planning.plan import Plan
 from handlers.ports import JobSpec
 from worker.settings import Settings
 from worker.trainer.bucket import Bucket, open_bucket
-from worker.trainer.failures import failure_of, platforms_fault, users_fault
+from worker.trainer.failures import failure_of, platforms_fault
 from worker.trainer.fence import Fence, Interrupted, Standing, Superseded
 from worker.trainer.progress import ProgressSink, Reporter
+from worker.trainer.ranks import Rank
 
 log = structlog.get_logger()
 
 #: Seconds the last events have to get out, to Kafka or else to the outbox.
 FLUSH_SECONDS = 20.0
+
+ALONE = Rank()
 
 
 class Ending(enum.IntEnum):
@@ -40,22 +45,23 @@ class Ending(enum.IntEnum):
     SUPERSEDED = 3
 
 
-def run_job(spec: JobSpec, settings: Settings, sink: ProgressSink, stop: threading.Event) -> Ending:
+def run_job(spec: JobSpec, settings: Settings, sink: ProgressSink, stop: threading.Event, rank: Rank = ALONE) -> Ending:
     """Train what the spec says and return how it ended. Never raises for what goes wrong in training.
 
     Setting ``stop`` (SIGTERM does) means: save a checkpoint and end. Everything is written under the attempt's prefix,
-    how it ended too: DONE is returned only once that is there, whether or not an event of it has arrived anywhere.
+    how it ended too: DONE is returned only once that is there, whether or not an event of it has arrived anywhere. Of
+    several processes that train the job each calls this; the first alone watches the task's state and has its say.
     """
     with open_bucket(settings) as bucket:
         fence = Fence(bucket.store, spec, settings.heartbeat_seconds, stop)
         reporter = Reporter(spec, sink, lambda: datetime.now(UTC), fence.check)
         try:
-            ending = _told(spec, bucket, fence, reporter)
+            ending = _told(spec, bucket, fence, reporter, rank)
         except Superseded:
             log.info("job.superseded", task_id=spec.task_id, attempt=spec.attempt)
             sink.drop()
             ending = Ending.SUPERSEDED
-        if reporter.last_word is not None and not _kept(reporter.last_word, spec, bucket):
+        if rank.first and reporter.last_word is not None and not _kept(reporter.last_word, spec, bucket):
             ending = Ending.FAILED
         sink.close(FLUSH_SECONDS)
         return ending
@@ -71,20 +77,11 @@ def _kept(last_word: Event[TrainingProgress], spec: JobSpec, bucket: Bucket) -> 
     return True
 
 
-def _told(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter) -> Ending:
+def _told(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter, rank: Rank) -> Ending:
     try:
-        bucket.patiently(fence.look)
-        fence.check()
-        if fence.standing is Standing.STOP:
-            raise Interrupted(None)
-        bucket.patiently(fence.claim)
-        fence.check()
-        heartbeat = bucket.loop.start(fence.keep_looking())
-        try:
+        with _watched(bucket, fence) if rank.first else nullcontext():
             reporter.deploying()
             _trained(spec, bucket, fence, reporter)
-        finally:
-            heartbeat.cancel()
     except Superseded:
         raise
     except Interrupted as interruption:
@@ -95,6 +92,22 @@ def _told(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter) -> En
         reporter.failed(failure_of(error))
         return Ending.FAILED
     return Ending.DONE
+
+
+@contextmanager
+def _watched(bucket: Bucket, fence: Fence) -> Iterator[None]:
+    """Claim the attempt, and watch the task's state from now on. Raises Superseded or Interrupted."""
+    bucket.patiently(fence.look)
+    fence.check()
+    if fence.standing is Standing.STOP:
+        raise Interrupted(None)
+    bucket.patiently(fence.claim)
+    fence.check()
+    heartbeat = bucket.loop.start(fence.keep_looking())
+    try:
+        yield
+    finally:
+        heartbeat.cancel()
 
 
 def _trained(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter) -> None:
@@ -114,8 +127,6 @@ def _plan(spec: JobSpec, bucket: Bucket) -> Plan:
         plan = msgspec.json.decode(body, type=Plan)
     except msgspec.MsgspecError as error:
         raise platforms_fault("plan-unusable", f"{spec.plan_key}: {error}", retryable=False) from error
-    if plan.format != "sft":
-        raise users_fault("not-available", f"this trainer reads sft datasets, not {plan.format}")
     return plan
 
 

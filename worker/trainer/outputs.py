@@ -8,7 +8,7 @@ from contracts.training import FileDigest, Output
 from worker.trainer import checkpoints
 from worker.trainer.bucket import Bucket, digest_of
 from worker.trainer.checkpoints import Kept
-from worker.trainer.models import MODEL_FILES, TOKENIZER_FILES
+from worker.trainer.model_files import MODEL_FILES, TOKENIZER_FILES
 
 
 def chosen(history: Sequence[Kept], count: int) -> list[Kept]:

@@ -32,6 +32,21 @@ class ProgressSink(Protocol):
         ...
 
 
+class Silence:
+    """A ProgressSink for processes that have nothing to say: what there is to be said the first process says."""
+
+    def put(self, event: Event[TrainingProgress], *, essential: bool) -> None:
+        """Forget an event."""
+
+    def drop(self) -> None:
+        """Do nothing."""
+
+    def close(self, timeout_seconds: float) -> bool:
+        """Return True: nothing is left."""
+        del timeout_seconds
+        return True
+
+
 class Reporter:
     """Says how a job goes. ``seq`` begins where the spec says and rises by one an event.
 

@@ -1,28 +1,32 @@
 """Training itself: everything is loaded, trained from a checkpoint or from the beginning, and its outputs left."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import structlog
 import torch
-from transformers import PrinterCallback, TrainingArguments, set_seed
+from transformers import TrainingArguments, set_seed
 
 from contracts.training import Output
 from handlers.planning.plan import Plan
 from handlers.ports import JobSpec
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.files import read_folder
-from worker.trainer import checkpoints, outputs
+from worker.trainer import checkpoints, collective, outputs
 from worker.trainer.bucket import Bucket
 from worker.trainer.callback import Chronicle
 from worker.trainer.checkpoints import Complete
-from worker.trainer.dataset import Datasets, EpochSampler, build_datasets
+from worker.trainer.dataset import Datasets, EpochSampler, build_datasets, open_datasets
+from worker.trainer.exact_trainer import ExactTrainer
 from worker.trainer.fence import Fence, Interrupted, Standing
-from worker.trainer.hyperparameters import Hyperparameters, hyperparameters_of
-from worker.trainer.models import fetch_model, load_base, pad_id_of, with_adapter
+from worker.trainer.hyperparameters import Hyperparameters, Share, hyperparameters_of
+from worker.trainer.metrics import Meter, Work, cost_of
+from worker.trainer.model_files import fetch_model
 from worker.trainer.progress import Reporter
+from worker.trainer.ranks import Rank
+from worker.trainer.recipes import Recipe, recipe_of
+from worker.trainer.recipes.recipe import Beginning
 from worker.trainer.validation import Validation
-from worker.trainer.weighted import WeightedCollator, WeightedTrainer
 
 log = structlog.get_logger()
 
@@ -30,7 +34,8 @@ log = structlog.get_logger()
 def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Reporter, scratch: Path) -> None:
     """Train a plan to its end and say that it succeeded.
 
-    The same plan gives the same weights, to the bit on the same machine's CPU, however often it is interrupted.
+    The same plan gives the same weights, to the bit on the same machine's CPU, however often it is interrupted. Of
+    several processes each calls this; what is read and written, the first reads and writes for all.
 
     Raises:
         Interrupted: the fence said stop; a checkpoint is stored where training had begun.
@@ -43,70 +48,100 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
         if fence.standing is not Standing.RUN:
             raise Interrupted(None)
 
+    collective.join(Rank.of_environment())
     chosen = hyperparameters_of(plan)
+    recipe = recipe_of(plan, chosen)
+    # Until the first process has gathered it all, the others wait here; what they get is its folder.
+    resumed = _gathered(spec, plan, recipe, bucket, scratch, go_on) if collective.rank() == 0 else None
+    scratch, resumed = collective.from_first((scratch, resumed))
     base_folder = scratch / "base"
-    fetch_model(bucket, plan.base_prefix, base_folder)
-    go_on()
-    encoder = SampleEncoder(read_folder(base_folder))
-    data = bucket.loop.run(build_datasets(bucket.store, plan, encoder, scratch, go_on))
-    log.info("data.ready", training=len(data.training), validation=len(data.validation), too_long=data.too_long)
-    resumed = _resumed(spec, bucket, scratch)
-    go_on()
-    run = _Run(plan, chosen, data, base_folder, scratch)
+    run = _Run(plan, chosen, recipe, open_datasets(scratch), scratch)
+    recipe.load(base_folder)
+    recipe.model.to(run.device)
+    resume_from = scratch / "resumed" if resumed else None
+    recipe.prepare(Beginning(run.data.reader, run.data.used(), scratch, resume_from, go_on))
     chronicle = Chronicle(
         spec=spec,
         bucket=bucket,
         fence=fence,
         reporter=reporter,
         base=f"{plan.base_model}@{plan.base_version}",
-        collator=run.collator,
-        validation=Validation(data.validation, chosen.batch_size, run.collator.pad_id, chosen.precision == "bf16"),
+        meter=run.meter(),
+        validation=run.validation(),
         history=resumed.history if resumed else (),
     )
-    run.train(chronicle, scratch / "resumed" if resumed else None, resumed.step if resumed else 0)
+    run.train(chronicle, resume_from, resumed.step if resumed else 0)
+    first = collective.rank() == 0
+    collective.leave()
     if chronicle.interrupted:
         raise Interrupted(chronicle.checkpoint)
-    left = _left(spec, plan, bucket, chronicle, base_folder)
-    reporter.succeeded(chronicle.progress, left)
+    if first:
+        left = _left(spec, plan, bucket, chronicle, base_folder)
+        reporter.succeeded(chronicle.progress, left)
+
+
+def _gathered(
+    spec: JobSpec, plan: Plan, recipe: Recipe, bucket: Bucket, scratch: Path, check: Callable[[], None]
+) -> Complete | None:
+    """Bring base model, tokens and the checkpoint to go on from into files of ``scratch``."""
+    fetch_model(bucket, plan.base_prefix, scratch / "base")
+    check()
+    encoder = SampleEncoder(read_folder(scratch / "base"))
+    bucket.loop.run(build_datasets(bucket.store, plan, encoder, recipe, scratch, check))
+    if spec.resume_from is None:
+        return None
+    prefix = spec.resume_from.rstrip("/") + "/"
+    complete = checkpoints.download(bucket, prefix, scratch / "resumed")
+    log.info("checkpoint.loaded", step=complete.step, prefix=prefix)
+    check()
+    return complete
 
 
 class _Run:
-    """The model, its Trainer, and what they are made of."""
+    """A recipe with its data: rows, the arithmetic of steps, and the Trainer that goes through them."""
 
-    def __init__(self, plan: Plan, chosen: Hyperparameters, data: Datasets, base_folder: Path, scratch: Path) -> None:
-        self._data = data
-        self._sampler = EpochSampler(len(data.training), plan.seed, shuffle=plan.shuffle == "random")
-        self._total_steps = chosen.total_steps(len(data.training))
-        self._arguments = _arguments(plan, chosen, self._total_steps, scratch)
-        base = load_base(base_folder)
-        self.collator = WeightedCollator(pad_id_of(base))
-        seed = plan.seed % 2**32
-        self._model: Any = with_adapter(base, chosen, seed) if plan.method == "LoRA" else base
-        # What loading and adapting drew from the generators must not matter.
-        set_seed(seed)
+    def __init__(self, plan: Plan, chosen: Hyperparameters, recipe: Recipe, data: Datasets, scratch: Path) -> None:
+        self._plan, self._chosen, self._recipe, self.data = plan, chosen, recipe, data
+        self._rows = recipe.rows(data.reader, data.training)
+        self._total_steps = chosen.total_steps(len(self._rows))
+        share = chosen.share(collective.size(), whole_batches=recipe.whole_batches)
+        self._arguments = _arguments(plan, chosen, share, self._total_steps, scratch)
+        self._work = Work()
+
+    @property
+    def device(self) -> torch.device:
+        """Return what this process trains on."""
+        return self._arguments.device
+
+    def meter(self) -> Meter:
+        """Return what measures this run."""
+        cost = cost_of(self._recipe.model, causal=self._recipe.causal)
+        return Meter(self._work, cost, self.device, collective.size())
+
+    def validation(self) -> Validation:
+        """Return what its checkpoints are judged by."""
+        rows = self._recipe.rows(self.data.reader, self.data.validation)
+        return Validation(self._recipe, rows, self._chosen.batch_size, self._chosen.precision == "bf16")
 
     def train(self, chronicle: Chronicle, resume_from: Path | None, step: int) -> None:
         """Train to the end, or until the chronicle says stop."""
         if step >= self._total_steps:
             return  # only its outputs were missing
-        trainer = WeightedTrainer(
-            sampler=self._sampler,
-            model=self._model,
-            args=self._arguments,
-            data_collator=self.collator,
-            train_dataset=self._data.training,
-            callbacks=[chronicle],
+        # What loading and adapting drew from the generators must not matter.
+        set_seed((self._plan.seed + collective.rank()) % 2**32)
+        sampler = EpochSampler(len(self._rows), self._plan.seed, shuffle=self._plan.shuffle == "random")
+        trainer = ExactTrainer(
+            self._recipe, self._rows, sampler, self._work, args=self._arguments, callbacks=[chronicle]
         )
-        trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
 
 
-def _arguments(plan: Plan, chosen: Hyperparameters, total_steps: int, scratch: Path) -> TrainingArguments:
+def _arguments(plan: Plan, chosen: Hyperparameters, share: Share, total_steps: int, scratch: Path) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(scratch / "run"),
         max_steps=total_steps,
-        per_device_train_batch_size=chosen.batch_size,
-        gradient_accumulation_steps=chosen.gradient_accumulation,
+        per_device_train_batch_size=share.batch_size,
+        gradient_accumulation_steps=share.accumulation,
         learning_rate=chosen.learning_rate,
         lr_scheduler_type="linear",
         # Below 1 it is a share of all steps.
@@ -116,6 +151,8 @@ def _arguments(plan: Plan, chosen: Hyperparameters, total_steps: int, scratch: P
         max_grad_norm=1.0,
         bf16=chosen.precision == "bf16",
         use_cpu=not torch.cuda.is_available(),
+        # Not every weight of every model has a part in every loss: an embedding model's own head, say.
+        ddp_find_unused_parameters=True,
         seed=plan.seed % 2**32,
         logging_steps=1,
         logging_nan_inf_filter=False,
@@ -126,15 +163,6 @@ def _arguments(plan: Plan, chosen: Hyperparameters, total_steps: int, scratch: P
         report_to=[],
         disable_tqdm=True,
     )
-
-
-def _resumed(spec: JobSpec, bucket: Bucket, scratch: Path) -> Complete | None:
-    if spec.resume_from is None:
-        return None
-    prefix = spec.resume_from.rstrip("/") + "/"
-    complete = checkpoints.download(bucket, prefix, scratch / "resumed")
-    log.info("checkpoint.loaded", step=complete.step, prefix=prefix)
-    return complete
 
 
 def _left(spec: JobSpec, plan: Plan, bucket: Bucket, chronicle: Chronicle, base_folder: Path) -> tuple[Output, ...]:

@@ -17,9 +17,9 @@ def save_tree(value: Any, path: Path) -> None:
     Dicts (any JSON-able key), lists, tuples, numbers, text, None, tensors and integer arrays come back equal, floats to
     the last bit. Raises TypeError for anything else.
     """
-    tensors: dict[str, torch.Tensor] = {}
-    path.with_suffix(".json").write_text(json.dumps(_packed(value, tensors)))
-    save_file(tensors, path.with_suffix(".safetensors"))
+    packer = _Packer()
+    path.with_suffix(".json").write_text(json.dumps(packer.packed(value)))
+    save_file(packer.tensors, path.with_suffix(".safetensors"))
 
 
 def load_tree(path: Path) -> Any:
@@ -28,28 +28,41 @@ def load_tree(path: Path) -> Any:
     return _unpacked(json.loads(path.with_suffix(".json").read_text()), tensors)
 
 
-def _packed(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    match value:
-        case torch.Tensor():
-            name = str(len(tensors))
-            # Two names for one storage are refused by safetensors; each gets its own.
-            tensors[name] = value.detach().cpu().contiguous().clone()
-            return {_TENSOR: name}
-        case np.ndarray():
-            return {_ARRAY: value.tolist(), "dtype": str(value.dtype)}
-        case np.integer():
-            return int(value)
-        case dict() if all(isinstance(key, str) and not key.startswith("__") for key in value):
-            return {key: _packed(item, tensors) for key, item in value.items()}
-        case dict():
-            return {_ITEMS: [[_packed(key, tensors), _packed(item, tensors)] for key, item in value.items()]}
-        case tuple():
-            return {_TUPLE: [_packed(item, tensors) for item in value]}
-        case list():
-            return [_packed(item, tensors) for item in value]
-        case None | bool() | int() | float() | str():
-            return value
-    raise TypeError(f"a {type(value).__name__} cannot be kept without pickling it")
+class _Packer:
+    """Takes the tensors out of a value."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, torch.Tensor] = {}
+        self._storages: set[int] = set()
+
+    def packed(self, value: Any) -> Any:
+        match value:
+            case torch.Tensor():
+                return {_TENSOR: self._taken(value.detach().cpu().contiguous())}
+            case np.ndarray():
+                return {_ARRAY: value.tolist(), "dtype": str(value.dtype)}
+            case np.integer():
+                return int(value)
+            case dict() if all(isinstance(key, str) and not key.startswith("__") for key in value):
+                return {key: self.packed(item) for key, item in value.items()}
+            case dict():
+                return {_ITEMS: [[self.packed(key), self.packed(item)] for key, item in value.items()]}
+            case tuple():
+                return {_TUPLE: [self.packed(item) for item in value]}
+            case list():
+                return [self.packed(item) for item in value]
+            case None | bool() | int() | float() | str():
+                return value
+        raise TypeError(f"a {type(value).__name__} cannot be kept without pickling it")
+
+    def _taken(self, tensor: torch.Tensor) -> str:
+        # Two names for one storage are refused by safetensors. Whatever is alone in its own is not copied: the states
+        # of an optimizer are twice as large as its model.
+        storage = tensor.untyped_storage().data_ptr()
+        name = str(len(self.tensors))
+        self.tensors[name] = tensor.clone() if storage in self._storages else tensor
+        self._storages.add(storage)
+        return name
 
 
 def _unpacked(value: Any, tensors: dict[str, torch.Tensor]) -> Any:

@@ -37,7 +37,8 @@ def write_tokenizer(files: TokenizerFiles, folder: Path) -> None:
     """Write tokenizer, configuration and chat template into a folder, byte for byte."""
     (folder / TOKENIZER_FILE).write_bytes(files.tokenizer)
     (folder / CONFIG_FILE).write_bytes(files.config)
-    (folder / TEMPLATE_FILE).write_bytes(files.chat_template or b"")
+    if files.chat_template is not None:
+        (folder / TEMPLATE_FILE).write_bytes(files.chat_template)
 
 
 _CONFIG: dict[str, Any] = {

@@ -1,40 +1,47 @@
 """The validation set of a run, and how it is measured."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from worker.trainer.token_file import TokenView
-from worker.trainer.weighted import IGNORED, WeightedCollator, weighted_sum
+from worker.trainer import collective
+from worker.trainer.recipes import Recipe
+from worker.trainer.recipes.recipe import Rows
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Samples that are measured, never trained on."""
+    """Rows that are measured, never trained on: the same batches, however many processes there are."""
 
-    samples: TokenView
+    recipe: Recipe
+    rows: Rows
     batch_size: int
-    pad_id: int
     bf16: bool
 
     @torch.no_grad()
-    def loss(self, model: torch.nn.Module) -> float | None:
-        """Return the mean weighted loss a trained token, over all samples together; None where there are none.
+    def loss(self, model: Any) -> float | None:
+        """Return the mean loss an item, over all rows together; None where there are none.
 
-        Changes nothing: neither the model, which is in training mode again afterwards, nor any random number generator.
+        The processes of a job share the work: all of them must call it, and all get the answer. Changes nothing:
+        neither the model, which is in training mode again afterwards, nor any random number generator.
         """
-        collate, device = WeightedCollator(self.pad_id), next(model.parameters()).device
-        total, items = 0.0, 0
+        device = next(model.parameters()).device
+        total = torch.zeros(2, dtype=torch.float64)
         model.eval()
         try:
-            for start in range(0, len(self.samples), self.batch_size):
-                end = min(start + self.batch_size, len(self.samples))
-                rows = [self.samples[index] for index in range(start, end)]
-                batch = {name: tensor.to(device) for name, tensor in collate(rows).items()}
-                with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-                    logits = model(batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
-                total += weighted_sum(logits, batch["labels"], batch["loss_weights"]).item()
-                items += int((batch["labels"] != IGNORED).sum())
+            for start in range(0, len(self.rows), self.batch_size * collective.size()):
+                total += self._measured(model, device, start + self.batch_size * collective.rank())
         finally:
             model.train()
-        return total / items if items else None
+        loss, items = collective.summed(total, device).tolist()
+        return loss / items if items else None
+
+    def _measured(self, model: Any, device: torch.device, start: int) -> torch.Tensor:
+        rows = [self.rows[index] for index in range(start, min(start + self.batch_size, len(self.rows)))]
+        if not rows:
+            return torch.zeros(2, dtype=torch.float64)
+        batch = {name: tensor.to(device) for name, tensor in self.recipe.collate(rows).items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+            loss = self.recipe.loss(model, batch)
+        return torch.stack([loss.double().cpu(), batch["items"][0].double().cpu()])

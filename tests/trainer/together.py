@@ -1,0 +1,61 @@
+"""``python -m tests.trainer.together ROOT OUT``: one of several processes that run jobs together, one after another.
+
+Each case has a bucket of its own in ROOT. The first process writes into OUT, for each case, what the job said.
+"""
+
+import json
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from tests.trainer.bench import Bench, RecordingSink, losses
+from tests.trainer.formats import plan_for
+from worker.trainer import collective, environment
+from worker.trainer.job import run_job
+from worker.trainer.ranks import Rank
+
+#: Training type and what is set, by name. There is no dropout, and two processes can share every batch evenly.
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "sft": ("FinetuneSft", {}),
+    "sft-in-more-batches": ("FinetuneSft", {"hyperparameters": {"batch_size": 1, "gradient_accumulation": 2}}),
+    "pretrain": ("Pretrain", {"context_length": 48, "hyperparameters": {"batch_size": 2}}),
+    "preference": ("DPO", {}),
+    "preference-by-adapter": ("DPOLoRA", {"hyperparameters": {"lora_dropout": 0.0}}),
+    "ranking": ("Embedding", {"hyperparameters": {"batch_size": 6, "epochs": 4}}),
+    "ranking-without-others": ("Embedding", {"hyperparameters": {"in_batch_negatives": False}}),
+}
+
+
+def prepare(bench: Bench, case: str) -> None:
+    """Put the plan of a case into its bucket; it validates on what it trains on."""
+    training_type, fields = CASES[case]
+    made = plan_for(bench, training_type, **json.loads(json.dumps(fields)))
+    plan_for(bench, training_type, **json.loads(json.dumps(fields)), validation=made.training)
+    bench.state()
+
+
+def run(bench: Bench, rank: Rank) -> dict[str, Any]:
+    """Run the job in a bucket, and return what it said, as JSON has it."""
+    sink = RecordingSink()
+    run_job(bench.spec(), bench.settings, sink, threading.Event(), rank)
+    return {
+        "last": [sink.last.state, sink.last.failure and sink.last.failure.message],
+        "losses": losses(sink),
+        "validated": [each.progress.validation_loss for each in sink.said if each.checkpoint and each.progress],
+    }
+
+
+def main(root: Path, out: Path) -> None:
+    """Run every case in this process and its like."""
+    environment.prepare()
+    rank = Rank.of_environment()
+    # A process trains one job and ends; torchrun's processes cannot find each other twice.
+    collective.leave = lambda: None
+    found = {case: run(Bench(root / case), rank) for case in CASES}
+    if rank.first:
+        out.write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
