@@ -82,9 +82,9 @@ def test_a_patched_job_is_by_the_schema_too() -> None:
 def test_a_train_job_is_what_the_published_models_read(resources: dict[str, Any]) -> None:
     sent = train_job(spec(**resources))
     # They drop what they do not know without a word.
-    assert TrainerV1alpha1TrainJob.from_dict(sent).to_dict() == sent  # type: ignore[union-attr]
+    assert TrainerV1alpha1TrainJob.from_dict(sent).to_dict() == sent  # type: ignore[union-attr, unused-ignore]
     patched = {**sent, "spec": {**sent["spec"], **cancel_patch("TrainJob", 30)["spec"]}}
-    assert TrainerV1alpha1TrainJob.from_dict(patched).to_dict() == patched  # type: ignore[union-attr]
+    assert TrainerV1alpha1TrainJob.from_dict(patched).to_dict() == patched  # type: ignore[union-attr, unused-ignore]
 
 
 def test_a_train_job_has_no_more_variables_than_it_may() -> None:

@@ -14,7 +14,8 @@ OLD_HEAD = RayNode(node_id="old", state="DEAD", is_head_node=True, start_time_ms
 
 
 def job(status: str, **more: Any) -> RayJob:
-    return RayJob(**{"status": status, "submission_id": "a", "start_time": 200} | more)
+    told: dict[str, Any] = {"status": status, "submission_id": "a", "start_time": 200}
+    return RayJob(**(told | more))
 
 
 def killer(status: str, of: str = "a") -> RayJob:
