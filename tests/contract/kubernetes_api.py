@@ -136,8 +136,8 @@ class KubernetesApi:
     def _delete(self, plural: str, name: str, request: web.Request) -> web.Response:
         if plural != "pods":
             if request.query.get("propagationPolicy") == "Background":
-                for of_the_job in [each for each in self.objects["pods"] if each.startswith(name)]:
-                    del self.objects["pods"][of_the_job]
+                for owned in [each for each in self.objects["pods"] if each.startswith(name)]:
+                    del self.objects["pods"][owned]
             return web.json_response(self.objects[plural].pop(name))
         pod = self.objects["pods"][name]
         grace = int(request.query.get("gracePeriodSeconds", pod["spec"].get("terminationGracePeriodSeconds", 30)))

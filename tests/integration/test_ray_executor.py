@@ -21,7 +21,7 @@ from tests.conformance.ray_harness import RayHarness, executor_of
 from tests.wait import wait_until
 from worker.executors.local_supervisor import alive, identify
 from worker.executors.ray import RayExecutor
-from worker.executors.remote import SPEC_VARIABLE
+from worker.executors.remote import SPEC_VARIABLE, engine_name
 
 pytestmark = pytest.mark.skipif(not ray_servers.possible(), reason=f"Ray: {ray_servers.description()}")
 
@@ -302,5 +302,5 @@ async def test_what_was_killed_is_forgotten_with_its_killer(ray: RayHarness) -> 
     await wait_until(forgotten, 30, "the job to be forgotten")
     headers = {"Authorization": f"Bearer {ray.head.token_file.read_text()}"}
     async with httpx2.AsyncClient(base_url=ray.head.url, headers=headers, trust_env=False) as client:
-        assert "-kill-" not in (await client.get("/api/jobs/")).text
+        assert engine_name(ray.owner, "b", 1) not in (await client.get("/api/jobs/")).text
     assert alive(identify(ray.pid(first)))

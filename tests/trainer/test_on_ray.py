@@ -24,6 +24,7 @@ from worker.topics import ensure_topics
 
 pytestmark = [
     pytest.mark.trainer,
+    pytest.mark.long,
     pytest.mark.skipif(not ray_servers.possible(), reason=f"Ray: {ray_servers.description()}"),
 ]
 
