@@ -9,8 +9,8 @@ from handlers.errors import PreconditionFailed, Unavailable
 from handlers.table import STAGES
 from worker.broker import Brokers, BrokerUnavailable
 from worker.catalog import load_catalog
-from worker.catalog.executors import load_placement
 from worker.delivery import later
+from worker.executors.configured import open_executors
 from worker.settings import Settings, SettingsError
 from worker.storage import directory_of, open_store
 from worker.topics import missing_topics
@@ -31,7 +31,7 @@ async def check_services(settings: Settings) -> int:
         await _check_broker(settings),
         await _check_bucket(settings),
         _check_catalogue(settings),
-        _check_executors(settings),
+        await _check_executors(settings),
         _check_work_dir(settings.work_dir),
     ]
     return 0 if all(usable) else 2
@@ -82,12 +82,13 @@ def _check_catalogue(settings: Settings) -> bool:
     return _say(_OK, "catalogue", ", ".join(f"{model.name} {model.version}" for model in models))
 
 
-def _check_executors(settings: Settings) -> bool:
+async def _check_executors(settings: Settings) -> bool:
     try:
-        rules = load_placement(settings).rules
+        async with open_executors(settings) as executors:
+            names = [executor.name for executor in executors.every()]
     except SettingsError as error:
         return _say(_FAIL, "executors", str(error))
-    return _say(_OK, "executors", ", ".join(dict.fromkeys(rule.executor for rule in rules)))
+    return _say(_OK, "executors", ", ".join(names))
 
 
 def _check_work_dir(folder: Path) -> bool:

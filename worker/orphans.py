@@ -75,7 +75,9 @@ class OrphanSweep:
         states: dict[str, TaskState | None] = {}
         for job in jobs:
             name = (executor.name, job.job_id, job.attempt)
-            if name in self._kept_until and now < self._kept_until[name]:
+            # One that its engine had lost may be there again.
+            over = job.state not in ("queued", "running")
+            if over and name in self._kept_until and now < self._kept_until[name]:
                 kept_until[name] = self._kept_until[name]
                 continue
             if job.job_id not in states:

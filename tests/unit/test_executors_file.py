@@ -23,6 +23,7 @@ from tests.fakes.swept import PATIENCE, Swept
 from tests.fakes.world import World, command_event, form_event, received
 from worker.app import default_ports
 from worker.catalog.executors import load_placement
+from worker.checks import _check_executors
 from worker.executors import local_gpus
 from worker.executors.configured import ConfiguredExecutors, open_executors
 from worker.executors.local import LocalExecutor
@@ -259,6 +260,17 @@ async def test_tasks_of_an_executor_that_is_gone_from_the_configuration_wait_and
 def test_a_state_and_a_spec_of_before_are_local_and_ask_for_nothing() -> None:
     state = msgspec.json.decode(b'{"task_id": "t-1", "phase": "Running", "attempt": 1}', type=TaskState)
     assert (state.executor, state.resources) == ("local", Resources())
+
+
+async def test_an_executor_whose_own_settings_are_missing_is_refused_by_the_check_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = _settings(tmp_path, "[[rules]]\nexecutor = 'slurm'", storage_url=(tmp_path / "bucket").as_uri())
+    with pytest.raises(SettingsError, match="WORKER_SLURM_JOBS_DIR is not set"):
+        async with open_executors(settings):
+            pass
+    assert not await _check_executors(settings)
+    assert "FAIL executors: WORKER_SLURM_JOBS_DIR" in capsys.readouterr().err
 
 
 def test_configured_executors_are_the_port(tmp_path: Path) -> None:

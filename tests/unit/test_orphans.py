@@ -8,7 +8,7 @@ import pytest
 from contracts.task import Phase
 from handlers import layout, task_state
 from handlers.orphans import Fate, fate_of
-from handlers.ports import JobListed, JobSpec, JobState
+from handlers.ports import JobListed, JobSpec, JobState, JobStatus
 from handlers.task_state import TaskState
 from tests.fakes.executor import FakeExecutor
 from tests.fakes.executors import FakeExecutors
@@ -147,3 +147,15 @@ async def test_an_executor_that_does_not_answer_does_not_keep_the_others_from_be
     await swept.sweep()
     await swept.sweep(after=EVERY)
     assert other.cancels == [("t-1", 1, 30.0)]
+
+
+async def test_a_job_that_was_gone_with_its_task_and_is_there_again_is_ended() -> None:
+    swept = Swept(**SWEEPS)
+    await _submitted(swept.world, swept.world.executor)
+    await _state(swept.world, Phase.FAILED)
+    swept.world.executor.lose("t-1", 1)
+    await swept.sweep()
+    swept.world.executor.set_state("t-1", 1, JobStatus(state="running"))
+    await swept.sweep(after=EVERY)
+    await swept.sweep(after=EVERY)
+    assert swept.world.executor.cancels == [("t-1", 1, 30.0)]
