@@ -12,10 +12,12 @@ def model_card(model_id: str, plan: Plan, output: Output) -> str:
         for dataset in plan.training
     )
     settings = "\n".join(f"| {name} | {value} |" for name, value in sorted(plan.hyperparameters.items()))
-    library = "peft" if output.kind == "adapter" else "transformers"
+    embeds = plan.format == "ranking"
+    library = "sentence-transformers" if embeds else "peft" if output.kind == "adapter" else "transformers"
+    task = "sentence-similarity" if embeds else "text-generation"
     return f"""---
 library_name: {library}
-pipeline_tag: text-generation
+pipeline_tag: {task}
 base_model: {plan.base_model}
 tags: [fine-tuned, {plan.training_type}]
 ---
