@@ -26,6 +26,7 @@ async def settled(evidence: Evidence, settings: Settings) -> list[str]:
             len(states) == len(evidence.story.tasks)
             and all(state.phase.terminal for state in states.values())
             and not await evidence.keys("active/")
+            and not await evidence.keys("outbox/")
             and not running(settings.work_dir)
             and await _lag(settings) == 0
             and await evidence.platform.caught_up()

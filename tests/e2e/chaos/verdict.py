@@ -32,7 +32,8 @@ async def faults(evidence: Evidence, poison: set[Place]) -> list[str]:
         found += _task_faults(task_id, state, evidence)
     for dataset_id in evidence.story.datasets:
         found += _dataset_faults(dataset_id, evidence)
-    found += [f"{key} is left over" for prefix in ("waiting/", "active/") for key in await evidence.keys(prefix)]
+    for prefix in ("waiting/", "active/", "outbox/"):
+        found += [f"{key} is left over" for key in await evidence.keys(prefix)]
     found += _repeated_facts(evidence.platform)
     found += _letter_faults(evidence.platform, poison)
     found += _receipt_faults(await evidence.keys("receipts/"), evidence.story, states)
