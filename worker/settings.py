@@ -124,8 +124,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     stuck_seconds: Period = 1800.0
     #: Seconds a stop waits for running handlers.
     drain_seconds: Seconds = 20.0
-    #: Seconds a rebalance waits for running handlers of a partition that goes to another worker.
-    revoke_grace_seconds: Seconds = 5.0
+    #: Seconds a rebalance waits for running handlers of a partition that goes to another worker. The others wait too,
+    #: and the client gives up after 40.
+    revoke_grace_seconds: Annotated[float, Meta(ge=0, le=30)] = 5.0
     #: One JSON object a line, or lines for people.
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"

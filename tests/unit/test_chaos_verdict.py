@@ -152,6 +152,7 @@ def _litter(right: Round) -> None:
         (_never_said("task.status"), "last said []"),
         (_put("waiting/d-t/t"), "waiting/d-t/t is left over"),
         (_put("active/t"), "active/t is left over"),
+        (_put("outbox/t/1/0000000001-0000000002.json"), "0000000002.json is left over"),
         (_put("receipts/model-export/-/t/2/9.json"), "2 receipts of model-export for t, not 1"),
         (_put("receipts/task-command/-/t/stop.json"), "1 receipts of task-command for t, not 0"),
         (_lose("receipts/training-dispatch/"), "training-dispatch for t, not 1"),

@@ -80,6 +80,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             batch_timeout_ms=_POLL_MS,
             session_timeout_ms=int(settings.session_timeout_seconds * 1000),
             heartbeat_interval_ms=int(settings.session_timeout_seconds * 1000 / 3),
+            # Where not said it is the session's: whoever finished what it had begun was thrown out of its group for it.
+            rebalance_timeout_ms=int((settings.revoke_grace_seconds + settings.session_timeout_seconds) * 1000),
             listener=self,
             parser=self._parse,
             decoder=_not_decoded,
