@@ -20,6 +20,7 @@ from handlers.task_state import TaskState
 from tests import kafka_servers
 from tests.e2e.chaos.stand_in import STEPS
 from tests.fakes.executor import FakeExecutor
+from tests.fakes.executors import FakeExecutors
 from tests.integration import halting_trainer
 from tests.integration.conftest import World
 from tests.platform import form, platform
@@ -130,7 +131,7 @@ def _is_trainer(process: Path, folder: str) -> bool:
 async def _training(world: World, folder: Path) -> AsyncIterator[Training]:
     training = Training(world, folder)
     try:
-        async with world.worker(executor=training.executor):
+        async with world.worker(executors=FakeExecutors(training.executor)):
             await training.begin()
             yield training
     finally:
