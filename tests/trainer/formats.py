@@ -97,7 +97,7 @@ HYPERPARAMETERS: dict[str, dict[str, Any]] = {
 
 def plan_for(bench: Bench, training_type: str, **fields: Any) -> Plan:
     """Return a plan of a training type, on six samples of its format unless ``training`` says otherwise."""
-    model = "tiny-encoder" if training_type == "Embedding" else "tiny"
+    model = fields.pop("model", "tiny-encoder" if training_type == "Embedding" else "tiny")
     chosen = HYPERPARAMETERS[training_type] | fields.pop("hyperparameters", {})
     if "training" not in fields:
         fields["training"] = (bench.dataset(samples=BY_FORMAT[FORMATS[training_type]]),)

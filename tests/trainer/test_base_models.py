@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sentence_transformers import SentenceTransformer
 from transformers import AutoModelForCausalLM
 
-from tests.trainer.bench import Bench
+from tests.trainer.bench import Bench, losses
+from tests.trainer.formats import plan_for
+from worker.catalog import load_catalog
 from worker.storage.directory import DirectoryStore
-from worker.trainer import base_models, generate
+from worker.trainer import base_models, generate, minilm
 from worker.trainer.bucket import digest_of
 from worker.trainer.tiny import make_tiny
+from worker.trainer.tiny_encoder import make_tiny_encoder
 
 pytestmark = [
     pytest.mark.trainer,
@@ -81,6 +85,58 @@ def test_the_tiny_model_is_the_same_every_time_and_loads_whole(tiny_folder: Path
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
     assert 1_000_000 < sum(weight.numel() for weight in model.parameters()) < 2_000_000
+
+
+def test_the_tiny_embedding_model_is_the_same_every_time(encoder_folder: Path, tmp_path: Path) -> None:
+    make_tiny_encoder(tmp_path)
+
+    files = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
+    assert Path("1_Pooling/config.json") in files
+    for name in files:
+        assert digest_of(tmp_path / name) == digest_of(encoder_folder / name)
+    model = SentenceTransformer(str(tmp_path), device="cpu", local_files_only=True)
+    assert model.encode(["a", "b"]).shape == (2, 128)
+
+
+@pytest.mark.parametrize("name", base_models.KNOWN)
+def test_every_base_model_is_in_the_catalogue_with_its_tokenizer_s_limit(name: str) -> None:
+    entry = load_catalog().model(name, base_models.VERSION)
+
+    assert entry is not None
+    assert entry.prefix == base_models.prefix_of(name)
+    assert entry.context_length <= json.loads(base_models.tokenizer_of(name).config)["model_max_length"]
+
+
+def test_weights_that_are_not_those_that_were_published_are_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    monkeypatch.setattr(minilm, "_source", lambda: tmp_path)
+
+    with pytest.raises(LookupError, match="not those that were published"):
+        minilm.make_minilm(root)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_pretrained_embedding_model_is_trained_and_loads(root: Path) -> None:
+    assert base_models.main(["all-MiniLM-L6-v2"]) == 0
+    bench = Bench(root)
+    bench.state()
+    plan_for(bench, "Embedding", model="all-MiniLM-L6-v2", hyperparameters={"learning_rate": 1e-4, "epochs": 6})
+
+    _, sink = bench.run()
+
+    (output,) = sink.last.outputs
+    found = losses(sink)
+    assert (found[-1][1] or 9) < 0.5 * (found[0][1] or 0)
+    base, trained = (
+        SentenceTransformer(str(path), device="cpu", local_files_only=True)
+        for path in (root / "base-models/all-MiniLM-L6-v2/1", bench.path(output.uri))
+    )
+    texts = ["where rivers run", "to the sea"]
+    assert [type(module).__name__ for module in trained] == ["Transformer", "Pooling", "Normalize"]
+    assert base.encode(texts)[0] @ base.encode(texts)[1] < trained.encode(texts)[0] @ trained.encode(texts)[1]
 
 
 @pytest.mark.parametrize("method", ["full", "LoRA"])

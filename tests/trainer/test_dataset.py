@@ -1,6 +1,7 @@
 """Which samples are trained on, how often, and which are held out."""
 
 import asyncio
+import tracemalloc
 from array import array
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from handlers.planning.plan import PlannedDataset
 from tests.trainer.bench import SAMPLES, Bench, built
+from tests.trainer.formats import plan_for
 from worker.tokens.encoder import SampleEncoder
 from worker.trainer.dataset import Datasets, EpochSampler, drawn, held_out
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
@@ -106,6 +108,29 @@ def test_lines_with_an_error_are_not_trained_on(bucket_root: Path, tmp_path: Pat
     data = build(bucket_root, tmp_path, training=(bench.dataset(findings_key="findings.ndjson"),))
 
     assert len(data.training) == len(SAMPLES) - 1
+
+
+def test_memory_does_not_grow_with_the_dataset(
+    bucket_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.tokens.samples.CHUNK_BYTES", 1 << 16)
+    bench, encoder = Bench(bucket_root), SampleEncoder(tiny_tokenizer())
+
+    def peak(samples: int) -> int:
+        plan = plan_for(bench, "Pretrain", training=(bench.dataset(samples=[{"text": "quick fox " * 40}] * samples),))
+        tracemalloc.start()
+        data = asyncio.run(built(bench.store, plan, encoder, tmp_path))
+        for _ in EpochSampler(len(data.training), 0, shuffle=True):
+            pass
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(1_000)  # what is loaded but once
+    small, large = peak(1_000), peak(5_000)
+
+    # A sample of 400 bytes and 120 tokens takes a few numbers: its places in orders.
+    assert (large - small) / 4_000 < 100
 
 
 def test_an_order_follows_from_seed_and_epoch() -> None:

@@ -12,6 +12,7 @@ from tests.trainer.bench import SAMPLES, Bench, built, trained_on
 from worker.tokens.counter import CountJob, count_file
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.files import TokenizerFiles
+from worker.trainer.base_models import tokenizer_of
 from worker.trainer.bucket import open_bucket
 from worker.trainer.smollm2_tokenizer import smollm2_tokenizer
 from worker.trainer.tiny import write_tokenizer
@@ -47,6 +48,29 @@ def test_ids_are_those_of_transformers(tokenizer: Callable[[], TokenizerFiles], 
     for messages in CONVERSATIONS:
         expected = theirs.apply_chat_template(messages, return_dict=True)["input_ids"]
         assert ours.encode_sft([{"messages": messages}])[0].ids == expected
+
+
+@pytest.mark.parametrize("name", ["tiny-encoder", "all-MiniLM-L6-v2"])
+def test_ids_of_queries_and_documents_are_those_of_transformers(name: str, tmp_path: Path) -> None:
+    files = tokenizer_of(name)
+    write_tokenizer(files, tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    theirs: Any = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    texts = [
+        "What is the capital of France?",
+        "naïve café, 12345",
+        "床前明月光",
+        " [SEP] <|im_end|>\n🙂",
+        "word " * 300,
+    ]
+    sample = {
+        "query": texts[0],
+        "docs": [{"text": text, "label": number == 1} for number, text in enumerate(texts)][1:],
+    }
+
+    (ours,) = SampleEncoder(files).encode("ranking", [sample])
+
+    assert [list(each.ids) for each in ours.sequences] == theirs(texts, truncation=False)["input_ids"]
 
 
 def test_digits_are_single_tokens_for_smollm2() -> None:

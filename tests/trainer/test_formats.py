@@ -60,6 +60,32 @@ def test_no_pickle_is_in_the_bucket_after_a_run(bench: Bench, training_type: str
 
 
 @pytest.mark.parametrize("training_type", EVERY)
+def test_less_memory_for_more_arithmetic_changes_nothing_but_the_time(bench: Bench, training_type: str) -> None:
+    plain = {"max_steps": 2, "lora_dropout": 0.0}
+    plan_for(bench, training_type, hyperparameters=plain)
+    _, kept = bench.run()
+    plan_for(bench, training_type, hyperparameters=plain | {"gradient_checkpointing": True})
+    _, computed_again = bench.run()
+
+    assert [loss for _, loss in losses(computed_again)] == pytest.approx([loss for _, loss in losses(kept)], rel=1e-6)
+
+
+@pytest.mark.parametrize("training_type", EVERY)
+def test_bfloat16_loses_about_the_same(bench: Bench, training_type: str) -> None:
+    short = {"max_steps": 2, "lora_dropout": 0.0}
+    plan_for(bench, training_type, hyperparameters=short)
+    _, exact = bench.run()
+    plan_for(bench, training_type, hyperparameters=short | {"precision": "bf16"})
+    ending, rounded = bench.run()
+
+    assert ending is Ending.DONE
+    assert losses(rounded) != losses(exact)
+    assert [loss for _, loss in losses(rounded)] == pytest.approx([loss for _, loss in losses(exact)], rel=0.05)
+    # Weights are kept in full: only the arithmetic is rounded.
+    assert {str(tensor.dtype) for tensor in bench.tensors(rounded.last.outputs[0].uri).values()} == {"torch.float32"}
+
+
+@pytest.mark.parametrize("training_type", EVERY)
 def test_every_step_says_how_it_went(bench: Bench, training_type: str) -> None:
     plan_for(bench, training_type, hyperparameters={"max_steps": 3})
 

@@ -196,7 +196,7 @@ def test_tools_reach_the_template_as_json_that_is_not_escaped() -> None:
     tooled = ChatTemplate("{{ tools | tojson }}{{ messages[0].tool_calls[0].function.arguments | tojson }}", {})
     calling = with_template(
         "{% for m in messages %}{{ m.role + ':\n' }}"
-        "{% if m.tool_calls %}{{ m.tool_calls[0].function.arguments | tojson }}{% endif %}{{ '\n' }}{% endfor %}"
+        "{% if m.tool_calls %}{{ m.tool_calls[0].function | tojson }}{% endif %}{{ '\n' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ 'assistant:\n' }}{% endif %}"
     )
     call = {"function": {"name": "weather", "arguments": '{"city": "北京"}'}}
@@ -206,9 +206,40 @@ def test_tools_reach_the_template_as_json_that_is_not_escaped() -> None:
         {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}]},
     )
 
-    assert runs(encoded)[1] == (1.0, '{"city": "北京"}\n')
+    assert runs(encoded)[1] == (1.0, '{"name": "weather", "arguments": {"city": "北京"}}\n')
     rendered = tooled.render([{"role": "assistant", "tool_calls": [call]}], tools=[{"name": "<北京>"}])
     assert rendered.startswith('[{"name": "<北京>"}]')
+
+
+_CALL = {"type": "function", "function": {"name": "weather", "arguments": "{}"}}
+_TOOL = {"type": "function", "function": {"name": "forecast"}}
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (
+            {"messages": [{"role": "assistant", "content": "", "tool_calls": [_CALL]}]},
+            r"calls of tools out \(weather\)",
+        ),
+        ({"messages": [{"role": "assistant", "content": "b"}], "tools": [_TOOL]}, r"the tools out \(forecast\)"),
+        (
+            {"messages": [{"role": "assistant", "content": "b", "reasoning_content": "\n先想一想\nso"}]},
+            r"the reasoning out \(先想一想\)",
+        ),
+    ],
+)
+def test_what_a_template_would_leave_out_is_not_trained_without(
+    encoder: SampleEncoder, lost: dict[str, Any], said: str
+) -> None:
+    sample = lost | {"messages": [{"role": "user", "content": "a"}, *lost["messages"]]}
+
+    with pytest.raises(ChatTemplateError, match=said):
+        encode(encoder, sample)
+    preferred = {**sample["messages"][-1], "content": "", "chosen": "b", "rejected": "c"}
+    if "tool_calls" not in preferred:
+        with pytest.raises(ChatTemplateError, match=said):
+            encoder.encode("preference", [sample | {"messages": [sample["messages"][0], preferred]}])
 
 
 def test_the_day_a_template_writes_is_always_the_same() -> None:

@@ -9,9 +9,11 @@ import pytest
 from contracts.envelope import Event
 from contracts.model import Manifest, ModelExported
 from contracts.task import Phase
-from contracts.training import FileDigest
+from contracts.training import FileDigest, Output
 from handlers import layout, task_state
+from handlers.model_card import model_card
 from handlers.model_export import model_id
+from handlers.planning.plan import Plan
 from handlers.task_state import TaskState
 from tests.fakes.faults import Faults, faulty_world, survives
 from tests.fakes.steps import interleave, preempted, steps_of
@@ -317,6 +319,26 @@ async def test_a_model_card_of_the_trainer_s_gives_way_to_ours() -> None:
     card = world.store.objects[layout.model(model.model_id) + "README.md"].decode()
     assert "/root" not in card
     assert [file.path for file in _manifest(world, model).files].count("README.md") == 1
+
+
+@pytest.mark.parametrize(
+    ("format", "kind", "library", "task"),
+    [
+        ("sft", "adapter", "peft", "text-generation"),
+        ("pretrain", "full", "transformers", "text-generation"),
+        ("preference", "full", "transformers", "text-generation"),
+        ("ranking", "full", "sentence-transformers", "sentence-similarity"),
+    ],
+)
+async def test_a_model_card_names_what_loads_the_model(format: Any, kind: Any, library: str, task: str) -> None:
+    world = World()
+    await world.dispatched()
+    plan = msgspec.json.decode(world.store.objects[layout.task("t-1", "plan")], type=Plan)
+    output = Output(step=1, uri="u", kind=kind, files=())
+
+    card = model_card("m", msgspec.structs.replace(plan, format=format), output)
+
+    assert f"library_name: {library}\npipeline_tag: {task}\n" in card
 
 
 def _digest(path: str) -> FileDigest:

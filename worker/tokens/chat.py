@@ -2,12 +2,14 @@
 
 A conversation is rendered once, as a whole, exactly as it would be for the model. Where an assistant's turn is in it is
 found by rendering the conversation's beginnings: where a template renders a beginning differently than the whole (it
-drops earlier reasoning, say), turns cannot be found, and the sample is refused.
+drops earlier reasoning, say), turns cannot be found, and the sample is refused. So is one of which the template leaves
+something out: a call of a tool that is not in the text would be trained as an answer without words.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from contracts.spelling import clip
 from worker.tokens.candidates import candidates
 from worker.tokens.template import ChatTemplate, ChatTemplateError, for_template
 
@@ -92,6 +94,11 @@ class _Beginnings:
     ) -> None:
         self._template, self._messages, self._tools, self._variables = template, messages, tools, variables
         self.text = self._of(len(messages))
+        for kind, words in _shown(messages, tools or ()):
+            if words not in self.text:
+                raise ChatTemplateError(
+                    f"the chat template leaves {kind} out ({clip(words)}): this model cannot be trained on such samples"
+                )
 
     def turn(self, index: int) -> tuple[int, int]:
         """Return the characters [start, end) that the model writes as message ``index``."""
@@ -118,6 +125,17 @@ class _Beginnings:
         if not self.text.startswith(beginning):
             raise _unstable(index)
         return len(beginning)
+
+
+def _shown(messages: Iterable[Mapping[str, Any]], tools: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield what must be in the text, whatever template it is: what it is of, and its words."""
+    for tool in tools:
+        yield "the tools", tool["function"]["name"]
+    for message in messages:
+        for call in message.get("tool_calls") or ():
+            yield "calls of tools", call["function"]["name"]
+        if reasoning := (message.get("reasoning_content") or "").strip():
+            yield "the reasoning", reasoning.splitlines()[0]
 
 
 def _unstable(index: int) -> ChatTemplateError:

@@ -115,8 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m worker.trainer.base_models",
         description="Put a base model into the bucket that WORKER_STORAGE_URL names. Safe to repeat.",
+        epilog="models:\n" + "\n".join(f"  {name}" for name in KNOWN),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", metavar="NAME", help=" or ".join(KNOWN))
+    parser.add_argument("name", metavar="NAME", help="the model, by its name in the catalogue")
     return parser
 
 
