@@ -193,7 +193,8 @@ def test_an_attempt_that_is_superseded_while_it_trains_ends_without_another_word
     assert ending is Ending.SUPERSEDED
     assert sink.dropped
     assert {said.state for said in sink.said} == {"deploying", "running"}
-    assert not (bench.root / layout.attempt(TASK, 1)).exists()
+    left = [path.name for path in (bench.root / layout.attempt(TASK, 1)).iterdir()]
+    assert left == ["runner.json"], "that it was begun, and nothing else"
 
 
 def test_a_task_that_should_not_run_is_not_begun(bench: Bench) -> None:
