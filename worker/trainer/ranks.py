@@ -29,7 +29,7 @@ class Rank(NamedTuple):
 
     @classmethod
     def of_environment(cls, variables: Mapping[str, str] = os.environ) -> Self:
-        """Return the rank that torchrun's variables say; alone without them. Raises ValueError where one is no number."""
+        """Return the rank that torchrun's variables say; alone without them. Raises ValueError for no number."""
         number, size = int(variables.get("RANK", "0")), int(variables.get("WORLD_SIZE", "1"))
         local, here = int(variables.get("LOCAL_RANK", "0")), int(variables.get("LOCAL_WORLD_SIZE", str(size)))
         return cls(number, size, local, here, int(variables.get("GROUP_RANK", "0")))
