@@ -20,6 +20,7 @@ from tests.trainer.formats import plan_for
 from tests.trainer.process import trained_in_process
 from worker.trainer.failures import JobError
 from worker.trainer.hyperparameters import Hyperparameters, Share
+from worker.trainer.launch import free_port
 from worker.trainer.ranks import Rank
 
 pytestmark = [
@@ -31,7 +32,10 @@ pytestmark = [
 ]
 
 
-async def test_two_processes_lose_what_one_does_in_every_format(both_models: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("machines", [1, pytest.param(2, marks=pytest.mark.long)])
+async def test_two_processes_lose_what_one_does_in_every_format(
+    both_models: Path, tmp_path: Path, machines: int
+) -> None:
     config = both_models / "base-models/tiny-encoder/1/config.json"
     without = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     config.write_text(json.dumps(json.loads(config.read_text()) | without))
@@ -43,14 +47,9 @@ async def test_two_processes_lose_what_one_does_in_every_format(both_models: Pat
         alone[case] = await asyncio.to_thread(together.run, bench, Rank())
 
     out = tmp_path / "said.json"
-    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", *torchrun, "-m", "tests.trainer.together", str(tmp_path / "cases"), str(out)),
-        stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    await asyncio.gather(
+        *(torchrun(machine, machines, str(tmp_path / "cases"), str(out)) for machine in range(machines))
     )
-    _, err = await process.communicate()
-    assert process.returncode == 0, err.decode()[-3000:]
     both = json.loads(out.read_text())
 
     for case, said in alone.items():
@@ -59,6 +58,22 @@ async def test_two_processes_lose_what_one_does_in_every_format(both_models: Pat
         for (step, one), (_, two) in zip(said["losses"], both[case]["losses"], strict=True):
             assert two == pytest.approx(one, rel=2e-4), (case, step)
         assert both[case]["validated"] == pytest.approx(said["validated"], rel=2e-4), case
+
+
+_PORT = free_port()
+
+
+async def torchrun(machine: int, machines: int, *arguments: str) -> None:
+    """Run two processes of tests.trainer.together on one machine, or one on each of two, as torchrun sees it."""
+    place = (f"--nnodes={machines}", f"--node-rank={machine}", f"--nproc-per-node={2 // machines}")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "torch.distributed.run", *place, "--master-addr=127.0.0.1", f"--master-port={_PORT}"),
+        *("-m", "tests.trainer.together", *arguments),
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 0, err.decode()[-3000:]
 
 
 @pytest.mark.long
@@ -179,6 +194,8 @@ async def test_a_sigterm_is_passed_on_to_the_first_alone(tmp_path: Path) -> None
 
 def test_a_rank_is_what_torchrun_says() -> None:
     assert Rank.of_environment({}) == Rank(0, 1)
-    assert Rank.of_environment({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}) == Rank(3, 4)
-    with pytest.raises(ValueError, match="of 16 processes only 8 are on this machine"):
-        Rank.of_environment({"RANK": "3", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"})
+    said = {"RANK": "9", "WORLD_SIZE": "16", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "8", "GROUP_RANK": "1"}
+    rank = Rank.of_environment(said)
+    assert rank == Rank(9, 16, local=1, here=8, machine=1)
+    assert (rank.first, rank.first_here) == (False, False)
+    assert Rank.of_environment(said | {"RANK": "8", "LOCAL_RANK": "0"}).first_here

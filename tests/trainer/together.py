@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from handlers import layout
 from tests.trainer.bench import Bench, RecordingSink, losses
 from tests.trainer.formats import plan_for
 from worker.trainer import collective, environment
@@ -37,8 +38,11 @@ def prepare(bench: Bench, case: str) -> None:
 
 def run(bench: Bench, rank: Rank) -> dict[str, Any]:
     """Run the job in a bucket, and return what it said, as JSON has it."""
-    sink = RecordingSink()
-    run_job(bench.spec(), bench.settings, sink, threading.Event(), rank)
+    sink, spec = RecordingSink(), bench.spec()
+    if rank.first:
+        # It is the first process of its attempt, whoever ran before.
+        (bench.root / layout.runner(spec.task_id, spec.attempt)).unlink(missing_ok=True)
+    run_job(spec, bench.settings, sink, threading.Event(), rank)
     return {
         "last": [sink.last.state, sink.last.failure and sink.last.failure.message],
         "losses": losses(sink),

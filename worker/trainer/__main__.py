@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         sink = EventSink.of(settings, spec) if rank.first else None
     except (OSError, ValueError, msgspec.MsgspecError, SettingsError) as error:
         return _refused(str(error))
-    if spec.resources.gpus > 1 and not started():
+    if spec.resources.gpus > 1 and not started():  # of several nodes, an engine has started them on each
         return launch((sys.executable, "-m", "worker.trainer", *arguments), spec.resources.gpus)
     configure_logging(settings.log_format, settings.log_level)
     stop = threading.Event()

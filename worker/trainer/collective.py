@@ -47,13 +47,27 @@ def summed(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     return total.cpu()
 
 
-def from_first(value: Any) -> Any:
-    """Return the first process' value, any small Python object. Waits until the first is here; all must call it."""
+def meet() -> None:
+    """Wait until all processes are here."""
+    summed(torch.zeros(1), torch.device("cpu"))
+
+
+def of_machine(value: Any, own: Rank) -> Any:
+    """Return what the first process of this machine has, any small object. All must call it, and wait for all."""
     if size() == 1:
         return value
-    held = [value]
-    distributed.broadcast_object_list(held, src=0)
-    return held[0]
+    held: list[Any] = [None] * size()
+    distributed.all_gather_object(held, (own.machine, value) if own.first_here else None)
+    return next(said for machine, said in filter(None, held) if machine == own.machine)
+
+
+def to_first(value: Any) -> list[Any]:
+    """Return to the first process what each has, any small Python object, by their numbers; to the others nothing."""
+    if size() == 1:
+        return [value]
+    held: list[Any] | None = [None] * size() if rank() == 0 else None
+    distributed.gather_object(value, held, dst=0)
+    return held or []
 
 
 def gathered(own: torch.Tensor) -> tuple[torch.Tensor, int]:

@@ -116,9 +116,8 @@ class ExactTrainer(Trainer):
             self.lr_scheduler.load_state_dict(load_tree(Path(checkpoint) / SCHEDULE))
 
     def _save_rng_state(self, output_dir: str) -> None:
-        folder = Path(output_dir)
-        folder.mkdir(parents=True, exist_ok=True)  # the first process may still be on its way to it
-        save_tree(random_state(self.args.device), folder / RANDOM_STATE.format(collective.rank()))
+        for number, state in enumerate(collective.to_first(random_state(self.args.device))):
+            save_tree(state, Path(output_dir) / RANDOM_STATE.format(number))
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is None:
@@ -127,8 +126,3 @@ class ExactTrainer(Trainer):
         # Of a process that there was not before there is none.
         if path.with_suffix(".json").exists():
             restore_random_state(load_tree(path), self.args.device)
-
-    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Write a checkpoint; on return every process has written its part."""
-        super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()

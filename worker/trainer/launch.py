@@ -26,7 +26,7 @@ def launch(command: Sequence[str], processes: int, grace_seconds: float = GRACE_
     SIGTERM and SIGINT are passed on to the first. When it has ended, the others are killed; when this process is
     killed, all are.
     """
-    port = _free_port()
+    port = free_port()
     running = [_started(command, number, processes, port) for number in range(processes)]
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda number, _: _pass_on(running[0], number))
@@ -45,6 +45,7 @@ def _started(command: Sequence[str], number: int, processes: int, port: int) -> 
         "LOCAL_RANK": number,
         "WORLD_SIZE": processes,
         "LOCAL_WORLD_SIZE": processes,
+        "GROUP_RANK": 0,
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": port,
     }
@@ -70,7 +71,8 @@ def _pass_on(process: subprocess.Popen[bytes], number: int) -> None:
         process.send_signal(number)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that is free now."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return int(listening.getsockname()[1])

@@ -6,27 +6,33 @@ from typing import NamedTuple, Self
 
 
 class Rank(NamedTuple):
-    """The number of a process, from 0, among ``size`` of them. The first speaks for all."""
+    """The number of a process, from 0, among ``size`` of them; and among the ``here`` of its own machine.
+
+    The first speaks for all, and stores what is to last. The first of each machine gathers what is read on it.
+    """
 
     number: int = 0
     size: int = 1
+    local: int = 0
+    here: int = 1
+    machine: int = 0
 
     @property
     def first(self) -> bool:
         """Return whether this is the process that watches the task, reports, and writes into the bucket."""
         return self.number == 0
 
+    @property
+    def first_here(self) -> bool:
+        """Return whether this is the first process of its machine."""
+        return self.local == 0
+
     @classmethod
     def of_environment(cls, variables: Mapping[str, str] = os.environ) -> Self:
-        """Return the rank that RANK and WORLD_SIZE say; alone without them.
-
-        Raises ValueError where they are no numbers, or the processes are not all on this machine: they share files.
-        """
+        """Return the rank that torchrun's variables say; alone without them. Raises ValueError for no number."""
         number, size = int(variables.get("RANK", "0")), int(variables.get("WORLD_SIZE", "1"))
-        here = int(variables.get("LOCAL_WORLD_SIZE", str(size)))
-        if here != size:
-            raise ValueError(f"of {size} processes only {here} are on this machine; a job trains on one machine")
-        return cls(number, size)
+        local, here = int(variables.get("LOCAL_RANK", "0")), int(variables.get("LOCAL_WORLD_SIZE", str(size)))
+        return cls(number, size, local, here, int(variables.get("GROUP_RANK", "0")))
 
 
 def started(variables: Mapping[str, str] = os.environ) -> bool:

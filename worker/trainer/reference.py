@@ -67,22 +67,22 @@ class StoredReference:
 def stored_reference(beginning: Beginning, model: Any, batches: Iterator[Batch], says: Says) -> StoredReference:
     """Return what the model says now of every sequence in the batches, or what the checkpoint says it said.
 
-    The processes of a job share the work, and one file.
+    The processes of a machine share the work, and one file.
     """
     if beginning.resumed is not None:
         return StoredReference(load_file(beginning.resumed / FILE)[_NAME])
-    path, shape = beginning.scratch / "reference", (beginning.reader.sequences,)
-    if collective.rank() == 0:
+    path, shape, rank = beginning.scratch / "reference", (beginning.reader.sequences,), beginning.rank
+    if rank.first_here:
         np.memmap(path, np.float32, "w+", shape=shape)
-    collective.from_first(None)
+    collective.meet()
     values = np.memmap(path, np.float32, "r+", shape=shape)
     with evaluated(model):
         for number, batch in enumerate(batches):
-            if number % collective.size() == collective.rank():
+            if number % rank.here == rank.local:
                 beginning.check()
                 values[batch["numbers"].numpy()] = says(batch).float().cpu().numpy()
     values.flush()
-    collective.summed(torch.zeros(1), model.device)  # all have written
+    collective.meet()
     return StoredReference(values)
 
 

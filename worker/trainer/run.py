@@ -35,7 +35,7 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
     """Train a plan to its end and say that it succeeded.
 
     The same plan gives the same weights, to the bit on the same machine's CPU, however often it is interrupted. Of
-    several processes each calls this; what is read and written, the first reads and writes for all.
+    several processes each calls this: the first of each machine reads for those on it, the first of all writes.
 
     Raises:
         Interrupted: the fence said stop; a checkpoint is stored where training had begun.
@@ -48,18 +48,19 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
         if fence.standing is not Standing.RUN:
             raise Interrupted(None)
 
-    collective.join(Rank.of_environment())
+    rank = Rank.of_environment()
+    collective.join(rank)
     chosen = hyperparameters_of(plan)
     recipe = recipe_of(plan, chosen)
-    # Until the first process has gathered it all, the others wait here; what they get is its folder.
-    resumed = _gathered(spec, plan, recipe, bucket, scratch, go_on) if collective.rank() == 0 else None
-    scratch, resumed = collective.from_first((scratch, resumed))
+    # Until the first process of a machine has gathered it all, the others wait here; what they get is its folder.
+    resumed = _gathered(spec, plan, recipe, bucket, scratch, go_on) if rank.first_here else None
+    scratch, resumed = collective.of_machine((scratch, resumed), rank)
     base_folder = scratch / "base"
     run = _Run(plan, chosen, recipe, open_datasets(scratch), scratch)
     recipe.load(base_folder)
     recipe.model.to(run.device)
     resume_from = scratch / "resumed" if resumed else None
-    recipe.prepare(Beginning(run.data.reader, run.data.used(), scratch, resume_from, go_on))
+    recipe.prepare(Beginning(run.data.reader, run.data.used(), scratch, resume_from, go_on, rank))
     chronicle = Chronicle(
         spec=spec,
         bucket=bucket,
@@ -71,11 +72,10 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
         history=resumed.history if resumed else (),
     )
     run.train(chronicle, resume_from, resumed.step if resumed else 0)
-    first = collective.rank() == 0
     collective.leave()
     if chronicle.interrupted:
         raise Interrupted(chronicle.checkpoint)
-    if first:
+    if rank.first:
         left = _left(spec, plan, bucket, chronicle, base_folder)
         reporter.succeeded(chronicle.progress, left)
 

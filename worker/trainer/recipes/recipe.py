@@ -12,6 +12,7 @@ import torch
 from handlers.planning.plan import Plan
 from worker.tokens.encoder import EncodedSample, EncodedSequence
 from worker.trainer.hyperparameters import Hyperparameters
+from worker.trainer.ranks import Rank
 from worker.trainer.token_file import Row, Samples, TokenReader
 
 #: Tensors of one batch. In every one: ``items`` (1), how many the loss is a mean of, and ``work`` (2), how many tokens
@@ -30,7 +31,8 @@ class Beginning(NamedTuple):
     """What a recipe can prepare itself with.
 
     Samples, the numbers of those that are used, a folder for what it makes of them, and, where training goes on, the
-    checkpoint's folder. ``check`` is to be called again and again, and may raise.
+    checkpoint's folder. ``check`` is to be called again and again, and may raise. The processes of a machine have one
+    folder.
     """
 
     reader: TokenReader
@@ -38,6 +40,7 @@ class Beginning(NamedTuple):
     scratch: Path
     resumed: Path | None
     check: Callable[[], None]
+    rank: Rank = Rank()
 
 
 class Rows(Protocol):
