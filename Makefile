@@ -67,6 +67,10 @@ bench-validate: .venv/.bench ## Measure dataset validation against its peers (AR
 bench-events: .venv/.bench ## Measure delivery beside the raw client, FastStream and bare loops (ARGS="--messages 20000")
 	$(RUN) tests.bench.events $(ARGS)
 
+.PHONY: bench-training
+bench-training: .venv/.bench ## Measure training beside TRL and transformers (ARGS="--size 1b" on a GPU)
+	$(RUN) tests.bench.training $(ARGS)
+
 .PHONY: fuzz
 fuzz: .venv/.fuzz ## Fuzz the scan of datasets (FORMAT=sft SECONDS=600)
 	$(RUN) tests.fuzz.scan $(or $(FORMAT),sft) -max_total_time=$(or $(SECONDS),600)
