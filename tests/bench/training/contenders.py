@@ -21,7 +21,7 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]  # exported lazily
 
 from tests.bench.training.task import SIZES, Size, conversations, tokens_of, write_model
 from tests.trainer.bench import Bench
