@@ -64,7 +64,7 @@ async def reaches(executor: RayExecutor, spec: JobSpec, wanted: JobStatus) -> No
     async def there() -> bool:
         return await executor.status(spec.job_id, spec.attempt) == wanted
 
-    await wait_until(there, 30, f"{spec.job_id} to be {wanted}")
+    await wait_until(there, 60, f"{spec.job_id} to be {wanted}")
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from worker.tokens.encoder import SampleEncoder
 from worker.trainer.dataset import Datasets, build_datasets, open_datasets
 from worker.trainer.hyperparameters import hyperparameters_of
 from worker.trainer.job import Ending, run_job
+from worker.trainer.ranks import Rank
 from worker.trainer.recipes import recipe_of
 from worker.trainer.token_file import Row, Samples
 
@@ -139,8 +140,10 @@ class Bench:
     ) -> tuple[Ending, RecordingSink]:
         sink = RecordingSink(on_event)
         spec = spec or self.spec()
-        # Each run is the first process of its attempt, also where tests use a number twice.
-        (self.root / layout.runner(spec.task_id, spec.attempt)).unlink(missing_ok=True)
+        # Each run is the first process of its attempt, also where tests use a number twice. Of several that run
+        # together only the first says so: another one must not take that away again.
+        if Rank.of_environment().first:
+            (self.root / layout.runner(spec.task_id, spec.attempt)).unlink(missing_ok=True)
         ending = run_job(spec, self.settings, sink, stop or threading.Event())
         return ending, sink
 
