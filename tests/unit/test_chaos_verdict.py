@@ -69,7 +69,6 @@ class Round:
         folder.mkdir(parents=True)
         spec = changed(self.world.submitted[0], task_id=name, attempt=attempt, resume_from=resume_from)
         (folder / "spec.json").write_bytes(msgspec.json.encode(spec))
-        (folder / "log").write_text("not for programs\n")
         (folder / "exit.json").write_text('{"exit_code": -9}')
         return jobs_of(self.settings.work_dir)[-1]
 

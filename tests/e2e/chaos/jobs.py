@@ -56,7 +56,8 @@ class Job(NamedTuple):
         return int(identity["pid"]) if identity and alive(identity) else None
 
     def _lines(self) -> Iterator[dict[str, Any]]:
-        for line in (self.folder / "log").read_bytes().splitlines():
+        log = self.folder / "log"  # one that was cancelled in the queue has none
+        for line in log.read_bytes().splitlines() if log.exists() else ():
             if line.startswith(b"{"):
                 yield json.loads(line)
 
