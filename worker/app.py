@@ -217,7 +217,8 @@ async def _reach(brokers: Brokers, stages: Sequence[Stage], stopping: asyncio.Ev
         except (BrokerUnavailable, KafkaConnectionError) as error:
             log.warning("broker.unreachable", error=str(error), retry_in=delay)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await stopping.wait()
             delay = min(_LONGEST_RECONNECT_SECONDS, delay * 2)
         else:
             log.info("broker.reached", servers=brokers.servers, topics_created=len(created))

@@ -83,7 +83,8 @@ class ServerProcess:
             return
         process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), self._stop_seconds)
+            async with asyncio.timeout(self._stop_seconds):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -104,6 +104,7 @@ class Publisher:
             self._producer = None
         log.warning("producer.replaced")
         try:
-            await asyncio.wait_for(broken.stop(), timeout=5)
+            async with asyncio.timeout(5):
+                await broken.stop()
         except (KafkaError, TimeoutError) as error:
             log.warning("producer.stop_failed", error=repr(error))

@@ -67,6 +67,7 @@ class KafkaSender:
 async def _stopped(producer: AIOKafkaProducer) -> None:
     """Stop a producer, whatever state it is in, in bounded time."""
     try:
-        await asyncio.wait_for(producer.stop(), _STOP_SECONDS)
+        async with asyncio.timeout(_STOP_SECONDS):
+            await producer.stop()
     except Exception as error:  # noqa: BLE001 - it is thrown away
         log.debug("producer.stop_failed", error=repr(error))

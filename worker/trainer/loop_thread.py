@@ -9,6 +9,8 @@ from typing import Any, Self, TypeVar
 
 Result = TypeVar("Result")
 
+_CANCEL_AGAIN_SECONDS = 1.0
+
 
 class LoopThread:
     """Runs coroutines while the caller trains. Use as ``with``; at its end, what still runs is cancelled."""
@@ -48,7 +50,8 @@ class LoopThread:
 
 
 async def _cancel_others() -> None:
-    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    """Cancel until all have ended: a library may lose a cancellation that comes just as what it awaits is done."""
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others, timeout=_CANCEL_AGAIN_SECONDS)

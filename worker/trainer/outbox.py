@@ -56,7 +56,8 @@ class OutboxSender:
     async def _look_again(self) -> None:
         """Wait for an event, or until one may have become overdue."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.wake.wait(), min(self._patience_seconds / 2, _LONGEST_LOOK_SECONDS))
+            async with asyncio.timeout(min(self._patience_seconds / 2, _LONGEST_LOOK_SECONDS)):
+                await self.wake.wait()
         self.wake.clear()
 
     async def _put(self, store: ObjectStore, buffer: EventBuffer) -> None:
