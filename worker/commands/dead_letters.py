@@ -1,4 +1,4 @@
-"""``worker dead-letters list | show | retry | drop | allow``."""
+"""``worker dead-letters list | show | retry | drop | stopped | allow``."""
 
 import asyncio
 import getpass
@@ -16,6 +16,7 @@ from worker.settings import Settings
 # What brings the broker's client is imported where it is used: other commands should not wait for it.
 if TYPE_CHECKING:
     from handlers.ports import ObjectStore
+    from worker.delivery.bug_limit import BugsOfPartition
     from worker.letters import Filter, Letter
 
 app = typer.Typer(
@@ -137,6 +138,36 @@ def drop(
         _print({"dropped": [letter.id for letter in letters]})
         return
     typer.echo(f"{len(letters)} dropped", err=True)
+
+
+@app.command("stopped")
+def stopped(json: AsJson = False) -> None:
+    """List the partitions where a stage stopped after too many bugs, and the offsets it gave up on. Changes nothing.
+
+    Exit code 1: there are some.
+
+    Example: worker dead-letters stopped --json
+    """
+    from worker.delivery import bug_limit  # noqa: PLC0415 - the reason is above
+
+    async def find(store: "ObjectStore") -> "list[tuple[str, BugsOfPartition]]":
+        return [
+            (stage.name, each)
+            for stage in STAGES
+            for each in await bug_limit.bugs_of(store, stage.name)
+            if each.stopped_at
+        ]
+
+    found = _with_store(find)
+    if json:
+        _print({"stopped": [{"stage": stage} | msgspec.to_builtins(each) for stage, each in found]})
+    else:
+        for stage, each in found:
+            offsets = ", ".join(sorted(each.bugs, key=int))
+            place = f"{each.topic}[{each.partition}]"
+            typer.echo(f"{stage}  {place}  since {each.stopped_at:%Y-%m-%d %H:%M:%S}  gave up on {offsets}")
+        typer.echo(f"{len(found)} stopped" if found else "nothing is stopped", err=True)
+    raise typer.Exit(1 if found else 0)
 
 
 @app.command("allow")

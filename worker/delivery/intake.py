@@ -22,6 +22,7 @@ from worker.delivery.due import DueTimes
 from worker.delivery.item import Item, take_in
 from worker.delivery.lanes import Lanes, Rest
 from worker.delivery.offsets import PartitionProgress
+from worker.delivery.pausing import Pauses
 from worker.delivery.processing import Processor
 from worker.delivery.standing import Load, Look
 from worker.delivery.waiting import Waiting
@@ -34,8 +35,6 @@ _COMMIT_SECONDS = 0.2
 _MAX_RECORDS = 1000
 #: FastStream sleeps as long again after a poll that found nothing: with its 200 ms an idle stage would answer late.
 _POLL_MS = 50
-#: Records of one partition taken in and not finished, above which it is paused (due times not counted).
-_HIGH_MARK = 2000
 
 
 class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
@@ -62,7 +61,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         #: Between a revoke and the next assignment the client still hands out what it had read ahead.
         self._assigned: set[TopicPartition] = set()
         self._progress: dict[TopicPartition, PartitionProgress] = {}
-        self._paused: set[TopicPartition] = set()
+        self._pauses = Pauses(stage.name, clock, settings.spread_limit)
         self.lanes = Lanes(processor, settings.concurrency, folds=stage.folds, rest=_rest(stage, settings))
         self.due = DueTimes(clock, self.lanes.put)
         self._closing = False
@@ -129,7 +128,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             left = {partition: max(0, end - await self._taken_to(partition)) for partition, end in ends.items()}
         except IllegalStateError:
             left = {}  # the assignment is changing under us; the next look sees it whole
-        held_back = sum(left.get(partition, 0) for partition in self._paused)
+        held_back = sum(left.get(partition, 0) for partition in self._pauses)
         stopped = self._limit.stopped & self._assigned if self._limit else ()
         return Look(
             behind=sum(left.values()) - held_back,
@@ -151,6 +150,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             in_lanes=self.lanes.depth,
             waiting=self.due.waiting,
             overdue_seconds=max(0.0, *late) if late else 0.0,
+            paused=self._pauses.reasons,
         )
 
     async def _taken_to(self, partition: TopicPartition) -> int:
@@ -175,21 +175,15 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             self.lanes.put(item)
 
     def _steer(self) -> None:
-        """Pause partitions that are far ahead of what is done, and take paused ones up again at half of that."""
+        """Pause and resume partitions. Raises IllegalStateError while the assignment changes."""
         consumer = self._subscriber.consumer
-        limit = self._settings.spread_limit
         for partition, progress in self._progress.items():
-            waits = self.stage.due or self.stage.unhurried or partition.topic in self._waiting.delays
-            load = max(progress.spread / limit, 0 if waits else progress.unfinished / _HIGH_MARK)
             if self._limit and partition in self._limit.stopped:
-                load = 1
-            if load >= 1 and partition not in self._paused:
-                consumer.pause(partition)
-                self._paused.add(partition)
-            elif load <= 0.5 and partition in self._paused:
-                consumer.resume(partition)
-                self._paused.discard(partition)
-            if partition in self._paused:
+                self._pauses.stop(consumer, partition)
+            else:
+                waits = self.stage.due or self.stage.unhurried or partition.topic in self._waiting.delays
+                self._pauses.steer(consumer, partition, progress, waits=bool(waits))
+            if partition in self._pauses:
                 self.lanes.wake(partition.topic, partition.partition)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
@@ -212,7 +206,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         await self._commit(ours)
         for partition in ours:
             self._progress.pop(partition, None)
-            self._paused.discard(partition)
+            self._pauses.forget(partition)
 
     async def _commit_regularly(self) -> None:
         while True:
@@ -223,6 +217,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
                 await self._limit.refresh()
             try:
                 self._steer()
+                self._pauses.say(self._progress)
             except IllegalStateError as error:
                 # The assignment is changing under us. Without this loop nothing would be committed any more.
                 log.warning("steering.failed", stage=self.stage.name, error=repr(error))

@@ -1,5 +1,7 @@
 """How a stage stands: idle, working, waiting for due times, stopped, or stuck, and what to do about it. Pure."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 #: Seconds in which a consumer that is told of waiting records has to take some in. Its poll takes 50 ms; a rebalance
@@ -28,7 +30,8 @@ class Load(NamedTuple):
     """What a stage has in hand at this moment, as far as it can be told without asking the broker.
 
     ``waiting``: records that wait for their due time. ``overdue_seconds``: how long the oldest of all could have been
-    done, since its due time where it has one, else since it was published; 0 where there is none.
+    done, since its due time where it has one, else since it was published; 0 where there is none. ``paused``: how many
+    partitions are paused, a reason (pausing.py).
     """
 
     taken: int
@@ -36,6 +39,7 @@ class Load(NamedTuple):
     in_lanes: int
     waiting: int
     overdue_seconds: float
+    paused: Mapping[str, int] = MappingProxyType({})
 
 
 class Standing(NamedTuple):

@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from worker.delivery.pausing import REASONS as PAUSE_REASONS
 from worker.delivery.standing import Load
 from worker.health import STATES, Health
 from worker.metrics import names
@@ -61,6 +62,9 @@ class Exposition(Collector):
         yield _gauge(names.LANE_DEPTH, [(stage, load.in_lanes) for stage, load in loads])
         yield _gauge(names.WAITING, [(stage, load.waiting) for stage, load in loads])
         yield _gauge(names.OVERDUE, [(stage, load.overdue_seconds) for stage, load in loads])
+        yield _gauge(
+            names.PAUSED, [((*stage, why), load.paused.get(why, 0)) for stage, load in loads for why in PAUSE_REASONS]
+        )
 
     def _of_stages(self) -> Iterator[Family]:
         stages = self._counts.stages.items()

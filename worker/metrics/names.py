@@ -36,6 +36,11 @@ OVERDUE = Metric(
     "How long the oldest record taken in could have been done: since its due time, or since it was published.",
 )  # fmt: skip
 
+PAUSED = Metric(
+    "finetune_worker_partitions_paused", "gauge", ("stage", "reason"),
+    "Partitions nothing is taken from, by reason: bugs, spread, unfinished.",
+)  # fmt: skip
+
 HANDLING = Metric(
     "finetune_worker_handling_seconds", "histogram", ("stage",),
     "From the handler's start until its follow-ons are acknowledged; a run that is folded counts once.",
