@@ -1,4 +1,5 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Everything they need is installed into .venv.
+# Two commands on a fresh machine: `make demo` and `make test`. What they need is installed into .venv and .ray; where it can,
+# `make test` also installs Slurm from the system's packages.
 .DEFAULT_GOAL := help
 SHELL := bash
 PYTHON ?= python3
@@ -35,7 +36,7 @@ demo: setup ## Fine-tune a small model through real events, on this machine alon
 ray: .ray/.complete ## Install Ray, for the tests of its adapter, into an environment of its own
 
 .PHONY: test
-test: setup ray ## Run the tests (unit, laws, conformance, integration, trainer, demo with the tiny model)
+test: setup ray ## Run the tests (unit, laws, conformance, integration, trainer, contract, demo with the tiny model)
 	-@deploy/local/install-slurm
 	.venv/bin/pytest -m "not long"
 

@@ -11,7 +11,7 @@ Attempt = Annotated[int, Meta(ge=1)]
 
 
 class TrainingDispatched(Struct, frozen=True, kw_only=True):
-    """A training job was handed to an executor. Said once an attempt."""
+    """An attempt was given to an executor. Said once an attempt; from the second on just before its job is submitted."""
 
     task_id: Id
     project: Id

@@ -1,11 +1,11 @@
 """What an error means to delivery. Anything that is not one of these is a bug: few retries, then a loud dead letter.
 
-Poison, the third meaning, is raised by the codec alone: once an event is decoded, it is answered.
+Poison, the third meaning (contracts/codec.py), is never raised by a handler: once an event is decoded, it is answered.
 """
 
 
 class Transient(Exception):
-    """It may work in a moment: retried with backoff a bounded number of times, then dead-lettered."""
+    """It may work in a moment: retried with backoff a bounded number of times, then postponed or dead-lettered."""
 
 
 class Unavailable(Transient):

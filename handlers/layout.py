@@ -1,4 +1,4 @@
-"""Where everything is in the bucket. The only file that builds keys.
+"""Where everything is in the bucket. Names of objects under an attempt's own prefix are the trainer's.
 
 ::
 

@@ -1,4 +1,7 @@
-"""What handlers need from the world, as Protocols. Adapters are in worker/ and pass the suites in tests/conformance."""
+"""What handlers need from the world, as Protocols. Adapters are in worker/.
+
+Those of ObjectStore and Executor pass the suites in tests/conformance; Kubernetes is contract-tested alone.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime

@@ -85,7 +85,7 @@ def judge(body: bytes, catalog: Catalog) -> Judged:
 
 def _training_type_faults(training_type: str | None, model: ModelEntry | None, catalog: Catalog) -> list[Fault]:
     if training_type is None or training_type not in FORMATS:
-        return []  # The form's own fault says so.
+        return []  # the form's own fault says so: FORMATS has every training type (a test sees to it)
     if not catalog.published(training_type):
         message = f"{training_type} is not open yet; choose another training type"
         return [Fault("training_type", "not-published", message)]

@@ -55,7 +55,7 @@ Desired = Literal["run", "stop", "pause", "resume", "delete"]
 class AttemptEnd(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How an attempt ended that did not succeed. ``step`` is the last one anybody heard of, in any attempt.
 
-    ``retryable`` is the trainer's own opinion; it holds for reasons that handlers/failures.py does not know.
+    ``retryable`` is the trainer's own opinion: False always holds, True for reasons not known to handlers/failures.py.
     """
 
     attempt: int

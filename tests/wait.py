@@ -1,4 +1,4 @@
-"""Waiting for a condition: the only place in the tests that sleeps."""
+"""Waiting for a condition, in place of sleeping."""
 
 import asyncio
 import inspect

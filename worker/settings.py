@@ -85,7 +85,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: Checkpoints, and what ends a run, wait for nothing. 0: every event as soon as there is a place for it. Never more
     #: than half of ``lost_job_seconds`` is used.
     progress_seconds: Seconds = 5.0
-    #: Infrastructure faults after which a task fails.
+    #: How often a task is tried again after infrastructure faults: it fails at the next one. A task keeps the limit it
+    #: was submitted under.
     retry_limit: Annotated[int, Meta(ge=0)] = 3
     #: Dead letters for bugs (not for poison) a partition in so many seconds, above which its stage stops there until
     #: ``worker dead-letters allow``.

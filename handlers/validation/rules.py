@@ -1,4 +1,4 @@
-"""The rules of every format. A format is added here, and nowhere else."""
+"""The rules of every format. What else a new format takes: docs/DESIGN.md, "Adding"."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple

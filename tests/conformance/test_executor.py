@@ -1,4 +1,4 @@
-"""What every executor does, on the fake and on real processes. Another adapter joins by a harness of its own."""
+"""What every executor does: the fake, local processes, a real Ray and Slurm. Another joins by a harness of its own."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_type_hints
 
 import msgspec
 import pytest
@@ -33,8 +34,10 @@ def test_a_job_that_speaks_over_the_bucket_is_not_told_where_brokers_are() -> No
 
 
 def test_no_secret_and_no_path_of_the_worker_leaves_its_machine() -> None:
-    here = msgspec.structs.replace(SETTINGS, work_dir=Path("/here/work"), executors_file=Path("/here/rules"))
+    paths = [field for field, kind in get_type_hints(Settings).items() if "Path" in str(kind)]
+    here = msgspec.structs.replace(SETTINGS, **{field: Path(f"/here/{field}") for field in paths})
     told = trainer_environment(here, SPEC)
+    assert len(paths) >= 9
     assert "planted" not in str(told)
     assert "/here" not in str(told)
 

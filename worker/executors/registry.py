@@ -1,4 +1,4 @@
-"""The executors there are, by name. A new one is a module and a line here.
+"""The executors there are, by name. What a new one takes: docs/DESIGN.md, "Adding".
 
 A module is imported when its executor is configured, so that nobody needs the clients of engines they do not use. That
 of executor ``x`` has a function ``x_executor(settings)``, which returns the Executor; that has a ``close``. Where there

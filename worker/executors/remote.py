@@ -1,6 +1,6 @@
 """What engines on other machines have in common: a job's name, and what its trainer is told.
 
-A trainer is told its job, and every setting that is no secret and no path of ours.
+A trainer is told its job, and the few settings it reads: no secret, and no path of the worker's machine.
 """
 
 import hashlib
@@ -14,37 +14,29 @@ from worker.settings import Settings
 #: The environment variable that holds a job's spec, as JSON.
 SPEC_VARIABLE = "TRAINER_JOB_SPEC"
 
-#: Settings that engines never see: they show a job's environment to whoever may look at the job. Trainers get these
-#: from the machines they run on, as the worker does.
-_OF_THE_MACHINE = frozenset(
+#: The settings that a trainer reads and its machine does not know. No others leave the worker: engines show a job's
+#: environment to whoever may look at the job. Users, passwords and certificates trainers get from the machines they
+#: run on, as the worker does.
+_TOLD = frozenset(
     {
-        "WORKER_KAFKA_USERNAME",
-        "WORKER_KAFKA_PASSWORD",
-        "WORKER_KAFKA_TOKEN_FILE",
-        "WORKER_KAFKA_CA_FILE",
-        "WORKER_KAFKA_CERT_FILE",
-        "WORKER_KAFKA_KEY_FILE",
-        "WORKER_WORK_DIR",
-        "WORKER_MODELS_FILE",
-        "WORKER_PRICES_FILE",
-        "WORKER_EXECUTORS_FILE",
-        "WORKER_RAY_TOKEN_FILE",
-        "WORKER_KUBERNETES_POD_FILE",
+        "WORKER_STORAGE_URL",
+        "WORKER_S3_ENDPOINT_URL",
+        "WORKER_HEARTBEAT_SECONDS",
+        "WORKER_TRAINER_EVENTS",
+        "WORKER_LOG_FORMAT",
+        "WORKER_LOG_LEVEL",
     }
 )
-
-_KAFKA = "WORKER_KAFKA_"
+_TOLD_OVER_KAFKA = frozenset(
+    {"WORKER_KAFKA_BOOTSTRAP_SERVERS", "WORKER_KAFKA_SECURITY_PROTOCOL", "WORKER_KAFKA_SASL_MECHANISM"}
+)
 
 
 def trainer_environment(settings: Settings, spec: JobSpec) -> dict[str, str]:
     """Return the environment variables of a job on another machine. Pure; the same job always has the same."""
     # Who does not speak over Kafka need not know where it is.
-    over_kafka = settings.trainer_events == "kafka"
-    shared = {
-        name: value
-        for name, value in settings.to_environment().items()
-        if name not in _OF_THE_MACHINE and (over_kafka or not name.startswith(_KAFKA))
-    }
+    told = _TOLD | _TOLD_OVER_KAFKA if settings.trainer_events == "kafka" else _TOLD
+    shared = {name: value for name, value in settings.to_environment().items() if name in told}
     return shared | {SPEC_VARIABLE: msgspec.json.encode(spec).decode()}
 
 

@@ -40,6 +40,8 @@ def bill(day: Day, prices: Prices | None = None) -> list[Item]:
         "progress": (folds, folds),
         "trainers' heartbeats": (0, day.running * DAY / day.heartbeat_seconds),
         "sweeps": (rounds * sweep.listings + 2 * beats, rounds * day.running),
+        # One worker lists; each says with a PUT and a LIST that it is there.
+        "outbox, while Kafka answers": ((1 + 2 * day.workers) * DAY / day.reconcile_seconds, 0),
     }
     price = prices or Prices()
     return [
