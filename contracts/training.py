@@ -11,7 +11,7 @@ Attempt = Annotated[int, Meta(ge=1)]
 
 
 class TrainingDispatched(Struct, frozen=True, kw_only=True):
-    """An attempt was given to an executor. Said once an attempt; from the second on just before its job is submitted."""
+    """An attempt was given to an executor, which may still have to take its job. Said once an attempt."""
 
     task_id: Id
     project: Id

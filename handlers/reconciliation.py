@@ -50,10 +50,14 @@ class Decision(NamedTuple):
 
 
 class Silence(NamedTuple):
-    """Seconds the state, and the step in it, have been the same by the caller's own monotonic clock."""
+    """Seconds the state, and the step in it, have been the same, and the job has been gone, by the caller's own clock.
+
+    ``gone`` begins with the first look that found no job, after any that found one or could not ask.
+    """
 
     state: float
     step: float
+    gone: float = float("inf")
 
 
 class Patience(NamedTuple):
@@ -71,7 +75,8 @@ def decide(state: TaskState, job: JobStatus, silence: Silence, patience: Patienc
     """Return what to do about a task. Pure.
 
     A job that ended has usually said why, in an event that is still on its way: only after ``patience.lost`` without a
-    change does its silence mean that it was lost; and then only if :func:`unless_unheard` finds that it was silence.
+    job and without a change does its silence mean that it was lost; and then only if :func:`unless_unheard` finds that
+    it was silence.
     """
     if state.phase.terminal:
         return Decision(Action.RELEASE)
@@ -103,7 +108,7 @@ def _of_a_job(state: TaskState, job: JobStatus, silence: Silence, patience: Pati
 
 
 def _of_no_job(state: TaskState, job: JobStatus, silence: Silence, patience: Patience) -> Decision:
-    patient = silence.state < patience.lost and state.last_word is None
+    patient = min(silence.state, silence.gone) < patience.lost and state.last_word is None
     if state.phase is Phase.TERMINATING or state.desired != "run":
         # A job that never spoke was cancelled in the queue: nothing of it is still on its way.
         if patient and state.seq >= 0:

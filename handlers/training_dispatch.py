@@ -6,6 +6,7 @@ at least one sees the other; where both do, the receipt lets one win.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from contracts.task import Fault, Phase, TaskForm, TaskSubmission
 from handlers import attempts, compare_and_set, datasets, layout, submissions, task_state
 from handlers.admission import admit
 from handlers.datasets import KnownDataset
+from handlers.errors import Unavailable
 from handlers.outcome import Decision, Outcome
 from handlers.planning.build import build_plan
 from handlers.ports import Catalog, Choice, Clock, Executors, ObjectStore, Receipts, TokenCounter
@@ -90,18 +92,27 @@ class _Dispatch:
 
     async def on_verdict(self, event: Event[Any], dataset_id: str) -> Outcome:
         said: list[Event[Any]] = []
+        failures: list[Exception] = []
         for task_id in await self._woken_by(event, dataset_id):
-            submission = await submissions.load(self.store, task_id)
-            if submission is None:
-                continue
-            judged = submissions.judge(bytes(submission.form), self.catalog)
-            if judged.form is not None:
-                said += (await self._decide(event, judged, judged.form)).events
-            else:
-                # Its model was withdrawn while it waited: it must not wait for good.
-                said += task_state.said(await self._enter(submission, judged), event, STAGE)
-                await self.store.delete(layout.waiting(dataset_id, task_id))
+            try:
+                said += await self._woken(event, task_id, dataset_id)
+            except Exception as error:  # noqa: BLE001 - raised below, once the others have been decided
+                failures.append(error)
+        if failures:
+            raise failures[0]
         return Outcome(name="woke-tasks" if said else "nobody-waits", events=tuple(said))
+
+    async def _woken(self, event: Event[Any], task_id: str, dataset_id: str) -> tuple[Event[Any], ...]:
+        submission = await submissions.load(self.store, task_id)
+        if submission is None:
+            return ()
+        judged = submissions.judge(bytes(submission.form), self.catalog)
+        if judged.form is not None:
+            return (await self._decide(event, judged, judged.form)).events
+        # Its model was withdrawn while it waited: it must not wait for good.
+        said = task_state.said(await self._enter(submission, judged), event, STAGE)
+        await self.store.delete(layout.waiting(dataset_id, task_id))
+        return said
 
     async def _woken_by(self, event: Event[Any], dataset_id: str) -> tuple[str, ...]:
         """Return the tasks that wait for the dataset, and those that did when this event came before.
@@ -207,15 +218,21 @@ class _Dispatch:
         state = await task_state.change(self.store, self.clock, form.task_id, decided)
         assert state is not None
         if state.phase in WITH_JOB and state.attempt == 1:
-            await attempts.submit(
-                state, store=self.store, executors=self.executors, grace_seconds=self.cancel_grace_seconds
-            )
+            await self._submit(state)
         if state.attempt == 0:
             return Decision(name=_undispatched(state))
         first = replace(state, attempt=1, executor=placed.name)
         return Decision(
             name="dispatched", follow_ons=(attempts.dispatched(first, self.store, quote.quote_id if quote else None),)
         )
+
+    async def _submit(self, state: TaskState) -> None:
+        # Where the engine does not answer: the attempt has begun, and the reconciler hands it over again and again. To
+        # wait here would hold up all other tasks that the same event woke, whatever engine they are for.
+        with suppress(Unavailable):
+            await attempts.submit(
+                state, store=self.store, executors=self.executors, grace_seconds=self.cancel_grace_seconds
+            )
 
 
 def _undispatched(state: TaskState) -> str:

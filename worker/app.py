@@ -15,6 +15,7 @@ from faststream.kafka import KafkaBroker
 from handlers.ports import Executors
 from handlers.table import STAGES, Stage
 from worker.broker import Brokers, BrokerUnavailable
+from worker.cancelling import cancel
 from worker.catalog import load_catalog
 from worker.clock import SystemClock
 from worker.cpu import CpuPool
@@ -98,9 +99,7 @@ async def run_worker(
             health.phase = "draining"
             log.info("worker.draining")
             await asyncio.gather(*(intake.drain() for intake in intakes))
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await cancel(background)
             await asyncio.gather(*(broker.stop() for broker in subscribers.values()))
     log.info("worker.stopped")
 

@@ -1,12 +1,15 @@
 """Reaching the Kafka brokers: where they are, how to be let in, and one line where they cannot be reached."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import structlog
+from aiokafka import AIOKafkaProducer
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
@@ -19,11 +22,32 @@ from aiokafka.errors import (
 
 from worker.settings import Settings, SettingsError
 
+log = structlog.get_logger()
+
 #: Seconds a client may take to find the cluster. A name that resolves but does not answer would take 40.
 CONNECT_SECONDS = 10.0
 _REFUSAL_MS = 3000
+_STOP_SECONDS = 3.0
 #: What an answer that does not come is raised as; of several nodes one that is down is asked now and then.
 _LOST = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
+
+
+async def thrown_away(producer: AIOKafkaProducer) -> None:
+    """Stop a producer in whatever state it is, in some seconds. Never raises; what it had not sent is lost.
+
+    A stop that takes too long, since what waits cannot be sent, is cut short: then aiokafka has closed neither its
+    sender nor its connections, and a second stop would do nothing.
+    """
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await producer.stop()
+            return
+    except Exception as error:  # noqa: BLE001 - whatever state it was in
+        log.debug("producer.stop_failed", error=repr(error))
+    with contextlib.suppress(Exception, asyncio.CancelledError):
+        await producer._sender.close()  # noqa: SLF001 - aiokafka has no way to end it without waiting for what it holds
+    with contextlib.suppress(Exception):
+        await producer.client.close()
 
 
 class Brokers(NamedTuple):

@@ -50,6 +50,9 @@ class OutboxSweep:
                     await self.sweep()
                 except* Transient as errors:
                     log.warning("outbox.waits", error=repr(errors.exceptions[0]))
+                except* Exception:
+                    # Whatever it is, it must not end all stages of this worker.
+                    log.exception("outbox.broken")
                 await asyncio.sleep(self._every_seconds)
         finally:
             await self._members.leave()

@@ -43,6 +43,8 @@ class _Seen(NamedTuple):
     changed: float
     place: tuple[int, Phase, int | None]
     stepped: float
+    #: When its job was there last, or could not be asked for.
+    there: float
     #: When its place in the queue was said last.
     queued: float | None = None
 
@@ -81,6 +83,9 @@ class Reconciler:
                     await self.sweep(await self._members.share())
                 except Transient as error:
                     log.warning("sweep.failed", error=repr(error))
+                except Exception:
+                    # A bug in one sweep, or a job that nobody can read, must not end all stages of this worker.
+                    log.exception("sweep.broken")
                 await asyncio.sleep(self._every_seconds)
         finally:
             await self._members.leave()
@@ -125,16 +130,27 @@ class Reconciler:
             return
         now = self._clock.monotonic()
         seen = self._seen[task_id] = _seen(state, self._seen.get(task_id), now)
-        job = JobStatus(state="unknown")
-        if needs_job(state):
-            job = await self._executors.of(state.executor).status(task_id, state.attempt)
-        decision = decide(state, job, Silence(now - seen.changed, now - seen.stepped), self._patience)
+        job = await self._job(state)
+        if job.state in ("queued", "running"):
+            seen = self._seen[task_id] = seen._replace(there=now)
+        silence = Silence(now - seen.changed, now - seen.stepped, now - seen.there)
+        decision = decide(state, job, silence, self._patience)
         if decision.action in FOR_SILENCE:
             decision = await self._unless_unheard(decision, state)
         if decision.action is not Action.LEAVE:
             await self._act(decision, state, job)
         elif state.phase is Phase.QUEUED:
             await self._say_place(state, job, seen, now)
+
+    async def _job(self, state: TaskState) -> JobStatus:
+        if not needs_job(state):
+            return JobStatus(state="unknown")
+        try:
+            return await self._executors.of(state.executor).status(state.task_id, state.attempt)
+        except Unavailable:
+            # As long as nobody says that a job is gone it counts as there.
+            self._seen[state.task_id] = self._seen[state.task_id]._replace(there=self._clock.monotonic())
+            raise
 
     async def _unless_unheard(self, decision: Decision, state: TaskState) -> Decision:
         """Return what is left to do once it is known what the attempt said; its last word is said again here."""
@@ -172,11 +188,12 @@ def _seen(state: TaskState, before: _Seen | None, now: float) -> _Seen:
     """Return what is seen of a task now: what is as it was keeps its time. Pure."""
     place = (state.attempt, state.phase, state.progress.step if state.progress else None)
     if before is None:
-        return _Seen(state.revision, now, place, now)
+        return _Seen(state.revision, now, place, now, now)
     return _Seen(
         revision=state.revision,
         changed=before.changed if before.revision == state.revision else now,
         place=place,
         stepped=before.stepped if before.place == place else now,
         queued=before.queued,
+        there=before.there if before.place[0] == state.attempt else now,
     )

@@ -17,6 +17,7 @@ from faststream.kafka.message import KafkaMessage as Batch
 from contracts.codec import Poison
 from handlers.ports import Clock
 from handlers.table import Stage
+from worker.cancelling import cancel
 from worker.delivery.bug_limit import BugLimit
 from worker.delivery.due import DueTimes
 from worker.delivery.item import Item, take_in
@@ -32,6 +33,7 @@ log = structlog.get_logger()
 
 _PLACE = attrgetter("topic", "partition")
 _COMMIT_SECONDS = 0.2
+_COMMIT_GIVE_UP_SECONDS = 5.0
 _MAX_RECORDS = 1000
 #: FastStream sleeps as long again after a poll that found nothing: with its 200 ms an idle stage would answer late.
 _POLL_MS = 50
@@ -98,8 +100,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         self.due.close()
         await self.lanes.close(self._settings.drain_seconds)
         if self._committer:
-            self._committer.cancel()
-            await asyncio.gather(self._committer, return_exceptions=True)
+            await cancel([self._committer])
         await self._commit(self._progress)
 
     async def _parse(self, records: tuple[ConsumerRecord, ...]) -> Any:
@@ -229,8 +230,10 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             return
         positions = {tp: found.position for tp, found in advanced.items()}
         try:
-            await self._subscriber.consumer.commit(positions)
-        except (CommitFailedError, IllegalStateError, KafkaError) as error:
+            # While Kafka is down the client looks for the group's coordinator without end, also when we want to stop.
+            async with asyncio.timeout(_COMMIT_GIVE_UP_SECONDS):
+                await self._subscriber.consumer.commit(positions)
+        except (CommitFailedError, IllegalStateError, KafkaError, TimeoutError) as error:
             # Nothing is lost: whoever has the partition reads these records again and finds the receipts.
             log.warning("commit.failed", stage=self.stage.name, error=repr(error))
             return

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import structlog
 
+from worker.cancelling import cancel
 from worker.delivery.item import Item
 
 log = structlog.get_logger()
@@ -130,9 +131,7 @@ class Lanes:
         for lane in self._lanes.values():
             self._disarm(lane)
         await self._wait_for([lane for lane in self._lanes.values() if lane.run], grace_seconds)
-        for runner in self._runners:
-            runner.cancel()
-        await asyncio.gather(*self._runners, return_exceptions=True)
+        await cancel(self._runners)
 
     async def _run(self) -> None:
         while True:

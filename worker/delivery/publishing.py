@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from contracts.codec import encode
 from contracts.envelope import Event
 from handlers.errors import Unavailable
-from worker.broker import Brokers
+from worker.broker import Brokers, thrown_away
 from worker.metrics.counts import PublishCounts
 
 log = structlog.get_logger()
@@ -103,8 +103,4 @@ class Publisher:
                 return
             self._producer = None
         log.warning("producer.replaced")
-        try:
-            async with asyncio.timeout(5):
-                await broken.stop()
-        except (KafkaError, TimeoutError) as error:
-            log.warning("producer.stop_failed", error=repr(error))
+        await thrown_away(broken)

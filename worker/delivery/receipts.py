@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 from contracts.codec import encode_body
 from contracts.envelope import Event
 from handlers import layout
-from handlers.errors import PreconditionFailed
+from handlers.errors import PreconditionFailed, Transient
 from handlers.outcome import Decision, Outcome, complete
 from handlers.ports import Clock, ObjectStore
 from worker.metrics.counts import Counts
@@ -81,7 +81,8 @@ class BucketReceipts:
         except PreconditionFailed:
             # Somebody was first, or the answer to our own put was lost: either way the recorded one is said.
             recorded = await self.recorded(stage, business_key)
-            assert recorded is not None, "a receipt is never deleted"
+            if recorded is None:
+                raise Transient(f"the receipt {key} is being put by another") from None
             counts["lost"] += 1
             return recorded
         counts["made"] += 1

@@ -13,6 +13,7 @@ from typing import Any
 import aioboto3
 from aiobotocore.session import AioSession
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from botocore.loaders import create_loader
 
 from handlers.errors import OutsideBucket, Unavailable
@@ -82,7 +83,7 @@ class S3Store:
             return None
         try:
             with translated(key):
-                answer = await self._client.head_object(**named)
+                answer = await self._head(named)
         except FileNotFoundError:
             return None
         return ObjectInfo(key, _bare(answer["ETag"]), int(answer["ContentLength"]))
@@ -196,7 +197,17 @@ class S3Store:
         return True
 
     async def _nothing(self, request: dict[str, str]) -> Stored:
-        return Stored(b"", _bare((await self._client.head_object(**request))["ETag"]))
+        return Stored(b"", _bare((await self._head(request))["ETag"]))
+
+    async def _head(self, request: dict[str, str]) -> Any:
+        try:
+            return await self._client.head_object(**request)
+        except ClientError as error:
+            missing = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404
+            # An answer to HEAD has no body: a bucket that is not there looks like an object that is not.
+            if missing and not await self._bucket_is_there():
+                raise Unavailable(f"bucket {self._bucket} is not there") from error
+            raise
 
     def _named(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + keys.check(key)}

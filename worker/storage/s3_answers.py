@@ -36,7 +36,9 @@ _NO_ANSWER: tuple[type[Exception], ...] = (
 _PASSING_CODES = frozenset(
     {
         "ExpiredToken", "InvalidToken", "NoSuchBucket", "NoSuchUpload", "OperationAborted", "RequestTimeout",
-        "SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException",
+        "SlowDown", "Throttling", "ThrottlingException", "TokenRefreshRequired", "TooManyRequestsException",
+        # What a HEAD is answered, whose answer has no body to say more: nothing in our requests is malformed.
+        "400",
     }
 )  # fmt: skip
 _PASSING_STATUSES = frozenset({301, 307, 401, 403, 408, 425, 429})
@@ -69,7 +71,7 @@ def translated(what: str, *, conditional: bool = False) -> Iterator[None]:
 def _meaning(error: Any, what: str, conditional: bool) -> Exception:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if status >= 500 or status in _PASSING_STATUSES or code in _PASSING_CODES:
+    if status >= 500 or status in _PASSING_STATUSES or code in _PASSING_CODES or code.startswith("KMS."):
         return Unavailable(f"{what}: S3 answers {status} {code}: {error}")
     if status == 412 or (conditional and status in (404, 409)):
         return PreconditionFailed(f"{what}: S3 answers {status} {code}")

@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from contracts.training import Checkpoint
 from handlers import compare_and_set, layout
-from handlers.errors import Unavailable
 from handlers.ports import JobSpec, ObjectStore
 
 log = structlog.get_logger()
@@ -76,6 +75,7 @@ class Fence:
         self._found = Standing.RUN
         self._seen_at = time.monotonic()
         self._runner = _Runner(uuid4().hex)
+        self._claimed = False
 
     @property
     def standing(self) -> Standing:
@@ -89,6 +89,11 @@ class Fence:
         if self.standing is Standing.SUPERSEDED:
             raise Superseded(f"attempt {self._spec.attempt} of {self._spec.task_id} counts no more")
 
+    @property
+    def claimed(self) -> bool:
+        """Return whether this process has the attempt: whoever has not must not say a word."""
+        return self._claimed
+
     async def claim(self) -> None:
         """Take the attempt for this process, for good; SUPERSEDED where another process has it. May be repeated.
 
@@ -96,12 +101,14 @@ class Fence:
         processes of one job, the first (rank 0) claims for all. Raises Unavailable where the bucket does not answer.
         """
         if os.environ.get("RANK", "0") != "0":
+            self._claimed = True
             return
         key = layout.runner(self._spec.task_id, self._spec.attempt)
         held = await compare_and_set.first(self._store, key, self._runner)
         if held != self._runner:
             log.warning("attempt.taken", task_id=self._spec.task_id, attempt=self._spec.attempt)
             self._found = Standing.SUPERSEDED
+        self._claimed = held == self._runner
 
     async def look(self) -> Standing:
         """Read the state once. Raises Unavailable where the bucket does not answer."""
@@ -120,7 +127,7 @@ class Fence:
             await asyncio.sleep(self._heartbeat_seconds)
             try:
                 await self.look()
-            except (Unavailable, msgspec.MsgspecError) as error:
-                log.warning("state.unreadable", error=str(error))
+            except Exception as error:  # noqa: BLE001 - whoever does not look can be stopped by nobody any more
+                log.warning("state.unreadable", error=repr(error))
                 if time.monotonic() - self._seen_at > _BLIND_HEARTBEATS * self._heartbeat_seconds:
                     self._found = Standing.BLIND

@@ -89,6 +89,8 @@ def _told(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter, rank:
     except Exception as error:  # noqa: BLE001 - whatever ends a job has to be said
         # As text: the frames' variables are models and samples.
         log.error("job.failed", traceback=traceback.format_exc())
+        if rank.first and not fence.claimed:
+            return Ending.FAILED  # perhaps a copy of who has the attempt: the exit code has to say it all
         reporter.failed(failure_of(error))
         return Ending.FAILED
     return Ending.DONE
@@ -99,10 +101,11 @@ def _watched(bucket: Bucket, fence: Fence) -> Iterator[None]:
     """Claim the attempt, and watch the task's state from now on. Raises Superseded or Interrupted."""
     bucket.patiently(fence.look)
     fence.check()
-    if fence.standing is Standing.STOP:
-        raise Interrupted(None)
+    # Before any word: a copy that an engine starts would otherwise put its own over the one of who has the attempt.
     bucket.patiently(fence.claim)
     fence.check()
+    if fence.standing is Standing.STOP:
+        raise Interrupted(None)
     heartbeat = bucket.loop.start(fence.keep_looking())
     try:
         yield

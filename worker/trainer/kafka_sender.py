@@ -6,7 +6,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 
 from contracts.codec import encode
-from worker.broker import Brokers
+from worker.broker import Brokers, thrown_away
 from worker.trainer.event_buffer import EventBuffer
 
 log = structlog.get_logger()
@@ -14,7 +14,6 @@ log = structlog.get_logger()
 #: Events sent before their acknowledgements are awaited.
 _BATCH = 100
 _SEND_SECONDS = 20.0
-_STOP_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
@@ -46,7 +45,7 @@ class KafkaSender:
             except Exception as error:  # noqa: BLE001 - whatever a client raises, training goes on and this is tried again
                 log.warning("progress.unpublished", error=repr(error), retry_in=pause)
             finally:
-                await _stopped(producer)
+                await thrown_away(producer)
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
 
@@ -62,12 +61,3 @@ class KafkaSender:
                     await asyncio.gather(*acknowledgements)
                 buffer.done(events)
             await self.wake.wait()
-
-
-async def _stopped(producer: AIOKafkaProducer) -> None:
-    """Stop a producer, whatever state it is in, in bounded time."""
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            await producer.stop()
-    except Exception as error:  # noqa: BLE001 - it is thrown away
-        log.debug("producer.stop_failed", error=repr(error))

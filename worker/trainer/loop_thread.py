@@ -7,9 +7,9 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-Result = TypeVar("Result")
+from worker.cancelling import cancel
 
-_CANCEL_AGAIN_SECONDS = 1.0
+Result = TypeVar("Result")
 
 
 class LoopThread:
@@ -50,8 +50,4 @@ class LoopThread:
 
 
 async def _cancel_others() -> None:
-    """Cancel until all have ended: a library may lose a cancellation that comes just as what it awaits is done."""
-    while others := asyncio.all_tasks() - {asyncio.current_task()}:
-        for task in others:
-            task.cancel()
-        await asyncio.wait(others, timeout=_CANCEL_AGAIN_SECONDS)
+    await cancel(task for task in asyncio.all_tasks() if task is not asyncio.current_task())
