@@ -38,7 +38,8 @@ ray: .ray/.complete ## Install Ray, for the tests of its adapter, into an enviro
 .PHONY: test
 test: setup ray ## Run the tests (unit, laws, conformance, integration, trainer, contract, demo with the tiny model)
 	-@deploy/local/install-slurm
-	.venv/bin/pytest -m "not long"
+	.venv/bin/pytest -m "not long" -n auto tests/unit tests/laws
+	.venv/bin/pytest -m "not long" --ignore tests/unit --ignore tests/laws
 
 .PHONY: slurm
 slurm: ## Install Slurm from the system's packages, for tests; needs root and apt-get
@@ -46,7 +47,7 @@ slurm: ## Install Slurm from the system's packages, for tests; needs root and ap
 
 .PHONY: test-unit
 test-unit: setup ## Run the tests that take seconds
-	.venv/bin/pytest tests/unit tests/laws
+	.venv/bin/pytest -n auto tests/unit tests/laws
 
 .PHONY: test-long
 test-long: setup ray ## Run the tests that take minutes

@@ -6,6 +6,7 @@ from threading import Thread
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.retries.standard import ExponentialBackoff
 
 from handlers.errors import PreconditionFailed, Unavailable
 from worker.settings import Settings
@@ -61,6 +62,8 @@ class _Answer(BaseHTTPRequestHandler):
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    # The client tries again as often as ever, and waits for nothing in between.
+    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
     server = ScriptedServer()
     thread = Thread(target=server.serve_forever)
     thread.start()
@@ -105,6 +108,8 @@ async def test_a_put_whose_answer_was_lost_is_reported_as_lost(store: S3Store, s
         (429, "TooManyRequests"),
         (400, "ExpiredToken"),
         (403, "AccessDenied"),
+        (400, "TokenRefreshRequired"),
+        (400, "KMS.DisabledException"),
         (404, "NoSuchBucket"),
         HANG_UP,
     ],
@@ -116,6 +121,10 @@ async def test_what_passes_is_unavailable(store: S3Store, server: ScriptedServer
         await store.put("a", b"", if_none_match=True)
     with pytest.raises(Unavailable):
         await store.get("a")
+    with pytest.raises(Unavailable):
+        await store.get("a", byte_range=(0, 0))
+    with pytest.raises(Unavailable):
+        await store.head("a")
     with pytest.raises(Unavailable):
         _ = [info async for info in store.list("")]
 

@@ -64,8 +64,9 @@ class World(NamedTuple):
             await stop()
 
 
-#: Apache Kafka too where it can run; `pytest` says in its header where it cannot.
-BROKERS = ["embedded", "apache-kafka"] if kafka_servers.rung() else ["embedded"]
+#: Apache Kafka where it can run, and then the embedded one in `make test-long`; `pytest` says in its header where it
+#: cannot.
+BROKERS = [pytest.param("embedded", marks=pytest.mark.long), "apache-kafka"] if kafka_servers.rung() else ["embedded"]
 
 
 @pytest.fixture(params=BROKERS)

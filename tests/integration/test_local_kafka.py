@@ -14,6 +14,7 @@ from worker.topics import ensure_topics
 pytestmark = pytest.mark.skipif("apache-kafka" not in BROKERS, reason="Java and Maven run Apache Kafka")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("which", [0, 1], ids=["of clients", "of the controller"])
 async def test_a_port_that_was_taken_is_left_to_who_has_it(which: int, monkeypatch: pytest.MonkeyPatch) -> None:
     free_ports, asked = server_process.free_ports, 0

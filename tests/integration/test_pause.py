@@ -81,7 +81,11 @@ async def test_a_task_pauses_in_the_middle_frees_its_slot_and_goes_on_from_there
         assert (completed.attempt, completed.retry_count) == (2, 0)
         # The retention of this test is short: the job's directories go, and nobody asks for them again.
         await wait_until(lambda: _no_jobs(executor), 30, "the jobs to be forgotten")
-    assert world.platform.phases("t1")[-6:] == ["Paused", "Queued", "Deploying", "Running", "Completing", "Completed"]
+    phases = world.platform.phases("t1")
+    resumed = phases[phases.index("Paused") :]
+    # What follows quickly is said in one word: the phases in between may be missing, and never come in another order.
+    between = [phase for phase in ("Deploying", "Running") if phase in resumed]
+    assert resumed == ["Paused", "Queued", *between, "Completing", "Completed"]
     dispatched = {event.data.attempt: event.id for event in world.platform.said("training.dispatched", "t1")}
     assert dispatched.keys() == {1, 2}
     steps = [event.data.progress.step for event in world.platform.said("training.progress", "t1") if _of(event, 2)]

@@ -124,6 +124,7 @@ async def test_a_lost_answer_is_unavailable_and_the_next_try_finds_the_job(ray: 
     assert ray.starts(spec) == 1
 
 
+@pytest.mark.long
 async def test_a_head_that_comes_back_has_lost_its_jobs_and_starts_none_twice(tmp_path: Path) -> None:
     async with RayHead() as head:
         ray = RayHarness(head, tmp_path)

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 import pytest
@@ -69,6 +70,21 @@ async def test_another_attempt_ends_everything_also_after_a_stop(world: World) -
         await wait_until(lambda: fence.standing is Standing.SUPERSEDED)
     with pytest.raises(Superseded, match="attempt 2 of t"):
         fence.check()
+
+
+async def test_an_answer_nobody_expects_does_not_end_the_looking(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    get, unexpected = world.store.get, [RuntimeError("an answer without sense"), msgspec.ValidationError("no state")]
+
+    async def odd(*args: Any, **options: Any) -> Any:
+        if unexpected:
+            raise unexpected.pop()
+        return await get(*args, **options)
+
+    monkeypatch.setattr(world.store, "get", odd)
+    async with world.watched() as fence:
+        await wait_until(lambda: not unexpected)
+        world.say(3, "run")
+        await wait_until(lambda: fence.standing is Standing.SUPERSEDED)
 
 
 @pytest.mark.parametrize("phase", Phase)

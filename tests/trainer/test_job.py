@@ -14,6 +14,7 @@ from handlers import layout
 from tests.trainer.bench import SAMPLES, TASK, Bench, built, losses, same
 from worker.tokens.encoder import SampleEncoder
 from worker.trainer.bucket import digest_of, open_bucket
+from worker.trainer.fence import Fence
 from worker.trainer.hyperparameters import hyperparameters_of
 from worker.trainer.job import Ending
 from worker.trainer.models import load_base
@@ -206,6 +207,36 @@ def test_a_task_that_should_not_run_is_not_begun(bench: Bench) -> None:
     assert ending is Ending.DONE
     assert [said.state for said in sink.said] == ["stopped"]
     assert sink.last.checkpoint is None
+
+
+@pytest.mark.parametrize("desired", ["run", "pause"])
+def test_a_copy_of_who_has_the_attempt_says_nothing_and_leaves_its_last_word(bench: Bench, desired: str) -> None:
+    bench.plan()
+    bench.state(desired=desired)
+    held = bench.root / layout.runner(TASK, 1)
+    last_word = bench.root / layout.last_word(TASK, 1)
+    held.parent.mkdir(parents=True)
+    held.write_bytes(b'{"nonce":"the first process"}')
+    last_word.write_bytes(b"what it said")
+
+    ending, sink = bench.copy()
+
+    assert ending is Ending.SUPERSEDED
+    assert sink.events == []
+    assert last_word.read_bytes() == b"what it said"
+
+
+def test_who_cannot_claim_the_attempt_ends_without_a_word(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.plan()
+
+    async def refused(_: Any) -> None:
+        raise RuntimeError("the bucket gives an answer without sense")
+
+    monkeypatch.setattr(Fence, "claim", refused)
+    ending, sink = bench.run()
+    assert ending is Ending.FAILED
+    assert sink.events == []
+    assert not (bench.root / layout.last_word(TASK, 1)).exists()
 
 
 def test_a_pause_leaves_a_complete_checkpoint(bench: Bench) -> None:

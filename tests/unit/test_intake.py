@@ -17,6 +17,7 @@ from handlers.table import STAGES, Stage
 from tests.fakes.clock import ManualClock
 from tests.fakes.delivery import FakePublisher, FakeRecord, command_record
 from tests.wait import wait_until
+from worker.delivery import intake
 from worker.delivery.dead_letters import reason_of
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
@@ -220,6 +221,28 @@ async def test_the_committer_survives_an_assignment_that_changes_under_it(open_s
     story.consumer.assigned = {P0}
     story.gates.pop("task-0").set()
     await wait_until(lambda: story.consumer.committed == {P0: 1}, what="the commit")
+
+
+async def test_a_drain_ends_though_the_coordinator_never_answers(
+    open_story: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client looks for it without end, and nobody could stop the worker any more."""
+    monkeypatch.setattr(intake, "_COMMIT_GIVE_UP_SECONDS", 0.01)
+    story = open_story()
+    await story.assign(P0)
+    asked = 0
+
+    async def never(_: Any) -> None:
+        nonlocal asked
+        asked += 1
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(story.consumer, "commit", never)
+    await story.feed(*_commands([0]))
+    await wait_until(lambda: story.handled == ["task-0"])
+    async with asyncio.timeout(10):
+        await story.intake.drain()
+    assert asked
 
 
 async def test_a_partition_far_ahead_is_paused_and_taken_up_again(open_story: Open) -> None:

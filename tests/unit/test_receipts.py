@@ -9,7 +9,7 @@ import pytest
 
 from contracts.codec import encode
 from contracts.quote import CostEstimated, Quote
-from handlers.errors import PreconditionFailed, Unavailable
+from handlers.errors import PreconditionFailed, Transient, Unavailable
 from handlers.outcome import Decision, FollowOn, Outcome
 from tests.fakes.clock import ManualClock
 from tests.fakes.events import event
@@ -97,6 +97,17 @@ async def test_a_successful_put_whose_answer_is_lost_is_recognised() -> None:
     again = await _receipts(store).once("acting", "t-1", CAUSE, work)
     assert work.done == 1
     assert _bytes(again) == _bytes(outcome)
+
+
+async def test_a_put_that_meets_another_which_is_not_there_yet_is_tried_again() -> None:
+    store = MemoryStore()
+
+    async def conflict(key: str, body: bytes) -> None:
+        raise PreconditionFailed(f"{key} ({len(body)} bytes): 409, another put is under way")
+
+    store.before_put = conflict
+    with pytest.raises(Transient):
+        await _receipts(store).once("acting", "t-1", CAUSE, Work())
 
 
 @pytest.mark.parametrize("took_place", [False, True])

@@ -1,5 +1,6 @@
 """What no event announces: the decision as a table, and sweeps that lose and repeat nothing."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from handlers.task_state import AttemptEnd, TaskState
 from handlers.training_progress import INTERRUPTED, STALLED
 from tests.fakes.swept import PATIENCE, Swept, running, task_in
 from tests.fakes.world import World, command_event, ids, statuses
+from tests.wait import wait_until
+from worker.cancelling import cancel
 
 UNKNOWN, QUEUED, RUNNING = (JobStatus(state=state) for state in ("unknown", "queued", "running"))
 ENDED_WELL, ENDED_BADLY = JobStatus(state="ended", exit_code=0), JobStatus(state="ended", exit_code=-9)
@@ -259,6 +262,44 @@ async def test_an_executor_that_does_not_answer_is_no_lost_job() -> None:
     for _ in range(5):
         assert await swept.sweep(after=PATIENCE) == []
     assert (await swept.state()).attempt == 1
+
+
+async def test_a_glimpse_without_a_job_is_no_lost_job_however_long_the_state_was_the_same() -> None:
+    swept = await running()
+    for _ in range(3):
+        await swept.sweep(after=PATIENCE * 5)
+    swept.world.executor.lose("t-1", 1)
+    await swept.sweep()
+    assert (await swept.state()).attempt == 1
+    await swept.sweep(after=PATIENCE)
+    assert (await swept.state()).attempt == 2
+
+
+async def test_an_engine_that_forgets_in_an_outage_is_given_patience_after_it() -> None:
+    swept = await running()
+    swept.world.executor.available = False
+    await swept.sweep(after=PATIENCE * 5)
+    swept.world.executor.available = True
+    swept.world.executor.lose("t-1", 1)
+    await swept.sweep(after=PATIENCE - 1)
+    assert (await swept.state()).attempt == 1
+
+
+async def test_a_sweep_that_breaks_does_not_end_the_sweeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    swept = await running()
+    sweeps = 0
+
+    async def broken(_: Any) -> None:
+        nonlocal sweeps
+        sweeps += 1
+        raise ValueError("a job on the engine that nobody can read")
+
+    monkeypatch.setattr(swept.reconciler, "sweep", broken)
+    monkeypatch.setattr(swept.reconciler, "_every_seconds", 0.001)
+    running_on = asyncio.create_task(swept.reconciler.run())
+    await wait_until(lambda: sweeps >= 2 or running_on.done())
+    assert not running_on.done()
+    await cancel([running_on])
 
 
 async def test_an_outage_of_the_broker_uses_up_no_retries() -> None:

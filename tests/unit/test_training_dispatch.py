@@ -9,8 +9,11 @@ from msgspec.structs import replace
 from contracts.task import Phase
 from handlers import layout
 from handlers.planning.plan import Plan
+from handlers.ports import Choice, Resources
 from tests.fakes.dispatch import imported, refusal
 from tests.fakes.events import event
+from tests.fakes.executor import FakeExecutor
+from tests.fakes.executors import FakeExecutors
 from tests.fakes.world import World, bodies, command_event, form, form_event, ids, received, statuses
 
 # --- the join ------------------------------------------------------------------------------------------------
@@ -41,6 +44,30 @@ async def test_one_dataset_wakes_every_task_that_waits_for_it_and_no_other() -> 
     await world.run(*await imported(world, "d-2"), skip=["cost-estimation"])
     assert sorted(spec.task_id for spec in world.executor.submits) == ["t-1", "t-2", "t-3", "t-4"]
     assert world.keys("waiting/") == []
+
+
+async def test_a_task_whose_engine_is_down_holds_up_no_other_that_waits_for_the_same_dataset() -> None:
+    world = World()
+    down, up = FakeExecutor("down"), FakeExecutor("up")
+    down.available = False
+    world.ports["executors"] = executors = FakeExecutors(down, up)
+    await world.run(form_event("t-1", "d-1"), form_event("t-2", "d-1", project="other"))
+    executors.by_project = {"other": Choice("up", Resources())}
+    (verdict,) = await imported(world, "d-1")
+    said = (await world.deliver("training-dispatch", verdict)).events
+    assert {each.key for each in said if each.topic == "training.dispatched"} == {"t-1", "t-2"}
+    assert [spec.task_id for spec in up.submits] == ["t-2"]
+    assert world.keys("active/") == sorted([layout.active("t-1"), layout.active("t-2")]), "for the reconciler to submit"
+
+
+async def test_one_task_s_bug_keeps_no_other_from_being_decided() -> None:
+    world = World()
+    await world.run(form_event("t-1", "d-1"), form_event("t-2", "d-1"))
+    world.store.objects[layout.task("t-1", "state")] = b"not JSON"
+    (verdict,) = await imported(world, "d-1")
+    with pytest.raises(msgspec.DecodeError):
+        await world.deliver("training-dispatch", verdict)
+    assert [spec.task_id for spec in world.executor.submits] == ["t-2"]
 
 
 async def test_duplicates_of_everything_train_once_and_say_the_same_events() -> None:
