@@ -53,7 +53,7 @@ async def test_a_producer_that_cannot_flush_is_closed_all_the_same(monkeypatch: 
         return None
 
     stuck, well = Producer(never), Producer(at_once)
-    await broker.thrown_away(stuck)  # type: ignore[arg-type]  # what of it is used
-    await broker.thrown_away(well)  # type: ignore[arg-type]  # the same
+    await broker.thrown_away(stuck)
+    await broker.thrown_away(well)
     assert stuck.closed == ["sender", "client"]
     assert well.closed == []
