@@ -31,6 +31,7 @@ from worker.executors.counted import CountedExecutors
 from worker.executors.registry import KeepsQueue
 from worker.health import Health
 from worker.health_server import answering
+from worker.local_machine import the_only_machine
 from worker.metrics.counts import Counts
 from worker.metrics.exposition import Exposition
 from worker.outbox import OutboxSweep
@@ -76,6 +77,8 @@ async def run_worker(
         await publisher.start()
         stack.push_async_callback(publisher.stop)
         given = await stack.enter_async_context(default_ports(settings, stages, counts))
+        if "executors" not in (ports or {}) and _runs_jobs_here(given):
+            await stack.enter_async_context(the_only_machine(given["store"], settings))
         given.update(ports or {})
         if "executors" in given:
             given["executors"] = CountedExecutors(given["executors"], counts.submits)
@@ -160,6 +163,10 @@ def bind(stage: Stage, ports: Mapping[str, Any]) -> Any:
 
 def _needs(stage: Stage) -> Sequence[str]:
     return list(inspect.signature(stage.handler).parameters)[1:]
+
+
+def _runs_jobs_here(ports: Mapping[str, Any]) -> bool:
+    return any(executor.name == "local" for executor in ports["executors"].every()) if "executors" in ports else False
 
 
 def _background(
