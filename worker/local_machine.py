@@ -66,8 +66,8 @@ async def _wait_for_others(store: ObjectStore, mine: str, settings: Settings) ->
         if alive and patience <= 0:
             raise SettingsError(
                 f"the executor local runs jobs on {', '.join(sorted(map(_name, alive)))} too: workers on other "
-                "machines would take its jobs for lost. Stop the workers there, or name an executor that machines can share "
-                "(ray, slurm, kubernetes) in the file of WORKER_EXECUTORS_FILE"
+                "machines would take its jobs for lost. Stop the workers there, or name an executor that machines can "
+                "share (ray, slurm, kubernetes) in the file of WORKER_EXECUTORS_FILE"
             )
         before = alive
 
