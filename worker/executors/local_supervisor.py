@@ -33,6 +33,8 @@ SCRATCH = "scratch"
 NOT_STARTED = 127
 #: Seconds after which a wish to end is found even where its signal got lost.
 LOOK_SECONDS = 1.0
+#: Looks at a folder that cannot be written before the end of a job is written nowhere: an hour.
+_END_TRIES = 3600
 #: Grace where nobody wrote a wish: SIGTERM from a machine that shuts down, or the job's time is over.
 DEFAULT_GRACE_SECONDS = 30.0
 
@@ -88,10 +90,12 @@ def ask_to_end(job: Path, grace_seconds: float) -> None:
         write(job / CANCEL, {"grace_seconds": grace_seconds}, once=False)
 
 
-def supervise(job: Path, command: Sequence[str], recorded: int) -> bool:
+def supervise(job: Path, command: Sequence[str], recorded: int, scratch: Path | None = None) -> bool:
     """Run a job to its end and write that down, unless it has a supervisor already; return whether it had none.
 
-    A byte on ``recorded`` says: now it has one.
+    A byte on ``recorded`` says: now it has one. ``scratch`` is where the trainer may put files, removed at its end; in
+    the job's folder where not given. A folder that cannot be read or written for a while, as on a file system that
+    machines share, does not end what runs.
     """
     woken = _wake_on_sigterm()
     mine = write(job / SUPERVISOR, identify(os.getpid()))
@@ -104,20 +108,36 @@ def supervise(job: Path, command: Sequence[str], recorded: int) -> bool:
     if (job / CANCEL).exists():
         write(job / EXIT, {"exit_code": None})
         return True
-    scratch = job / SCRATCH
+    scratch = scratch or job / SCRATCH
     scratch.mkdir(exist_ok=True)
     environment = os.environ | {"TMPDIR": str(scratch)}
     try:
         trainer = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603 - the operator's command, never a user's
     except OSError as error:
         sys.stderr.write(f"cannot start {command[0]}: {error}\n")
-        write(job / EXIT, {"exit_code": NOT_STARTED})
+        _write_end(job, {"exit_code": NOT_STARTED})
         return True
-    write(job / TRAINER, identify(trainer.pid))
+    try:
+        write(job / TRAINER, identify(trainer.pid))
+    except OSError as error:
+        sys.stderr.write(f"nobody but its supervisor knows the trainer: {error}\n")
     end = _wait(trainer, job, woken)
     shutil.rmtree(scratch, ignore_errors=True)
-    write(job / EXIT, end)
+    _write_end(job, end)
     return True
+
+
+def _write_end(job: Path, end: dict[str, Any]) -> None:
+    for _ in range(_END_TRIES):
+        try:
+            write(job / EXIT, end)
+        except FileNotFoundError:
+            return  # its folder is gone: nobody wants to know any more
+        except OSError as error:
+            sys.stderr.write(f"cannot write down how the job ended: {error}\n")
+            time.sleep(LOOK_SECONDS)
+        else:
+            return
 
 
 def _wait(trainer: "subprocess.Popen[bytes]", job: Path, woken: int) -> dict[str, Any]:
@@ -154,7 +174,11 @@ def _time_limit(job: Path) -> float:
 
 
 def _grace(job: Path, *, signalled: bool) -> float | None:
-    wish = read(job / CANCEL)
+    try:
+        wish = read(job / CANCEL)
+    except OSError as error:
+        sys.stderr.write(f"cannot see whether the job should end: {error}\n")
+        wish = None
     if wish is not None:
         return float(wish["grace_seconds"])
     return DEFAULT_GRACE_SECONDS if signalled else None
