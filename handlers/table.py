@@ -7,7 +7,7 @@ from handlers.cost_estimation import estimate_cost
 from handlers.dataset_validation import VERSION as VALIDATION_VERSION
 from handlers.dataset_validation import validate_dataset
 from handlers.model_export import export_models
-from handlers.retry import IN_ORDER, Retry
+from handlers.redelivery import IN_ORDER, Retry
 from handlers.task_command import obey_command
 from handlers.training_dispatch import dispatch_training
 from handlers.training_progress import keep_progress, only_steps

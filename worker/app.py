@@ -34,7 +34,7 @@ from worker.health_server import answering
 from worker.local_machine import the_only_machine
 from worker.metrics.counts import Counts
 from worker.metrics.exposition import Exposition
-from worker.outbox import OutboxSweep
+from worker.outbox_sweep import OutboxSweep
 from worker.reconciler import Reconciler
 from worker.scanner import Scanner
 from worker.settings import Settings, SettingsError

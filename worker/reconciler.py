@@ -26,7 +26,7 @@ from handlers.reconciliation import (
 from handlers.task_state import TaskState
 from worker.delivery.publishing import Publisher
 from worker.members import Members
-from worker.orphans import OrphanSweep
+from worker.orphan_sweep import OrphanSweep
 from worker.remedies import Remedies
 from worker.settings import Settings
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from contracts.envelope import Event
 from handlers.errors import Transient
 from handlers.outcome import Outcome
-from handlers.retry import Retry
+from handlers.redelivery import Retry
 from handlers.table import Stage
 from tests import kafka_servers
 from tests.integration.conftest import World

@@ -4,7 +4,7 @@ from typing import Any
 
 from contracts.envelope import Event
 from handlers.outcome import Outcome
-from handlers.retry import Retry
+from handlers.redelivery import Retry
 from handlers.table import Stage
 from tests.fakes.clock import ManualClock
 from tests.fakes.delivery import FakePublisher, command_record, items_of, poison_record

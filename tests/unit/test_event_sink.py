@@ -21,11 +21,11 @@ from tests.fakes.store import MemoryStore
 from tests.wait import wait_until
 from worker.broker import Brokers
 from worker.settings import Settings, SettingsError
-from worker.trainer import outbox
+from worker.trainer import outbox_sender
 from worker.trainer.event_buffer import LIMIT, EventBuffer
 from worker.trainer.event_sink import EventSink
 from worker.trainer.kafka_sender import KafkaSender
-from worker.trainer.outbox import OutboxSender
+from worker.trainer.outbox_sender import OutboxSender
 from worker.trainer.progress import ProgressSink, Reporter
 
 SPEC = JobSpec(job_id="t-1", task_id="t-1", attempt=2, plan_key="p", attempt_prefix=layout.attempt("t-1", 2))
@@ -53,7 +53,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     async def opened(_: Settings) -> AsyncIterator[ObjectStore]:
         yield store
 
-    monkeypatch.setattr(outbox, "open_store", opened)
+    monkeypatch.setattr(outbox_sender, "open_store", opened)
     return store
 
 

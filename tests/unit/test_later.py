@@ -6,7 +6,7 @@ from typing import Any
 from contracts.envelope import Event
 from handlers.errors import Transient, Unavailable
 from handlers.outcome import Outcome
-from handlers.retry import Retry
+from handlers.redelivery import Retry
 from handlers.table import STAGES, Stage
 from tests.fakes.clock import ManualClock
 from tests.fakes.delivery import FakePublisher, FakeRecord, command_record, items_of

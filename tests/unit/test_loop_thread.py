@@ -8,7 +8,7 @@ from handlers.ports import JobSpec
 from worker.settings import Settings
 from worker.trainer.event_buffer import EventBuffer
 from worker.trainer.loop_thread import LoopThread
-from worker.trainer.outbox import OutboxSender
+from worker.trainer.outbox_sender import OutboxSender
 
 
 def test_it_ends_though_a_task_loses_its_first_cancellation() -> None:

@@ -12,7 +12,7 @@ from contracts.codec import Poison
 from contracts.envelope import Event
 from handlers.errors import Transient, Unavailable
 from handlers.outcome import Outcome
-from handlers.retry import Retry
+from handlers.redelivery import Retry
 from handlers.table import Stage
 from tests.fakes.clock import ManualClock
 from tests.fakes.delivery import FakePublisher, command_record, items_of, poison_record, progress_record

@@ -4,8 +4,8 @@ import pytest
 
 from contracts.codec import Poison
 from handlers.errors import OutsideBucket, PreconditionFailed, Transient, Unavailable
-from handlers.retry import Retry
-from worker.delivery.retry import GiveUp, Later, Meaning, TryAgain, decide, meaning_of
+from handlers.redelivery import Retry
+from worker.delivery.redelivery import GiveUp, Later, Meaning, TryAgain, decide, meaning_of
 
 RETRY = Retry(transient_tries=4, bug_tries=2, later=(60, 600), first_delay=1.0, longest_delay=10.0)
 WHOLE = 0.999_999_999

@@ -9,7 +9,7 @@ from contracts.codec import Poison, decode
 from contracts.envelope import Event
 from contracts.topics import TOPICS
 from worker.delivery.offsets import PartitionProgress
-from worker.delivery.retry import Meaning
+from worker.delivery.redelivery import Meaning
 from worker.delivery.source import Record, Source, original_headers, source_of
 
 log = structlog.get_logger()

@@ -19,7 +19,7 @@ from worker.delivery.item import Item
 from worker.delivery.later import postponed
 from worker.delivery.log_context import now_processing
 from worker.delivery.publishing import Publisher
-from worker.delivery.retry import Later, TryAgain, decide, meaning_of
+from worker.delivery.redelivery import Later, TryAgain, decide, meaning_of
 from worker.metrics.counts import StageCounts
 
 log = structlog.get_logger()

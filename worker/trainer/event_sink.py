@@ -14,7 +14,7 @@ from worker.settings import Settings
 from worker.trainer.event_buffer import EventBuffer
 from worker.trainer.kafka_sender import KafkaSender
 from worker.trainer.loop_thread import LoopThread
-from worker.trainer.outbox import OutboxSender
+from worker.trainer.outbox_sender import OutboxSender
 
 log = structlog.get_logger()
 

@@ -14,8 +14,8 @@ from worker.tokens.encoder import SampleEncoder
 from worker.tokens.files import read_folder
 from worker.trainer import checkpoints, collective, outputs
 from worker.trainer.bucket import Bucket
-from worker.trainer.callback import Chronicle
 from worker.trainer.checkpoints import Complete
+from worker.trainer.chronicle import Chronicle
 from worker.trainer.dataset import Datasets, EpochSampler, build_datasets, open_datasets
 from worker.trainer.exact_trainer import ExactTrainer
 from worker.trainer.fence import Fence, Interrupted, Standing

@@ -17,7 +17,7 @@ from faststream.kafka import KafkaBroker
 from msgspec.structs import replace
 
 from handlers.outcome import Outcome
-from handlers.retry import IN_ORDER
+from handlers.redelivery import IN_ORDER
 from handlers.table import Stage
 from handlers.training_progress import only_steps
 from tests.bench.scaling.broker import Arrival, Broker, Record, command, progress

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from contracts.codec import Poison
 from handlers.errors import Transient, Unavailable
-from handlers.retry import Retry
+from handlers.redelivery import Retry
 
 
 class Meaning(enum.Enum):
