@@ -55,12 +55,9 @@ class Pauses:
         ``waits``: its records wait for due times or rests, so that many unfinished ones are no sign of trouble. Raises
         aiokafka's IllegalStateError while the assignment changes.
         """
-        loads: dict[Reason, float] = {
-            "spread": progress.spread / self._spread_limit,
-            "unfinished": 0 if waits else progress.unfinished / _HIGH_MARK,
-        }
-        reason = max(loads, key=lambda each: loads[each])
-        self._set(consumer, partition, reason, loads[reason])
+        spread = progress.spread / self._spread_limit
+        unfinished = 0 if waits else progress.unfinished / _HIGH_MARK
+        self._set(consumer, partition, "spread" if spread > unfinished else "unfinished", max(spread, unfinished))
 
     def stop(self, consumer: Any, partition: TopicPartition) -> None:
         """Pause a partition that waits for somebody's word."""
