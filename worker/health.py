@@ -84,7 +84,7 @@ class Health:
     def _judged(self, stage: str, seen: Look) -> StageHealth:
         now = self._clock.monotonic()
         last, since = self._moved.get(stage, (seen, now))
-        nothing_to_do = not seen.behind and not seen.in_lanes
+        nothing_to_do = not seen.untaken and not seen.in_lanes
         if nothing_to_do or seen.moved_since(last) or stage not in self._moved:
             self._moved[stage] = (seen, now)
             since = now
@@ -92,7 +92,7 @@ class Health:
         (self._restart_helps.add if judged.helped_by_restart else self._restart_helps.discard)(stage)
         return StageHealth(
             state=judged.state,
-            behind=seen.behind + seen.held_back,
+            behind=seen.untaken + seen.held_back,
             unfinished=seen.unfinished,
             seconds_without_progress=round(now - since, 1),
             trouble=judged.trouble,

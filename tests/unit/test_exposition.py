@@ -17,7 +17,7 @@ from worker.metrics.exposition import Exposition
 from worker.metrics.names import METRICS, Metric
 
 LOAD = Load(taken=7, unfinished=3, in_lanes=1, waiting=2, overdue_seconds=4.5)
-LOOK = Look(behind=5, taken=7, unfinished=3, in_lanes=1, held_back=6)
+LOOK = Look(untaken=5, taken=7, unfinished=3, in_lanes=1, held_back=6)
 
 
 async def _exposition() -> Exposition:
@@ -83,7 +83,7 @@ async def test_openmetrics_is_answered_to_who_asks_for_it() -> None:
     [
         ("ready", {}, 1),
         ("live", {}, 1),
-        ("records_behind", {"stage": "a"}, LOOK.behind + LOOK.held_back),
+        ("records_behind", {"stage": "a"}, LOOK.untaken + LOOK.held_back),
         ("records_taken_in_total", {"stage": "a"}, LOAD.taken),
         ("records_unfinished", {"stage": "a"}, LOAD.unfinished),
         ("lane_depth", {"stage": "a"}, LOAD.in_lanes),

@@ -9,11 +9,11 @@ from tests.fakes.clock import ManualClock
 from worker.delivery.standing import TAKING_SECONDS, Look, standing
 from worker.health import Health
 
-IDLE = Look(behind=0, taken=5, unfinished=0, in_lanes=0)
-BEHIND = Look(behind=9, taken=5, unfinished=0, in_lanes=0)
-IN_WORK = Look(behind=0, taken=5, unfinished=2, in_lanes=2)
-NOT_DUE = Look(behind=0, taken=5, unfinished=2, in_lanes=0)
-STOPPED = Look(behind=9, taken=5, unfinished=1, in_lanes=1, stopped=("task.created 3",))
+IDLE = Look(untaken=0, taken=5, unfinished=0, in_lanes=0)
+BEHIND = Look(untaken=9, taken=5, unfinished=0, in_lanes=0)
+IN_WORK = Look(untaken=0, taken=5, unfinished=2, in_lanes=2)
+NOT_DUE = Look(untaken=0, taken=5, unfinished=2, in_lanes=0)
+STOPPED = Look(untaken=9, taken=5, unfinished=1, in_lanes=1, stopped=("task.created 3",))
 STUCK_SECONDS = 600.0
 
 

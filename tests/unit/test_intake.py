@@ -318,11 +318,11 @@ async def test_a_look_tells_what_waits_on_the_broker_from_what_is_in_work(open_s
     await story.feed(*_commands(range(2)))
     await wait_until(lambda: story.handled == ["task-0", "task-1"], what="the second record in work")
 
-    assert await story.intake.look() == Look(behind=7, taken=2, unfinished=1, in_lanes=1)
+    assert await story.intake.look() == Look(untaken=7, taken=2, unfinished=1, in_lanes=1)
 
     gate.set()
     await wait_until(lambda: story.intake.lanes.depth == 0, what="the end of it")
-    assert await story.intake.look() == Look(behind=7, taken=2, unfinished=0, in_lanes=0)
+    assert await story.intake.look() == Look(untaken=7, taken=2, unfinished=0, in_lanes=0)
 
 
 async def test_what_a_paused_partition_has_left_is_held_back_not_missed(open_story: Open) -> None:
@@ -333,7 +333,7 @@ async def test_what_a_paused_partition_has_left_is_held_back_not_missed(open_sto
     await story.feed(*_commands(range(2)))
     assert story.consumer.paused == {P0}
 
-    assert await story.intake.look() == Look(behind=3, taken=2, unfinished=2, in_lanes=2, held_back=7)
+    assert await story.intake.look() == Look(untaken=3, taken=2, unfinished=2, in_lanes=2, held_back=7)
     for gate in gates:
         gate.set()
 
@@ -379,4 +379,4 @@ async def test_a_look_in_the_middle_of_a_rebalance_sees_what_it_can(open_story: 
     await story.assign(P0)
     story.consumer.assigned = set()
 
-    assert await story.intake.look() == Look(behind=0, taken=0, unfinished=0, in_lanes=0)
+    assert await story.intake.look() == Look(untaken=0, taken=0, unfinished=0, in_lanes=0)

@@ -132,7 +132,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         held_back = sum(left.get(partition, 0) for partition in self._pauses)
         stopped = self._limit.stopped & self._assigned if self._limit else ()
         return Look(
-            behind=sum(left.values()) - held_back,
+            untaken=sum(left.values()) - held_back,
             taken=self._taken,
             unfinished=sum(progress.unfinished for progress in self._progress.values()),
             in_lanes=self.lanes.depth,

@@ -10,11 +10,14 @@ TAKING_SECONDS = 60.0
 
 
 class Look(NamedTuple):
-    """What was seen of a stage: records on the broker not taken in (of partitions that are not paused), records taken
-    in since the start, of these the ones unfinished and the ones in lanes (the rest waits for its due time), and the
-    partitions that its limit on bugs has stopped. ``held_back``: as ``behind``, of the partitions that are paused."""
+    """What was seen of a stage.
 
-    behind: int
+    ``untaken``: records on the broker that are not taken in, of partitions that are not paused; ``held_back``: of those
+    that are. ``taken``: records taken in since the start; of these ``unfinished``, and ``in_lanes`` (the rest waits for
+    its due time). ``stopped``: the partitions that the limit on bugs has stopped.
+    """
+
+    untaken: int
     taken: int
     unfinished: int
     in_lanes: int
@@ -58,12 +61,12 @@ def standing(look: Look, still_seconds: float, stuck_seconds: float) -> Standing
     if look.stopped:
         places = ", ".join(look.stopped)
         return Standing("stopped", f"too many bugs in {places}: mend, then worker dead-letters allow")
-    if look.behind and still_seconds >= TAKING_SECONDS:
-        text = f"{look.behind} records wait, and for {still_seconds:.0f} s none was taken in: restart this worker"
+    if look.untaken and still_seconds >= TAKING_SECONDS:
+        text = f"{look.untaken} records wait, and for {still_seconds:.0f} s none was taken in: restart this worker"
         return Standing("stuck", text, helped_by_restart=True)
     if look.in_lanes and still_seconds >= stuck_seconds:
         text = f"{look.in_lanes} records are in work, and for {still_seconds:.0f} s none was finished: see the log"
         return Standing("stuck", text)
-    if look.behind or look.in_lanes:
+    if look.untaken or look.in_lanes:
         return Standing("working")
     return Standing("waiting" if look.unfinished else "idle")
