@@ -37,11 +37,14 @@ def main(arguments: list[str]) -> int:
         body = Path(arguments[0]).read_bytes() if arguments else (given or "").encode()
         spec = msgspec.json.decode(body, type=JobSpec)
         settings = Settings.from_environment()
-        sink = EventSink.of(settings, spec) if rank.first else None
     except (OSError, ValueError, msgspec.MsgspecError, SettingsError) as error:
         return _refused(str(error))
     if spec.resources.gpus > 1 and not started():  # of several nodes, an engine has started them on each
         return launch((sys.executable, "-m", "worker.trainer", *arguments), spec.resources.gpus)
+    try:
+        sink = EventSink.of(settings, spec) if rank.first else None
+    except SettingsError as error:
+        return _refused(str(error))
     configure_logging(settings.log_format, settings.log_level)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
