@@ -136,6 +136,8 @@ class LocalHarness:
 
     def __init__(self, directory: Path) -> None:
         self.work_dir = directory / "work"
+        self.jobs = self.work_dir / "jobs"
+        self.queue = self.jobs / ".queue"
         self.control = directory / "control"
         self.control.mkdir()
         self._executors: list[LocalExecutor] = []
@@ -171,7 +173,7 @@ class LocalHarness:
 
     def directory(self, spec: JobSpec) -> Path:
         """Return where the executor keeps the job."""
-        return self.work_dir / "jobs" / f"{spec.job_id}.{spec.attempt}"
+        return self.jobs / f"{spec.job_id}.{spec.attempt}"
 
     def supervisor_pid(self, spec: JobSpec) -> int:
         """Return the process that looks after the job."""

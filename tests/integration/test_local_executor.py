@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tests.conformance.executor_harness import STUB, LocalHarness
 from tests.wait import wait_until
 from worker.executors import local_jobs, local_supervisor
 from worker.executors.local import LocalExecutor
+from worker.executors.local_job import LocalJob
 
 
 @pytest.fixture
@@ -233,7 +235,7 @@ async def test_threads_are_bounded_and_what_was_given_wins(engine: LocalHarness)
 async def test_an_id_never_leads_out_of_the_directory(engine: LocalHarness) -> None:
     executor = engine.executor()
     await executor.submit(engine.spec(".."))
-    assert [path.name for path in (engine.work_dir / "jobs").iterdir() if path.is_dir()] == ["%2E..1"]
+    assert [path.name for path in engine.jobs.glob("*.1")] == ["%2E..1"]
     with pytest.raises(ValueError, match="not a job id"):
         await executor.status("../a", 1)
 
@@ -368,3 +370,61 @@ async def test_a_job_that_is_forgotten_and_comes_again_is_another_one(engine: Lo
     await executor.submit(spec)
     await wait_until(lambda: engine.starts(spec) == 2, 30, "the second start")
     assert await state(executor, spec) == "running"
+
+
+# --- the queue ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_submit_looks_at_no_job_that_waits(engine: LocalHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor, specs = engine.executor(), [engine.spec(f"{n}") for n in range(40)]
+    looked: list[str] = []
+    look = LocalJob.state
+    monkeypatch.setattr(LocalJob, "state", lambda job: looked.append(job.path.name) or look(job))
+    for spec in specs:
+        looked.clear()
+        await executor.submit(spec)
+    assert set(looked) == {"0.1"}
+    assert await executor.status("39", 1) == JobStatus(state="queued", queue_position=39)
+
+
+async def test_an_entry_without_a_job_holds_up_nobody(engine: LocalHarness) -> None:
+    executor, first, second = engine.executor(), engine.spec("a"), engine.spec("b")
+    await executor.submit(first)
+    await engine.running(first)
+    # What a worker leaves that is killed between the two.
+    (engine.queue / "waiting" / "000000000002.never.1").touch()
+    await executor.submit(second)
+    assert await executor.status("b", 1) == JobStatus(state="queued", queue_position=1)
+    await engine.end(first, 0)
+    await engine_starts(executor, engine, second)
+    assert list((engine.queue / "waiting").iterdir()) == []
+
+
+async def test_a_job_whose_starter_was_killed_is_started_by_another_worker_in_its_turn(engine: LocalHarness) -> None:
+    first, second, third = (engine.spec(name) for name in ("c", "b", "a"))
+    executor = engine.executor()
+    for spec in (first, second, third):
+        await executor.submit(spec)
+    await engine.running(first)
+    # What a worker leaves that is killed between taking a job out of the queue and starting it.
+    [entry] = (engine.queue / "waiting").glob("*.b.1")
+    entry.rename(engine.queue / "started" / entry.name)
+    other = engine.executor()
+    await engine.end(first, 0)
+    await engine_starts(other, engine, second)
+    assert engine.starts(third) == 0
+
+
+async def test_the_order_of_the_queue_is_made_anew_from_the_jobs_where_it_is_lost(engine: LocalHarness) -> None:
+    specs = [engine.spec(name) for name in ("c", "b", "a")]
+    before = engine.executor()
+    for spec in specs:
+        await before.submit(spec)
+    await engine.running(specs[0])
+    shutil.rmtree(engine.queue)
+    after = engine.executor()
+    await after.submit(engine.spec("d"))
+    assert [(await after.status(name, 1)).queue_position for name in ("b", "a", "d")] == [1, 2, 3]
+    await engine.end(specs[0], 0)
+    await engine_starts(after, engine, specs[1])
+    assert [engine.starts(spec) for spec in specs] == [1, 1, 0]

@@ -74,6 +74,10 @@ class LocalJob:
         # It may have ended between the first look and the second.
         return "unknown" if self._read(EXIT) is None else "ended"
 
+    def waits(self) -> bool:
+        """Return whether the job waits, as far as a glance tells: one that was just started still seems to."""
+        return self.spec_path.exists() and not (self.path / CANCEL).exists()
+
     def exit_code(self) -> int | None:
         """Return the exit code (minus the signal where one killed it), or None where there is none."""
         code: int | None = (self._read(EXIT) or {}).get("exit_code")

@@ -1,11 +1,9 @@
 """All jobs of the local executor, as one directory tells them: who is next, on which slots. Blocking throughout."""
 
 import contextlib
-import fcntl
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,10 +11,12 @@ import structlog
 
 from handlers.errors import Unavailable
 from handlers.layout import segment
-from handlers.ports import JobListed, JobSpec, JobState, JobStatus
+from handlers.ports import JobListed, JobSpec, JobStatus
 from worker.executors import local_supervisor
 from worker.executors.local_gpus import VISIBLE, chosen, gpus_of
 from worker.executors.local_job import LocalJob
+from worker.executors.local_lock import locked
+from worker.executors.local_queue import Entry, LocalQueue
 
 #: Seconds a supervisor has to record itself. It takes tens of milliseconds; a swapping machine takes longer.
 START_SECONDS = 30.0
@@ -29,7 +29,7 @@ _log = structlog.get_logger()
 class LocalJobs:
     """The jobs of a directory, which several processes may share. For one thread.
 
-    Remembered is only what spares looking again: jobs that have ended, and the order of the queue.
+    Remembered is only what spares looking again: the places in the queue.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class LocalJobs:
         self._gpus = tuple(gpus)
         self._command = tuple(command)
         self._environment = dict(environment)
-        #: Names of the queued jobs in order; None: look again.
-        self._queue: list[str] | None = None
-        #: Directories of jobs that have ended, by name and inode: there may be thousands, and they do not change.
-        self._ended: set[tuple[str, int]] = set()
+        self._queue = LocalQueue(path / ".queue")
+        self._prepared = False
+        #: Places of the queued jobs by name, from 1; empty: look again.
+        self._places: dict[str, int] = {}
         #: Jobs that were said to be too big.
         self._too_big: set[str] = set()
 
@@ -54,13 +54,15 @@ class LocalJobs:
         return LocalJob(self.path / f"{segment(job_id)}.{attempt}")
 
     def submit(self, spec: JobSpec) -> None:
-        """Start a job, or queue it where the slots are taken. Raises as Executor.submit does."""
+        """Start a job, or queue it where the slots are taken. Raises as Executor.submit does.
+
+        Costs the same however many jobs there are, while all slots are taken.
+        """
         job = self.job(spec.job_id, spec.attempt)
         with self._locked_for_long():
             known = job.spec()
             if known is None:
-                others = self._jobs()
-                job.create(spec, ticket=others[-1].ticket() + 1 if others else 1)
+                job.create(spec, self._queue.add(job.path.name).number)
             elif known != spec:
                 raise ValueError(f"job {spec.job_id} attempt {spec.attempt} was submitted with another spec")
             self._start_due()
@@ -76,17 +78,19 @@ class LocalJobs:
 
     def cancel(self, job: LocalJob, grace_seconds: float) -> None:
         """Ask a job to end."""
-        self._queue = None
         job.cancel(grace_seconds)
+        if job.state() == "ended":
+            self._queue.drop(_entry(job))
+        self._places = {}
 
     def cancel_all(self) -> None:
         """Kill every job."""
-        for job, _ in self._states():
-            self.cancel(job, 0)
+        for entry in (*self._queue.waiting(), *self._queue.started()):
+            self.cancel(self._at(entry), 0)
 
     def running(self) -> bool:
         """Return whether any job runs."""
-        return any(state == "running" for _, state in self._states())
+        return any(self._at(entry).state() == "running" for entry in self._queue.started())
 
     def listed(self) -> Sequence[JobListed]:
         """Return every job, in the order they were submitted."""
@@ -97,53 +101,69 @@ class LocalJobs:
         """Remove a job that neither runs nor waits."""
         with self._locked_for_long():
             if job.state() not in ("queued", "running"):
+                self._queue.drop(_entry(job))
                 job.remove()
 
     def tick(self) -> None:
         """Start what is due; kill what outlived its supervisor and its grace."""
         # Where the lock is taken, whoever has it starts what is due; if it cannot, the next tick can.
-        with self._locked(0) as locked:
-            if locked:
+        with self._locked(0) as held:
+            self._places = {}
+            if held:
                 self._start_due()
 
-    def _jobs(self, *, ended: bool = True) -> list[LocalJob]:
-        """Return the jobs in the order they were submitted; without those known to have ended, where not wanted."""
+    def _at(self, entry: Entry) -> LocalJob:
+        return LocalJob(self.path / entry.name)
+
+    def _jobs(self) -> list[LocalJob]:
+        """Return the jobs in the order they were submitted."""
         if not self.path.is_dir():
             return []
-        with os.scandir(self.path) as entries:
-            found = [(entry.name, entry.inode()) for entry in entries if not entry.name.startswith(".")]
-        self._ended &= set(found)
-        wanted = [name for name, inode in found if ended or (name, inode) not in self._ended]
-        return sorted((LocalJob(self.path / name) for name in wanted), key=LocalJob.ticket)
-
-    def _states(self) -> list[tuple[LocalJob, JobState]]:
-        """Return the jobs that may still change, each with its state."""
-        states = [(job, job.state()) for job in self._jobs(ended=False)]
-        for job, state in states:
-            if state == "ended":
-                with contextlib.suppress(FileNotFoundError):
-                    self._ended.add((job.path.name, job.path.stat().st_ino))
-        return states
+        found = [LocalJob(path) for path in self.path.iterdir() if not path.name.startswith(".")]
+        return sorted(found, key=LocalJob.ticket)
 
     def _position(self, job: LocalJob) -> int | None:
-        if self._queue is None:
-            self._queue = [other.path.name for other, state in self._states() if state == "queued"]
-        return self._queue.index(job.path.name) + 1 if job.path.name in self._queue else None
+        # One that was submitted since is not among them yet.
+        if job.path.name not in self._places:
+            waiting = [entry.name for entry in self._queue.waiting() if self._at(entry).waits()]
+            self._places = {name: place for place, name in enumerate(waiting, 1)}
+        return self._places.get(job.path.name)
 
     def _start_due(self) -> None:
-        self._queue = None
-        states = self._states()
-        for job, state in states:
+        """Start what waits, as far as there are slots. Call it under the lock."""
+        taken = self._taken()
+        if len(taken) >= self._slots:
+            return
+        for entry in self._queue.waiting():
+            job = self._at(entry)
+            state = job.state()
+            if state == "running":  # it was put back, and began all the same
+                self._queue.start(entry)
+                taken.update(job.slots())
+            elif state != "queued":
+                self._queue.drop(entry)
+            elif self._fits(job):
+                free = [slot for slot in range(self._slots) if slot not in taken]
+                slots = chosen(free, job.wanted_slots(), self._gpus)
+                if slots is None:
+                    return  # those behind it wait too: else a job that needs many slots would wait for ever
+                self._start(entry, slots)
+                taken.update(slots)
+
+    def _taken(self) -> set[int]:
+        """Return the slots of the jobs that run. Call it under the lock."""
+        taken: set[int] = set()
+        for entry in self._queue.started():
+            job = self._at(entry)
+            state = job.state()
             if state == "running":
                 job.kill_if_overdue()
-        taken = {slot for job, state in states if state == "running" for slot in job.slots()}
-        for job in (job for job, state in states if state == "queued" and self._fits(job)):
-            free = [slot for slot in range(self._slots) if slot not in taken]
-            slots = chosen(free, job.wanted_slots(), self._gpus)
-            if slots is None:
-                return  # those behind it wait too: else a job that needs many slots would wait for ever
-            self._start(job, slots)
-            taken.update(slots)
+                taken.update(job.slots())
+            elif state == "queued":  # whoever was about to start it died
+                self._queue.put_back(entry)
+            else:
+                self._queue.drop(entry)
+        return taken
 
     def _fits(self, job: LocalJob) -> bool:
         """Return whether there are slots enough for a job, taken or not. One that is too big holds up nobody."""
@@ -154,10 +174,14 @@ class LocalJobs:
             _log.error("job.too_big", job=job.path.name, wanted=job.wanted_slots(), slots=self._slots, gpus=self._gpus)
         return False
 
-    def _start(self, job: LocalJob, slots: Sequence[int]) -> None:
+    def _start(self, entry: Entry, slots: Sequence[int]) -> None:
+        job = self._at(entry)
         gpus = gpus_of(slots, self._gpus)
         own = {**_thread_limits(len(slots), self._slots), **({VISIBLE: ",".join(gpus)} if gpus else {})}
         supervisor = (sys.executable, "-I", "-S", local_supervisor.__file__, str(job.path))
+        self._places = {}
+        if not self._queue.start(entry):
+            return  # cancelled a moment ago
         try:
             job.take(slots)
             with job.log_path.open("ab") as log:
@@ -172,32 +196,31 @@ class LocalJobs:
                 )
         except (OSError, subprocess.SubprocessError) as error:
             # It stays queued, and the next tick tries again.
+            self._queue.put_back(entry)
             _log.error("job.start_failed", job=job.path.name, error=str(error))
 
     @contextlib.contextmanager
     def _locked_for_long(self) -> Iterator[None]:
-        with self._locked(LOCK_SECONDS) as locked:
-            if not locked:
+        with self._locked(LOCK_SECONDS) as held:
+            if not held:
                 raise Unavailable(f"{self.path} has been locked for {LOCK_SECONDS} s")
             yield
 
     @contextlib.contextmanager
     def _locked(self, wait_seconds: float) -> Iterator[bool]:
-        """Hold the directory's lock, which dies with this process; yield whether it is held."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        deadline = time.monotonic() + wait_seconds
-        with (self.path / ".lock").open("wb") as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    if time.monotonic() >= deadline:
-                        yield False
-                        return
-                    time.sleep(0.02)
-                else:
-                    yield True
-                    return
+        with locked(self.path, wait_seconds) as held:
+            if held:
+                self._prepare()
+            yield held
+
+    def _prepare(self) -> None:
+        if not self._prepared:
+            self._queue.prepare((_entry(job), job.state()) for job in self._jobs())
+            self._prepared = True
+
+
+def _entry(job: LocalJob) -> Entry:
+    return Entry(job.ticket(), job.path.name)
 
 
 def _thread_limits(taken: int, slots: int) -> dict[str, str]:
