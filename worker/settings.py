@@ -53,6 +53,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     s3_endpoint_url: Url | None = None
     #: Where local jobs live: their pids, logs and scratch files.
     work_dir: Path = Path(".worker")
+    #: What tells apart the jobs of deployments that share an engine; one that follows from the bucket where not set.
+    #: Workers of one deployment must have the same. Jobs under another one are not found any more.
+    job_namespace: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$")] | None = None
     #: Which executor serves which task, and with what (TOML); everything on ``local`` where not set.
     executors_file: Path | None = None
     #: Jobs of one GPU that the local executor runs at a time; one a GPU of the machine, at least 1, where not set.

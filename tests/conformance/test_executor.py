@@ -8,7 +8,8 @@ import pytest
 
 from handlers.ports import Executor, JobListed, JobSpec, JobStatus
 from tests import ray_servers, slurm_servers
-from tests.conformance.executor_harness import CountedHarness, FakeHarness, Harness, LocalHarness
+from tests.conformance.executor_harness import CountedHarness, FakeHarness, Harness
+from tests.conformance.local_harness import LocalHarness
 from tests.conformance.ray_harness import RayHarness
 from tests.conformance.slurm_harness import SlurmHarness
 from tests.wait import wait_until

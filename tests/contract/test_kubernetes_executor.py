@@ -15,6 +15,7 @@ from handlers.ports import EndCause, JobListed, JobSpec, JobStatus, Resources
 from tests.contract.kubernetes_api import TOKEN, KubernetesApi, serving
 from worker.executors.kubernetes import KubernetesExecutor, kubernetes_executor
 from worker.executors.kubernetes_manifest import PodSettings
+from worker.executors.namespace import namespace_of
 from worker.executors.remote import SPEC_VARIABLE, engine_name
 from worker.settings import Settings, SettingsError
 
@@ -328,7 +329,7 @@ async def test_settings_describe_an_executor(api: KubernetesApi, tmp_path: Path)
     [container] = pod["containers"]
     assert container["image"] == "registry/trainer:1"
     assert SPEC_VARIABLE in {variable["name"] for variable in container["env"]}
-    assert sent["metadata"]["annotations"]["finetune-worker/owner"] == settings.group_prefix
+    assert sent["metadata"]["annotations"]["finetune-worker/owner"] == namespace_of(settings)
     await executor.close()
 
 

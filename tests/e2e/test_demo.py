@@ -85,7 +85,7 @@ async def test_a_worker_killed_in_the_middle_and_every_event_twice_is_one_traini
     facts = demo.facts.as_json(demo.tokens(), demo.paths())
     _check(facts)
     assert facts["training"]["attempt"] == 1
-    jobs = list((tmp_path / "jobs").glob("demo-*"))
+    jobs = list((tmp_path / "jobs").glob("*/demo-*"))
     assert len(jobs) == 1
     assert sum(event["topic"] == "training.dispatched" for event in facts["events"]) == 1
     assert _processes_of(tmp_path) == []

@@ -18,7 +18,7 @@ from tests.platform import Platform, form, platform
 from worker.app import run_worker
 from worker.broker import Brokers
 from worker.embedded_broker import EmbeddedBroker
-from worker.executors.local import LocalExecutor
+from worker.executors.local import local_executor
 from worker.settings import Settings
 from worker.storage import open_store
 from worker.topics import ensure_topics
@@ -100,7 +100,7 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
             finally:
                 stopping.set()
                 await worker
-                executor = LocalExecutor(settings.work_dir, slots=1)
+                executor = local_executor(settings)
                 await executor.kill_all()
                 await executor.close()
 

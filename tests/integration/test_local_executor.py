@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from handlers.errors import Unavailable
 from handlers.ports import JobSpec, JobStatus, Resources
-from tests.conformance.executor_harness import STUB, LocalHarness
+from tests.conformance.held_trainers import STUB
+from tests.conformance.local_harness import LocalHarness
 from tests.wait import wait_until
 from worker.executors import local_jobs, local_supervisor
 from worker.executors.local import LocalExecutor

@@ -17,7 +17,7 @@ from handlers.ports import Executor, JobListed, JobSpec, JobStatus, Resources
 from handlers.reconciliation import Action, Patience, Silence, decide
 from handlers.task_state import TaskState
 from tests import slurm_servers
-from tests.conformance.executor_harness import STUB
+from tests.conformance.held_trainers import STUB
 from tests.conformance.slurm_harness import SlurmHarness
 from tests.wait import wait_until
 from worker.executors import local_supervisor
@@ -327,7 +327,6 @@ async def test_a_command_that_cannot_start_ends_and_says_why(engine: SlurmHarnes
 
 async def test_clusters_of_other_buckets_are_none_of_ours(engine: SlurmHarness, tmp_path: Path) -> None:
     theirs = SlurmHarness(tmp_path / "theirs", engine.slurm)
-    theirs.directory.mkdir()
     spec = engine.spec("a")
     await theirs.executor().submit(spec)
     await theirs.running(spec)

@@ -219,8 +219,8 @@ def test_a_script_says_all_that_a_job_is_told_whatever_is_in_it(tmp_path: Path) 
 
 def test_options_say_what_a_job_needs() -> None:
     folder = JobFolder(Path("/jobs/50%/t-1.2"))
-    assert batch_options(SPEC, folder) == [
-        "--job-name=finetune-t-1.2",
+    assert batch_options(SPEC, folder, "poems-1a") == [
+        "--job-name=finetune-t-1.2@poems-1a",
         "--chdir=/jobs/50%/t-1.2",
         "--output=/jobs/50%%/t-1.2/log",
         "--open-mode=append",
@@ -228,16 +228,17 @@ def test_options_say_what_a_job_needs() -> None:
     ]
     needs = Resources(gpus=8, nodes=2, time_limit_seconds=3601)
     more = batch_options(
-        JobSpec(job_id="a", task_id="a", attempt=1, plan_key="p", attempt_prefix="a/", resources=needs), folder
+        JobSpec(job_id="a", task_id="a", attempt=1, plan_key="p", attempt_prefix="a/", resources=needs), folder, ""
     )
     assert more[-3:] == ["--nodes=2", "--gres=gpu:8", "--time=61"]
 
 
 async def test_settings_describe_an_executor(commands: Commands, tmp_path: Path) -> None:
     folder = commands("sbatch", 'cat > script; printf "%s\\n" "$@" > options; echo 1')
-    commands("squeue", f"[ ! -e script ] || echo '1|PENDING|0|now|gpu|{tmp_path}/jobs/t-1.2|'")
+    commands("squeue", f"[ ! -e script ] || echo '1|PENDING|0|now|gpu|{tmp_path}/jobs/poems/t-1.2|'")
     settings = Settings(
         slurm_jobs_dir=tmp_path / "jobs",
+        job_namespace="poems",
         slurm_partition="gpu",
         slurm_account="lab",
         slurm_python="/opt/python",

@@ -22,7 +22,7 @@ from worker.demo.facts import Facts
 from worker.demo.processes import SupervisedWorker, run_to_end
 from worker.demo.view import View
 from worker.embedded_broker import EmbeddedBroker
-from worker.executors.local import LocalExecutor
+from worker.executors.local import local_executor
 from worker.settings import Settings
 from worker.storage import open_store
 from worker.topics import ensure_topics
@@ -107,7 +107,7 @@ class Demo:
                 yield
         finally:
             # A trainer outlives its worker on purpose; it must not outlive the demo.
-            executor = LocalExecutor(settings.work_dir, slots=1)
+            executor = local_executor(settings)
             await executor.kill_all()
             await executor.close()
 

@@ -38,6 +38,7 @@ from worker.executors.kubernetes_manifest import (
     train_job_manifest,
 )
 from worker.executors.kubernetes_state import Seen, seen, status_of
+from worker.executors.namespace import namespace_of
 from worker.executors.remote import engine_name, spec_digest, trainer_environment
 from worker.settings import Settings, SettingsError
 
@@ -53,7 +54,7 @@ Answer = TypeVar("Answer")
 
 
 class KubernetesExecutor:
-    """An Executor whose jobs are Kubernetes' own. Services with different ``owner`` may share a namespace.
+    """An Executor whose jobs are Kubernetes' own. Deployments with different ``owner`` may share a namespace.
 
     Where Kubeflow's Trainer is not installed, jobs of several nodes cannot be submitted. There is no queue position.
     The grace of ``cancel`` is that of the pods at most. A job whose pods are gone has no exit code, but stays known
@@ -63,7 +64,7 @@ class KubernetesExecutor:
     Args:
         client: of lightkube, with the jobs' namespace; this object closes it.
         environment: what a job is told, its spec included; the namespace's readers see it: no secrets.
-        owner: tells apart the services that share a namespace.
+        owner: tells apart the deployments that share a namespace.
         pods: what every trainer's pod has.
     """
 
@@ -205,7 +206,8 @@ def kubernetes_executor(settings: Settings) -> KubernetesExecutor:
         secret=settings.kubernetes_secret,
         more=more,
     )
-    return KubernetesExecutor(client, partial(trainer_environment, settings), owner=settings.group_prefix, pods=pods)
+    owner = namespace_of(settings)
+    return KubernetesExecutor(client, partial(trainer_environment, settings), owner=owner, pods=pods)
 
 
 async def _answer(request: Awaitable[Answer], *refusals: int) -> Answer | None:

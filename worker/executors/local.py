@@ -14,6 +14,7 @@ from handlers.errors import Unavailable
 from handlers.ports import JobListed, JobSpec, JobStatus, Resources
 from worker.executors.local_gpus import visible_gpus
 from worker.executors.local_jobs import LocalJobs
+from worker.executors.namespace import namespace_of
 from worker.settings import Settings
 
 TRAINER_COMMAND = (sys.executable, "-m", "worker.trainer")
@@ -23,7 +24,8 @@ _log = structlog.get_logger()
 
 
 class LocalExecutor:
-    """An Executor whose jobs outlive every worker. Workers of one machine may share ``work_dir``.
+    """An Executor whose jobs outlive every worker. Workers of one machine may share ``work_dir``, and so their jobs;
+    of workers with different ``namespace`` each starts and knows its own, and all take the same slots.
 
     A job takes a slot for each GPU it asks for, at least one, and keeps them to its end, whatever becomes of workers;
     of ``gpus`` it sees those of its slots alone. The others queue strictly first come, first served; ``queue_position``
@@ -44,13 +46,14 @@ class LocalExecutor:
         command: Sequence[str] = TRAINER_COMMAND,
         environment: Mapping[str, str] | None = None,
         *,
+        namespace: str = "",
         gpus: Sequence[str] = (),
         interval_seconds: float = 0.5,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         if slots < 1:
             raise ValueError(f"slots is {slots}: nothing would ever run")
-        self._jobs = LocalJobs(work_dir.absolute() / "jobs", slots, gpus, command, environment or {})
+        self._jobs = LocalJobs(work_dir.absolute() / "jobs", namespace, slots, gpus, command, environment or {})
         self._interval_seconds = interval_seconds
         self._sleep = sleep
         self._ticked_at = -interval_seconds
@@ -77,7 +80,7 @@ class LocalExecutor:
         return await self._off_loop(lambda: self._jobs.job(job_id, attempt).log(cursor))
 
     async def jobs(self) -> Sequence[JobListed]:
-        """Return every job of the directory, in the order they were submitted. See Executor."""
+        """Return every job of the namespace, in the order they were submitted. See Executor."""
         return await self._off_loop(self._jobs.listed)
 
     async def forget(self, job_id: str, attempt: int) -> None:
@@ -103,7 +106,7 @@ class LocalExecutor:
         await asyncio.to_thread(self._thread.shutdown)
 
     async def kill_all(self, wait_seconds: float = 10.0) -> bool:
-        """Kill every job of the directory, whoever started it; return whether none is left after the wait."""
+        """Kill every job of the namespace, whoever started it; return whether none is left after the wait."""
         deadline = time.monotonic() + wait_seconds
         await self._off_loop(self._jobs.cancel_all)
         while await self._off_loop(self._jobs.running):
@@ -124,7 +127,13 @@ def local_executor(settings: Settings) -> LocalExecutor:
     """Return the local executor of these settings: a slot a GPU, where nothing else is set. See registry."""
     gpus = visible_gpus()
     slots = slots_of(settings, gpus)
-    return LocalExecutor(settings.work_dir, slots, environment=settings.to_environment(), gpus=gpus)
+    return LocalExecutor(
+        settings.work_dir,
+        slots,
+        environment=settings.to_environment(),
+        namespace=namespace_of(settings),
+        gpus=gpus,
+    )
 
 
 def refusal(settings: Settings, resources: Resources) -> str | None:

@@ -27,20 +27,27 @@ _log = structlog.get_logger()
 
 
 class LocalJobs:
-    """The jobs of a directory, which several processes may share. For one thread.
+    """The jobs of a namespace in a directory, which several processes may share. For one thread.
 
-    Remembered is only what spares looking again: the places in the queue.
+    Those of all namespaces take the same slots, and have one lock; each has a queue of its own, since only its own
+    workers know what to start its jobs with. Remembered is only what spares looking again: the places in the queue.
     """
 
     def __init__(
-        self, path: Path, slots: int, gpus: Sequence[str], command: Sequence[str], environment: Mapping[str, str]
+        self,
+        root: Path,
+        namespace: str,
+        slots: int,
+        gpus: Sequence[str],
+        command: Sequence[str],
+        environment: Mapping[str, str],
     ) -> None:
-        self.path = path
+        self.root, self.path = root, root / namespace
         self._slots = slots
         self._gpus = tuple(gpus)
         self._command = tuple(command)
         self._environment = dict(environment)
-        self._queue = LocalQueue(path / ".queue")
+        self._queue = LocalQueue(self.path)
         self._prepared = False
         #: Places of the queued jobs by name, from 1; empty: look again.
         self._places: dict[str, int] = {}
@@ -151,18 +158,19 @@ class LocalJobs:
                 taken.update(slots)
 
     def _taken(self) -> set[int]:
-        """Return the slots of the jobs that run. Call it under the lock."""
+        """Return the slots of the jobs that run, whose ever they are. Call it under the lock."""
         taken: set[int] = set()
-        for entry in self._queue.started():
-            job = self._at(entry)
-            state = job.state()
-            if state == "running":
-                job.kill_if_overdue()
-                taken.update(job.slots())
-            elif state == "queued":  # whoever was about to start it died
-                self._queue.put_back(entry)
-            else:
-                self._queue.drop(entry)
+        for queue in LocalQueue.every(self.root):
+            for entry in queue.started():
+                job = LocalJob(queue.jobs / entry.name)
+                state = job.state()
+                if state == "running":
+                    job.kill_if_overdue()
+                    taken.update(job.slots())
+                elif state == "queued":  # whoever was about to start it died
+                    queue.put_back(entry)
+                else:
+                    queue.drop(entry)
         return taken
 
     def _fits(self, job: LocalJob) -> bool:
@@ -203,12 +211,12 @@ class LocalJobs:
     def _locked_for_long(self) -> Iterator[None]:
         with self._locked(LOCK_SECONDS) as held:
             if not held:
-                raise Unavailable(f"{self.path} has been locked for {LOCK_SECONDS} s")
+                raise Unavailable(f"{self.root} has been locked for {LOCK_SECONDS} s")
             yield
 
     @contextlib.contextmanager
     def _locked(self, wait_seconds: float) -> Iterator[bool]:
-        with locked(self.path, wait_seconds) as held:
+        with locked(self.root, wait_seconds) as held:
             if held:
                 self._prepare()
             yield held

@@ -13,9 +13,11 @@ import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from worker.executors.local_supervisor import read, write
+
+_FOLDER = ".queue"
 
 
 class Entry(NamedTuple):
@@ -31,11 +33,16 @@ class Entry(NamedTuple):
 
 
 class LocalQueue:
-    """What waits and what was started, on disk alone: any process sees the same."""
+    """What waits and what was started of the jobs in a directory. All of it is on disk: any process sees the same."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, jobs: Path) -> None:
+        self.jobs, path = jobs, jobs / _FOLDER
         self._last, self._waiting, self._started = path / "last.json", path / "waiting", path / "started"
+
+    @classmethod
+    def every(cls, root: Path) -> list[Self]:
+        """Return the queues of all namespaces of a directory."""
+        return [cls(path.parent) for path in (*root.glob(_FOLDER), *root.glob(f"*/{_FOLDER}"))]
 
     def prepare(self, known: Iterable[tuple[Entry, str]]) -> None:
         """Make what is missing: the directories, and the entries of jobs that wait or run. ``known`` says which do.

@@ -13,6 +13,7 @@ from typing import Any
 from handlers.errors import Unavailable
 from handlers.ports import JobListed, JobSpec, JobStatus, Resources
 from worker.executors.job_log import whole_text
+from worker.executors.namespace import namespace_of
 from worker.executors.ray_api import RayApi, RayJob
 from worker.executors.ray_killer import killer
 from worker.executors.ray_state import (
@@ -54,7 +55,7 @@ class RayExecutor:
     Args:
         address: the URL of the head's dashboard.
         environment: what a job is told, its spec included. Ray shows it to whoever may look at its jobs: no secrets.
-        owner: tells apart the services that share a cluster.
+        owner: tells apart the deployments that share a cluster.
         grace_seconds: the longest that a cancelled job may take to save.
         token_file: holds the token that the head asks for; read at each request.
         command: the trainer.
@@ -229,7 +230,7 @@ def ray_executor(settings: Settings) -> RayExecutor:
     return RayExecutor(
         settings.ray_address,
         partial(trainer_environment, settings),
-        owner=settings.group_prefix,
+        owner=namespace_of(settings),
         grace_seconds=settings.cancel_grace_seconds,
         token_file=settings.ray_token_file,
     )

@@ -18,6 +18,7 @@ from typing import TypeVar
 from handlers.errors import Transient, Unavailable
 from handlers.layout import name_of, segment
 from handlers.ports import JobListed, JobSpec, JobStatus
+from worker.executors.namespace import namespace_of
 from worker.executors.remote import spec_digest, trainer_environment
 from worker.executors.slurm_batch import batch_options, batch_script
 from worker.executors.slurm_client import COMMAND_SECONDS, SlurmClient, SlurmJob
@@ -30,7 +31,7 @@ Result = TypeVar("Result")
 
 
 class SlurmExecutor:
-    """An Executor whose jobs are Slurm's. Workers that share ``jobs_dir`` and a Slurm user share their jobs.
+    """An Executor whose jobs are Slurm's. Workers share theirs that share ``jobs_dir``, ``namespace`` and a Slurm user.
 
     Args:
         jobs_dir: where the jobs' folders are, on a POSIX file system (with hard links) that workers and nodes see
@@ -39,6 +40,7 @@ class SlurmExecutor:
             script, which Slurm shows to that user and to administrators: no secrets.
         python: the interpreter on the nodes; ``worker`` must be installed for it.
         command: the trainer, on the first node of the job.
+        namespace: tells apart the deployments that share a folder: each has one of its own in it.
         partition, account: the cluster's defaults where None.
         options: more of sbatch's options; what the job's spec says goes before them.
         conf: slurm.conf, where it is not found by itself.
@@ -54,13 +56,15 @@ class SlurmExecutor:
         *,
         python: str = sys.executable,
         command: Sequence[str] | None = None,
+        namespace: str = "",
         partition: str | None = None,
         account: str | None = None,
         options: Sequence[str] = (),
         conf: Path | None = None,
         listing_seconds: float = 2.0,
     ) -> None:
-        self._jobs_dir = jobs_dir.absolute()
+        self._jobs_dir = jobs_dir.absolute() / namespace
+        self._namespace = namespace
         self._environment = environment
         self._python = python
         self._command = tuple(command or (python, "-m", "worker.trainer"))
@@ -176,7 +180,7 @@ class SlurmExecutor:
 
     async def _sbatch(self, spec: JobSpec, folder: JobFolder) -> str:
         script = batch_script(folder, self._environment(spec), self._python, self._command)
-        return await self._slurm.park(script, [*self._options, *batch_options(spec, folder)])
+        return await self._slurm.park(script, [*self._options, *batch_options(spec, folder, self._namespace)])
 
     async def _jobs_in(self, folder: JobFolder, *, fresh: bool = True) -> list[SlurmJob]:
         return [job for job in await self._slurm.jobs(fresh=fresh) if job.directory == folder.path]
@@ -208,6 +212,7 @@ def slurm_executor(settings: Settings) -> SlurmExecutor:
         settings.slurm_jobs_dir,
         partial(trainer_environment, settings),
         python=settings.slurm_python,
+        namespace=namespace_of(settings),
         partition=settings.slurm_partition,
         account=settings.slurm_account,
         options=options,

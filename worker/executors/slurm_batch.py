@@ -23,12 +23,12 @@ def batch_script(folder: JobFolder, environment: Mapping[str, str], python: str,
     return "\n".join(lines) + "\n"
 
 
-def batch_options(spec: JobSpec, folder: JobFolder) -> list[str]:
-    """Return sbatch's options for a job: its name, its folder and what it needs."""
+def batch_options(spec: JobSpec, folder: JobFolder, namespace: str) -> list[str]:
+    """Return sbatch's options for a job: its name for people, its folder and what it needs."""
     needs = spec.resources
     log = str(folder.log_path).replace("%", "%%")  # Slurm replaces % in the names of files
     options = [
-        f"--job-name=finetune-{spec.job_id}.{spec.attempt}",
+        f"--job-name=finetune-{spec.job_id}.{spec.attempt}{namespace and f'@{namespace}'}",
         f"--chdir={folder.path}",
         f"--output={log}",
         "--open-mode=append",

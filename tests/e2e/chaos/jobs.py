@@ -66,7 +66,7 @@ def jobs_of(work_dir: Path) -> list[Job]:
     """Return every job that was ever submitted, by task and attempt."""
     found = [
         Job(spec.parent, msgspec.json.decode(spec.read_bytes(), type=JobSpec))
-        for spec in (work_dir / "jobs").glob("*/spec.json")
+        for spec in (work_dir / "jobs").rglob("spec.json")
         if not spec.parent.name.startswith(".")
     ]
     return sorted(found, key=lambda job: (job.spec.task_id, job.spec.attempt))
