@@ -5,11 +5,9 @@ is some fourteen processes with about 0.8 GB of memory in all, 100 MB of it for 
 """
 
 import argparse
-import asyncio
 import os
 import secrets
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Self
 import httpx2
 
 from deploy.local.server_process import ServerMissing, ServerProcess, on_free_ports
+from deploy.local.until_stopped import run_until_stopped
 
 _BINARY = Path(__file__).parents[2] / ".ray" / "bin" / "ray"
 _START_SECONDS = 60.0
@@ -129,18 +128,18 @@ def ray_binary() -> Path:
     return _BINARY
 
 
-async def _main(gpus: int) -> None:
-    stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with RayHead(gpus) as head:
-        for name, value in head.environment().items():
-            sys.stdout.write(f"export {name}={value}\n")
-        sys.stdout.flush()
-        await stopping.wait()
+async def _variables(head: RayHead) -> dict[str, str]:
+    return head.environment()
+
+
+def main(arguments: list[str]) -> int:
+    """Run a head until Ctrl-C or SIGTERM; return the exit code: 0 it ran, 2 it could not."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.local.ray", description="A Ray head on this machine, until Ctrl-C."
+    )
+    parser.add_argument("--gpus", type=int, default=1, help="GPUs to say there are; default: 1")
+    return run_until_stopped(RayHead(parser.parse_args(arguments).gpus), _variables)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="A Ray head on this machine, until Ctrl-C.")
-    parser.add_argument("--gpus", type=int, default=1, help="GPUs to say there are; default: 1")
-    asyncio.run(_main(parser.parse_args().gpus))
+    sys.exit(main(sys.argv[1:]))

@@ -11,9 +11,8 @@ import argparse
 import asyncio
 import os
 import secrets
-import shlex
 import shutil
-import signal
+import sys
 import tempfile
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Self
 import aioboto3
 
 from deploy.local.server_process import CACHE, ServerProcess, on_free_ports, program, run
+from deploy.local.until_stopped import run_until_stopped
 
 _MODULE = Path(__file__).with_name("versitygw")
 _PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
@@ -156,20 +156,21 @@ async def server_binary() -> Path:
     return binary
 
 
-async def _main() -> None:
-    parser = argparse.ArgumentParser(description="An S3 server on this machine, until Ctrl-C.")
+def main(arguments: list[str]) -> int:
+    """Run a server until Ctrl-C or SIGTERM; return the exit code: 0 it ran, 2 it could not."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.local.s3", description="An S3 server on this machine, until Ctrl-C."
+    )
     parser.add_argument("--folder", type=Path, help="keep the objects here; default: a temporary folder")
     parser.add_argument("--bucket", default="worker", help="a bucket to make; default: worker")
-    arguments = parser.parse_args()
-    stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with S3Server(arguments.folder) as server:
-        await server.make_bucket(arguments.bucket)
-        for name, value in {**server.environment(), "WORKER_STORAGE_URL": f"s3://{arguments.bucket}"}.items():
-            print(f"export {name}={shlex.quote(value)}", flush=True)  # noqa: T201 - what the caller needs
-        await stopping.wait()
+    given = parser.parse_args(arguments)
+
+    async def variables(server: S3Server) -> dict[str, str]:
+        await server.make_bucket(given.bucket)
+        return {**server.environment(), "WORKER_STORAGE_URL": f"s3://{given.bucket}"}
+
+    return run_until_stopped(S3Server(given.folder), variables)
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    sys.exit(main(sys.argv[1:]))

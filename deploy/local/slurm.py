@@ -1,4 +1,4 @@
-"""Slurm on this machine, a controller and a node, with GPUs that are none.
+"""Slurm on this machine, a controller and its nodes, with GPUs that are none.
 
 ``python -m deploy.local.slurm`` runs it until Ctrl-C. It needs Debian's or Ubuntu's packages (``make slurm``) and root,
 but neither systemd nor cgroups. A start takes a fifth of a second, running takes 40 MB of memory. It keeps nothing
@@ -7,20 +7,22 @@ after its end, and ends its jobs with it.
 
 import argparse
 import asyncio
+import contextlib
 import os
 import secrets
-import shlex
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from deploy.local.server_process import ServerMissing, ServerProcess, on_free_ports, program
+from deploy.local.slurm_conf import Cluster, gres_conf, slurm_conf
+from deploy.local.until_stopped import run_until_stopped
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
 _REMEDY = "Slurm is needed (Debian's packages slurm-wlm and munge): make slurm"
@@ -28,41 +30,7 @@ _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
 #: ``/dev/null``'s numbers: a GPU that takes everything and gives nothing.
 _NULL_DEVICE = os.makedev(1, 3)
-_NODE = "node1"
-#: Far more than jobs ask for, whatever the machine has: GPUs are what runs out.
-_CPUS = 64
 _IDS_AFTER_A_LOSS = 1001
-
-_CONFIGURATION = """\
-ClusterName=local
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={controller_port}
-SlurmdPort={node_port}
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
-SlurmctldPidFile={folder}/controller.pid
-SlurmdPidFile={folder}/node.pid
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-MpiDefault=none
-MailProg=/bin/true
-SlurmdParameters=config_overrides
-ReturnToService=2
-SlurmdTimeout={node_patience}
-KillWait=5
-MinJobAge={remembered}
-GresTypes=gpu
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
-SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
-NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 CPUs={cpus} Gres=gpu:{gpus} State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-"""
 
 
 class LocalSlurm:
@@ -71,7 +39,8 @@ class LocalSlurm:
     ``kill_controller``, ``kill_node`` and their starts are for tests of what an end does.
 
     Args:
-        gpus: how many the node has.
+        gpus: how many a node has.
+        nodes: how many there are, called node1 and so on; one more daemon of this machine each.
         remembered_seconds: how long the controller knows of ended jobs (MinJobAge; at least 2).
         node_patience_seconds: how long a silent node counts as there (SlurmdTimeout).
 
@@ -79,21 +48,20 @@ class LocalSlurm:
         ServerMissing: programs are missing, this is not root, or a daemon does not start; the text says what to do.
     """
 
-    def __init__(self, gpus: int = 1, *, remembered_seconds: int = 300, node_patience_seconds: int = 300) -> None:
-        self._gpus = gpus
-        self._remembered, self._node_patience = remembered_seconds, node_patience_seconds
+    def __init__(
+        self, gpus: int = 1, *, nodes: int = 1, remembered_seconds: int = 300, node_patience_seconds: int = 300
+    ) -> None:
+        self._cluster = Cluster(nodes, gpus, remembered_seconds, node_patience_seconds)
         self._folder = Path(tempfile.mkdtemp(prefix="slurm-"))
         self.conf = self._folder / "slurm.conf"
-        self._munge, self._controller, self._node = (
-            ServerProcess(name, self._folder / f"{name}.log", start_seconds=_START_SECONDS, stop_seconds=_STOP_SECONDS)
-            for name in ("munged", "slurmctld", "slurmd")
-        )
+        self._munge, self._controller = self._daemon("munged"), self._daemon("slurmctld")
+        self._nodes = {name: self._daemon(f"slurmd-{name}") for name in self._cluster.names}
 
     async def __aenter__(self) -> Self:
         try:
             self._prepare()
             await self._start_munge()
-            await on_free_ports(2, self._start_on)
+            await on_free_ports(1 + self._cluster.nodes, self._start_on)
         except BaseException:
             await self._stop_all()
             raise
@@ -118,17 +86,21 @@ class LocalSlurm:
         """End the controller with SIGKILL. Jobs run on."""
         await self._controller.kill()
 
-    async def start_node(self) -> None:
-        """Start the node and wait until the controller counts it as there."""
-        # Jobs inherit the variable, which is how they are found at the end.
-        environment = {"PATH": os.environ["PATH"], "SLURM_CONF": str(self.conf)}
-        command = [_program("slurmd"), "-D", "-N", _NODE, "-f", str(self.conf)]
-        await self._node.start(command, self._node_is_there, environment)
+    async def start_node(self, name: str = "node1") -> None:
+        """Start a node and wait until the controller counts it as there."""
+        # What looks after a job inherits these, and jobs have them too: that is how they are found at the end.
+        environment = {"PATH": os.environ["PATH"], "SLURM_CONF": str(self.conf), "SLURMD_NODENAME": name}
+        command = [_program("slurmd"), "-D", "-N", name, "-f", str(self.conf)]
+        await self._nodes[name].start(command, partial(self._node_is_there, name), environment)
 
-    async def kill_node(self) -> None:
-        """End the node and everything that runs on it, as a power cut would."""
-        await self._node.kill()
-        await self._kill_jobs()
+    async def kill_node(self, name: str = "node1") -> None:
+        """End a node and everything that runs on it, as a power cut would."""
+        await self._nodes[name].kill()
+        await self._kill_jobs(name)
+
+    def _daemon(self, name: str) -> ServerProcess:
+        log = self._folder / f"{name}.log"
+        return ServerProcess(name, log, start_seconds=_START_SECONDS, stop_seconds=_STOP_SECONDS)
 
     def _prepare(self) -> None:
         for name in PROGRAMS:
@@ -136,15 +108,14 @@ class LocalSlurm:
         if os.geteuid():
             raise ServerMissing("Slurm's node daemon and the devices that stand in for GPUs need root")
         self._folder.chmod(0o755)  # munge's clients may be anybody
-        for name in ("munge", "spool"):
+        for name in ("munge", "spool", *(f"spool/{node}" for node in self._nodes)):
             (self._folder / name).mkdir(mode=0o755)
         key = self._folder / "munge" / "key"
         key.touch(mode=0o600)
         key.write_bytes(secrets.token_bytes(64))
-        for number in range(self._gpus):
+        for number in range(self._cluster.gpus):
             os.mknod(self._folder / f"gpu{number}", 0o20666, _NULL_DEVICE)
-        gpus = f"{self._folder}/gpu[0-{self._gpus - 1}]"
-        (self._folder / "gres.conf").write_text(f"NodeName={_NODE} Name=gpu File={gpus}\n")
+        (self._folder / "gres.conf").write_text(gres_conf(self._cluster, self._folder))
 
     async def _start_munge(self) -> None:
         folder = self._folder / "munge"
@@ -153,65 +124,58 @@ class LocalSlurm:
         await self._munge.start([_program("munged"), "--foreground", *options], lambda: _connects(folder / "socket"))
 
     async def _start_on(self, ports: list[int]) -> None:
-        self.conf.write_text(
-            _CONFIGURATION.format(
-                host=socket.gethostname().split(".")[0],
-                controller_port=ports[0],
-                node_port=ports[1],
-                folder=self._folder,
-                node_patience=self._node_patience,
-                remembered=self._remembered,
-                node=_NODE,
-                cpus=_CPUS,
-                gpus=self._gpus,
-            )
-        )
+        self.conf.write_text(slurm_conf(self._cluster, self._folder, ports))
         try:
             await self.start_controller()
-            await self.start_node()
+            for name in self._nodes:
+                await self.start_node(name)
         except BaseException:
-            await self._node.kill()
-            await self._controller.kill()
+            await self._kill_daemons()
             raise
 
     async def _stop_all(self) -> None:
-        await self._node.kill()
-        await self._kill_jobs()
-        await self._controller.kill()
+        await self._kill_daemons()
         await self._munge.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def _kill_jobs(self) -> None:
+    async def _kill_daemons(self) -> None:
+        for name in self._nodes:
+            await self.kill_node(name)
+        await self._controller.kill()
+
+    async def _kill_jobs(self, node: str) -> None:
         deadline = time.monotonic() + _STOP_SECONDS
-        while jobs := self._jobs():
+        while jobs := self._jobs(node):
             for pid in jobs:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
             if time.monotonic() > deadline:
                 raise ServerMissing(f"processes {jobs} of Slurm's jobs cannot be killed")
             await asyncio.sleep(0.02)
 
-    def _jobs(self) -> list[int]:
-        """Return what the node has started, and what that has: whatever was begun with our variable."""
-        ours = f"SLURM_CONF={self.conf}".encode()
+    def _jobs(self, node: str) -> list[int]:
+        """Return what a node has started, and what that has: whatever was begun with its variables."""
+        ours = {f"SLURM_CONF={self.conf}".encode(), f"SLURMD_NODENAME={node}".encode()}
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 variables = (process / "environ").read_bytes().split(b"\0")
             except OSError:  # it has ended
                 continue
-            if ours in variables:
+            if ours.issubset(variables):
                 found.append(int(process.name))
         return found
 
     async def _controller_answers(self) -> bool:
         return " is UP" in await self._ask("scontrol", "ping")
 
-    async def _node_is_there(self) -> bool:
+    async def _node_is_there(self, name: str) -> bool:
         # A state with a star is what was known of a node that does not answer.
-        return await self._ask("sinfo", "--noheader", "--format=%T") in ("idle\n", "mixed\n", "allocated\n")
+        return await self._ask("sinfo", "--noheader", f"--nodes={name}", "--format=%T") in (
+            "idle\n",
+            "mixed\n",
+            "allocated\n",
+        )
 
     async def _ask(self, *command: str) -> str:
         process = await asyncio.create_subprocess_exec(
@@ -236,27 +200,19 @@ async def _connects(path: Path) -> bool:
     return True
 
 
+async def _variables(slurm: LocalSlurm) -> dict[str, str]:
+    return {"SLURM_CONF": str(slurm.conf)}
+
+
 def main(arguments: list[str]) -> int:
     """Run Slurm until Ctrl-C or SIGTERM; return the exit code: 0 it ran, 2 it could not."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.local.slurm", description="Run Slurm on this machine until Ctrl-C. Needs root."
     )
-    parser.add_argument("--gpus", type=int, default=2, help="GPUs of the node, none of them real; default: 2")
-    try:
-        asyncio.run(_run_until_stopped(parser.parse_args(arguments).gpus))
-    except ServerMissing as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
-
-
-async def _run_until_stopped(gpus: int) -> None:
-    stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with LocalSlurm(gpus) as slurm:
-        print(f"export SLURM_CONF={shlex.quote(str(slurm.conf))}", flush=True)  # noqa: T201 - what the caller needs
-        await stopping.wait()
+    parser.add_argument("--gpus", type=int, default=2, help="GPUs of a node, none of them real; default: 2")
+    parser.add_argument("--nodes", type=int, default=1, help="nodes, all of them this machine; default: 1")
+    given = parser.parse_args(arguments)
+    return run_until_stopped(LocalSlurm(given.gpus, nodes=given.nodes), _variables)
 
 
 if __name__ == "__main__":
