@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from handlers.errors import Unavailable
-from handlers.ports import JobSpec, JobStatus, Resources
+from handlers.ports import JobSpec, JobState, JobStatus, Resources
 from tests.conformance.held_trainers import STUB
 from tests.conformance.local_harness import LocalHarness
 from tests.wait import wait_until
@@ -380,7 +380,12 @@ async def test_a_submit_looks_at_no_job_that_waits(engine: LocalHarness, monkeyp
     executor, specs = engine.executor(), [engine.spec(f"{n}") for n in range(40)]
     looked: list[str] = []
     look = LocalJob.state
-    monkeypatch.setattr(LocalJob, "state", lambda job: looked.append(job.path.name) or look(job))
+
+    def state_of(job: LocalJob) -> JobState:
+        looked.append(job.path.name)
+        return look(job)
+
+    monkeypatch.setattr(LocalJob, "state", state_of)
     for spec in specs:
         looked.clear()
         await executor.submit(spec)

@@ -18,10 +18,10 @@ from tests.trainer import together
 from tests.trainer.bench import Bench, same
 from tests.trainer.formats import plan_for
 from tests.trainer.process import trained_in_process
+from worker.first_counts import free_port
 from worker.trainer.failures import JobError
 from worker.trainer.hyperparameters import Hyperparameters, Share
-from worker.trainer.launch import free_port
-from worker.trainer.ranks import Rank
+from worker.trainer.ranks import Machine, Rank
 
 pytestmark = [
     pytest.mark.trainer,
@@ -199,3 +199,29 @@ def test_a_rank_is_what_torchrun_says() -> None:
     assert rank == Rank(9, 16, local=1, here=8, machine=1)
     assert (rank.first, rank.first_here) == (False, False)
     assert Rank.of_environment(said | {"RANK": "8", "LOCAL_RANK": "0"}).first_here
+
+
+async def test_each_machine_starts_the_processes_of_its_own_gpus(tmp_path: Path) -> None:
+    said = {"GROUP_RANK": "1", "GROUP_WORLD_SIZE": "3", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
+    assert Machine.of_environment({}) == Machine(0, 1)
+    assert Machine.of_environment(said) == Machine(1, 3, "10.0.0.1", 29500)
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+    (tmp_path / "rank.py").write_text(
+        "import os, time\n"
+        "from pathlib import Path\n"
+        # In one write, which that of the other cannot come into.
+        f"os.write(1, (' '.join(os.environ[name] for name in {names}) + '\\n').encode())\n"
+        "second = Path(__file__).with_name('second')\n"
+        "os.environ['LOCAL_RANK'] == '0' or second.touch()\n"
+        "while not second.exists():\n"
+        "    time.sleep(0.01)\n"
+    )
+    launched = (
+        "import sys; from worker.trainer.launch import launch; from worker.trainer.ranks import Machine\n"
+        "sys.exit(launch(sys.argv[1:3], 2, machine=Machine.of_environment()))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", launched, sys.executable, str(tmp_path / "rank.py")), stdout=-1, env=os.environ | said
+    )
+    printed, _ = await process.communicate()
+    assert sorted(printed.decode().splitlines()) == ["2 6 0 2 1 10.0.0.1 29500", "3 6 1 2 1 10.0.0.1 29500"]

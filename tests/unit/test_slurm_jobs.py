@@ -19,6 +19,7 @@ from worker.executors.slurm import SlurmExecutor, slurm_executor
 from worker.executors.slurm_batch import batch_options, batch_script
 from worker.executors.slurm_client import SlurmClient, SlurmJob
 from worker.executors.slurm_folder import JobFolder, Trace
+from worker.executors.slurm_nodes import srun
 from worker.executors.slurm_step import NOT_RUN
 from worker.settings import Settings, SettingsError
 
@@ -217,6 +218,15 @@ def test_a_script_says_all_that_a_job_is_told_whatever_is_in_it(tmp_path: Path) 
     assert shown == f"-m worker.executors.slurm_step {folder.path} train a b\n{told['A']}0gone"
 
 
+def test_a_script_for_several_nodes_runs_the_command_on_each_under_one_supervisor() -> None:
+    script = batch_script(JobFolder(Path("/jobs/a.1")), {}, "python", ["train"], nodes=3)
+    nodes = "python -m worker.executors.slurm_nodes 3 train"
+    assert script.endswith(f"exec python -m worker.executors.slurm_step /jobs/a.1 {nodes}\n")
+    started = shlex.join(srun(3, ["train"]))
+    assert started.startswith("srun --relative=1 --nodes=2 --ntasks=2 --ntasks-per-node=1 ")
+    assert started.endswith("sh train")
+
+
 def test_options_say_what_a_job_needs() -> None:
     folder = JobFolder(Path("/jobs/50%/t-1.2"))
     assert batch_options(SPEC, folder, "poems-1a") == [
@@ -225,12 +235,13 @@ def test_options_say_what_a_job_needs() -> None:
         "--output=/jobs/50%%/t-1.2/log",
         "--open-mode=append",
         "--nodes=1",
+        "--ntasks-per-node=1",
     ]
     needs = Resources(gpus=8, nodes=2, time_limit_seconds=3601)
     more = batch_options(
         JobSpec(job_id="a", task_id="a", attempt=1, plan_key="p", attempt_prefix="a/", resources=needs), folder, ""
     )
-    assert more[-3:] == ["--nodes=2", "--gres=gpu:8", "--time=61"]
+    assert more[-4:] == ["--nodes=2", "--ntasks-per-node=1", "--gres=gpu:8", "--time=61"]
 
 
 async def test_settings_describe_an_executor(commands: Commands, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class SlurmExecutor:
         environment: what a job's environment gets besides its user's login environment. It stands in the batch
             script, which Slurm shows to that user and to administrators: no secrets.
         python: the interpreter on the nodes; ``worker`` must be installed for it.
-        command: the trainer, on the first node of the job.
+        command: the trainer, on each node of the job; that of the first one counts.
         namespace: tells apart the deployments that share a folder: each has one of its own in it.
         partition, account: the cluster's defaults where None.
         options: more of sbatch's options; what the job's spec says goes before them.
@@ -179,7 +179,7 @@ class SlurmExecutor:
         return {path.name: JobFolder(path).trace() for path in self._jobs_dir.iterdir()}
 
     async def _sbatch(self, spec: JobSpec, folder: JobFolder) -> str:
-        script = batch_script(folder, self._environment(spec), self._python, self._command)
+        script = batch_script(folder, self._environment(spec), self._python, self._command, spec.resources.nodes)
         return await self._slurm.park(script, [*self._options, *batch_options(spec, folder, self._namespace)])
 
     async def _jobs_in(self, folder: JobFolder, *, fresh: bool = True) -> list[SlurmJob]:

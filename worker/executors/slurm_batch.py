@@ -8,9 +8,13 @@ from handlers.ports import JobSpec
 from worker.executors.slurm_folder import JobFolder
 
 
-def batch_script(folder: JobFolder, environment: Mapping[str, str], python: str, command: Sequence[str]) -> str:
-    """Return the script that runs a command under the job's supervisor, on the first node of the job."""
+def batch_script(
+    folder: JobFolder, environment: Mapping[str, str], python: str, command: Sequence[str], nodes: int = 1
+) -> str:
+    """Return the script that runs a command under the job's supervisor, on each node of the job."""
     told = {"PYTHONUNBUFFERED": "1", **environment}
+    if nodes > 1:
+        command = (python, "-m", "worker.executors.slurm_nodes", str(nodes), *command)
     step = (python, "-m", "worker.executors.slurm_step", str(folder.path), *command)
     lines = (
         # A login shell: paths, modules and credentials are the machine's.
@@ -33,6 +37,7 @@ def batch_options(spec: JobSpec, folder: JobFolder, namespace: str) -> list[str]
         f"--output={log}",
         "--open-mode=append",
         f"--nodes={needs.nodes}",
+        "--ntasks-per-node=1",
     ]
     if needs.gpus:
         options.append(f"--gres=gpu:{needs.gpus}")

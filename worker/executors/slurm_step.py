@@ -4,14 +4,13 @@ It looks after the trainer as the local executor's supervisor does, and then end
 own records say the same as the folder.
 """
 
-import contextlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from worker.executors.local_supervisor import EXIT, read, supervise
+from worker.first_counts import end_like
 
 #: Exit code of a job that did not run, because another copy of it has begun or it was cancelled first: the trainer's
 #: own for an attempt that does not count.
@@ -27,11 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     code = (read(folder / EXIT) or {}).get("exit_code")
     if code is None:
         return NOT_RUN
-    if code < 0:
-        with contextlib.suppress(OSError):  # SIGKILL has no handler
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    return int(code)
+    return end_like(int(code))
 
 
 if __name__ == "__main__":

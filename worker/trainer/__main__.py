@@ -1,7 +1,8 @@
 """``python -m worker.trainer [SPEC.json]``: train one job. Settings come from WORKER_* variables.
 
 Without an argument the spec itself is in the variable TRAINER_JOB_SPEC: engines on other machines share no files with
-us. A job with several GPUs gets a process each; under torchrun each of its processes is one of them.
+us. A job with several GPUs gets a process each, on each of the machines that an engine started it on; under torchrun
+each of its processes is one of them.
 """
 
 import os
@@ -22,7 +23,7 @@ from worker.trainer.event_sink import EventSink
 from worker.trainer.job import run_job
 from worker.trainer.launch import launch
 from worker.trainer.progress import Silence
-from worker.trainer.ranks import Rank, started
+from worker.trainer.ranks import Machine, Rank, started
 
 USAGE = 2
 
@@ -33,14 +34,15 @@ def main(arguments: list[str]) -> int:
     if len(arguments) > 1 or (not arguments and given is None):
         return _refused(f"usage: python -m worker.trainer SPEC.json, or the spec in {SPEC_VARIABLE}")
     try:
-        rank = Rank.of_environment()
+        rank, machine = Rank.of_environment(), Machine.of_environment()
         body = Path(arguments[0]).read_bytes() if arguments else (given or "").encode()
         spec = msgspec.json.decode(body, type=JobSpec)
         settings = Settings.from_environment()
     except (OSError, ValueError, msgspec.MsgspecError, SettingsError) as error:
         return _refused(str(error))
-    if spec.resources.gpus > 1 and not started():  # of several nodes, an engine has started them on each
-        return launch((sys.executable, "-m", "worker.trainer", *arguments), spec.resources.gpus)
+    here = max(1, spec.resources.gpus)
+    if here * machine.size > 1 and not started():
+        return launch((sys.executable, "-m", "worker.trainer", *arguments), here, machine=machine)
     try:
         sink = EventSink.of(settings, spec) if rank.first else None
     except SettingsError as error:

@@ -35,6 +35,26 @@ class Rank(NamedTuple):
         return cls(number, size, local, here, int(variables.get("GROUP_RANK", "0")))
 
 
+class Machine(NamedTuple):
+    """Which one this is of the machines that train a job together, from 0, how many they are, and where the first is.
+
+    ``port`` is 0 where one is alone: its processes meet at any.
+    """
+
+    number: int = 0
+    size: int = 1
+    address: str = "127.0.0.1"
+    port: int = 0
+
+    @classmethod
+    def of_environment(cls, variables: Mapping[str, str] = os.environ) -> Self:
+        """Return what an engine says that started one command a machine; alone without it. ValueError for no number."""
+        if "GROUP_WORLD_SIZE" not in variables:
+            return cls()
+        number, size = int(variables["GROUP_RANK"]), int(variables["GROUP_WORLD_SIZE"])
+        return cls(number, size, variables["MASTER_ADDR"], int(variables["MASTER_PORT"]))
+
+
 def started(variables: Mapping[str, str] = os.environ) -> bool:
     """Return whether somebody, such as torchrun, has already started this job's processes."""
     return "WORLD_SIZE" in variables
