@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -266,6 +267,20 @@ async def test_every_job_of_this_service_is_listed_and_no_other(
     )
     assert await other.jobs() == [JobListed("任务-0", 1, "queued")]
     await other.close()
+
+
+async def test_an_object_that_somebody_copied_is_nobodys(api: KubernetesApi, executor: KubernetesExecutor) -> None:
+    await executor.submit(spec())
+    (job,) = api.objects["jobs"].values()
+    for name_, changes in (
+        ("copy-1", {"finetune-worker/attempt": "1-copy"}),
+        ("copy-2", {"finetune-worker/job-id": ""}),
+    ):
+        copy = deepcopy(job)
+        copy["metadata"]["name"] = name_
+        copy["metadata"]["annotations"] |= changes
+        api.objects["jobs"][name_] = copy
+    assert await executor.jobs() == [JobListed("a", 1, "queued")]
 
 
 async def test_without_kubeflow_jobs_of_one_node_do_as_ever(api: KubernetesApi, executor: KubernetesExecutor) -> None:

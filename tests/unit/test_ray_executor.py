@@ -53,6 +53,10 @@ class Dashboard:
         return web.Response(body=self.log)
 
 
+async def _no_nodes(_: web.Request) -> web.Response:
+    return web.json_response({"data": {"result": {"result": []}}})
+
+
 @pytest.fixture
 def dashboard() -> Dashboard:
     return Dashboard()
@@ -62,6 +66,7 @@ def dashboard() -> Dashboard:
 async def executor(dashboard: Dashboard) -> AsyncIterator[RayExecutor]:
     application = web.Application()
     application.router.add_get("/api/v0/logs/file", dashboard.read_log)
+    application.router.add_get("/api/v0/nodes", _no_nodes)
     application.router.add_route("*", "/api/jobs/", dashboard.answer)
     application.router.add_route("*", "/api/jobs/{name}", dashboard.answer)
     runner = web.AppRunner(application)
@@ -77,6 +82,14 @@ async def test_what_ray_refuses_and_does_not_know_is_unavailable(dashboard: Dash
     dashboard.refuses = True
     with pytest.raises(Unavailable, match=f"500: ValueError: no to {NAME}"):
         await executor.submit(SPEC)
+
+
+async def test_a_job_that_somebody_copied_is_nobodys(dashboard: Dashboard, executor: RayExecutor) -> None:
+    await executor.submit(SPEC)
+    (job,) = dashboard.jobs.values()
+    for attempt in ("1-copy", ""):
+        dashboard.jobs[f"copy {attempt}"] = {**job, "metadata": job["metadata"] | {"finetune-worker.attempt": attempt}}
+    assert [each.attempt for each in await executor.jobs()] == [1]
 
 
 async def test_a_killer_that_failed_is_sent_again(dashboard: Dashboard, executor: RayExecutor) -> None:

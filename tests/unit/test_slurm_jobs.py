@@ -306,6 +306,15 @@ async def test_without_a_word_in_the_folder_slurms_counts_where_the_job_had_begu
     await executor.close()
 
 
+async def test_a_job_that_runs_is_not_unknown_because_its_folder_cannot_be_seen(
+    commands: Commands, tmp_path: Path
+) -> None:
+    commands("squeue", f"echo '1|RUNNING|0|now|gpu|{tmp_path}/a.1|'")
+    executor = SlurmExecutor(tmp_path, lambda _: {})
+    assert (await executor.status("a", 1)).state == "running"
+    await executor.close()
+
+
 @pytest.mark.parametrize("job_id", ["", "../a", "a/b", "a\nb", "a b"])
 async def test_an_id_never_leads_out_of_the_folder(job_id: str, tmp_path: Path) -> None:
     executor = SlurmExecutor(tmp_path, lambda _: {})
@@ -317,6 +326,18 @@ async def test_an_id_never_leads_out_of_the_folder(job_id: str, tmp_path: Path) 
 def step(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
     run = [sys.executable, "-m", "worker.executors.slurm_step", str(folder), *command]
     return subprocess.run(run, check=False, capture_output=True, text=True)
+
+
+def test_what_a_trainer_writes_for_a_while_is_on_the_nodes_own_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, disk = tmp_path / "a.1", tmp_path / "disk"
+    folder.mkdir()
+    disk.mkdir()
+    monkeypatch.setenv("TMPDIR", str(disk))
+    assert step(folder, "sh", "-c", f"echo $TMPDIR > {tmp_path}/seen; touch $TMPDIR/left").returncode == 0
+    assert Path((tmp_path / "seen").read_text().strip()).parent == disk
+    assert list(disk.iterdir()) == []
 
 
 @pytest.mark.parametrize("script", ["exit 3", "kill -KILL $$", "kill -TERM $$", "kill -PIPE $$"])

@@ -144,6 +144,9 @@ class KubernetesExecutor:
             )
             for job in found
             if job.annotations.get(OWNER) == self._owner
+            # An object that somebody copied by hand may say anything of itself: it is nobody's, and no reason to stop.
+            and job.annotations.get(JOB_ID)
+            and job.annotations.get(ATTEMPT, "").isdecimal()
         ]
 
     async def forget(self, job_id: str, attempt: int) -> None:

@@ -99,6 +99,8 @@ class LocalExecutor:
                 await self.tick()
             except Unavailable as error:
                 _log.warning("executor.unavailable", executor=self.name, error=str(error))
+            except Exception:  # noqa: BLE001 - whatever it is, it must not end the stages that run beside this
+                _log.exception("executor.tick_failed", executor=self.name)
             await self._sleep(self._interval_seconds)
 
     async def close(self) -> None:

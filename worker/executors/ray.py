@@ -140,7 +140,9 @@ class RayExecutor:
             for job in cluster.jobs
             if metadata(job, OWNER) == self._owner
             and (job_id := metadata(job, JOB_ID))
+            # A job that somebody copied by hand may say anything of itself: it is nobody's, and no reason to stop.
             and (attempt := metadata(job, ATTEMPT))
+            and attempt.isdecimal()
         ]
 
     async def forget(self, job_id: str, attempt: int) -> None:

@@ -106,8 +106,8 @@ class SlurmExecutor:
         job = _that_counts(await self._jobs_in(folder, fresh=False))
         # The folder second: how a job ended is written there before Slurm knows.
         trace = await self._off_loop(folder.trace)
-        if not trace.known:
-            # Forgotten after its end, which Slurm may be a moment late to see; or never submitted.
+        if not trace.known and (job is None or job.over):
+            # Forgotten after its end, or never submitted. Where Slurm has it still, the folder only cannot be seen.
             return JobStatus(state="unknown")
         status = _status(job, trace)
         if job is None or status.state != "queued":

@@ -20,7 +20,11 @@ NOT_RUN = 3
 def main(arguments: Sequence[str]) -> int:
     """Run the command to its end, once in the folder's life; return its exit code, or die of the signal it died of."""
     folder = Path(arguments[0])
-    if not supervise(folder, arguments[1:], os.open(os.devnull, os.O_WRONLY)):
+    # The node's own disk, where the cluster says which that is: base models and checkpoints do not belong onto a folder
+    # that all nodes share.
+    temporary = os.environ.get("TMPDIR")
+    scratch = Path(temporary) / f"{folder.name}-scratch" if temporary and Path(temporary).is_dir() else None
+    if not supervise(folder, arguments[1:], os.open(os.devnull, os.O_WRONLY), scratch):
         sys.stderr.write("this attempt has begun before: a job runs once, whatever its engine does\n")
         return NOT_RUN
     code = (read(folder / EXIT) or {}).get("exit_code")

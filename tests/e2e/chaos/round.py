@@ -90,7 +90,7 @@ async def play(
         _arm(folder / "traps", seed, told)
         environment = _environment(credentials, folder)
         async with _workers(settings, environment, folder, kind) as workers:
-            scene = Scene(kafka, s3, proxy, workers, settings, store, kind, told.tasks)
+            scene = Scene(kafka, s3, proxy, workers, settings, store, kind, told.tasks, told.completed)
             publishing = asyncio.create_task(_publish(evidence))
             broken = await trouble(scene, seed, times or kind.times)
             await publishing

@@ -49,6 +49,8 @@ class Scene:
     store: ObjectStore
     kind: TrainerKind
     tasks: list[str]
+    #: Of these, who is to train to the end: a killed trainer of another may be followed by none.
+    completed: list[str]
     killed: list[Killed] = field(default_factory=list)
 
     def running(self) -> list[Job]:
@@ -101,11 +103,11 @@ async def _kill_trainer(scene: Scene, dice: random.Random) -> str:
 
 
 async def _kill_trainer_that_saved(scene: Scene, dice: random.Random) -> str:
-    """Kill a trainer that has a checkpoint to go on from, as the service knows."""
+    """Kill a trainer that has a checkpoint to go on from, as the service knows, and whose task goes on."""
     found: list[Job] = []
 
     async def saved() -> bool:
-        jobs = scene.running()
+        jobs = [job for job in scene.running() if job.spec.task_id in scene.completed]
         found[:] = [job for job in jobs if await _known_step(scene.store, job)]
         return bool(found) or (not jobs and await _over(scene))
 
