@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from contracts.envelope import Id
+from contracts.envelope import Id, Time
 
 
 class TooLong(Struct, frozen=True, kw_only=True):
@@ -36,7 +36,11 @@ class QuoteItem(Struct, frozen=True, kw_only=True):
 
 
 class Quote(Struct, frozen=True, kw_only=True):
-    """A fee and everything it rests on. Where ``complete`` is false, ``missing`` says what is not known yet."""
+    """A fee and everything it rests on. Where ``complete`` is false, ``missing`` says what is not known yet.
+
+    A task may cite a complete quote by its id. Until ``valid_until`` it is billed at the quote's price, whatever the
+    price table says by then. The same subject, bytes, form and prices have the same id everywhere.
+    """
 
     quote_id: str
     amount: str | None
@@ -48,6 +52,8 @@ class Quote(Struct, frozen=True, kw_only=True):
     model: str | None
     method: Literal["full", "LoRA"] | None
     price_version: str
+    price_per_1k_tokens: str | None = None
+    valid_until: Time | None = None
 
 
 class CostEstimated(Struct, frozen=True, kw_only=True):

@@ -83,6 +83,9 @@ class TaskForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Read it with :func:`contracts.form.read_form`, which reports every fault at once; decoding into this Struct stops
     at the first.
+
+    ``quote_id`` names a quote of ``cost.estimated`` by which the task is to be billed. The task is refused where its
+    data or its form are not those of the quote, or where prices have changed and the quote is not valid any more.
     """
 
     task_id: Id
@@ -101,6 +104,7 @@ class TaskForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tolerance: Tolerance = Tolerance()
     shuffle: Literal["random", "none"] | Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     max_cost: MaxCost | None = None
+    quote_id: Id | None = None
 
 
 class TaskSubmission(Struct, frozen=True):

@@ -1,29 +1,38 @@
 """dataset.validated --(import time + delay)--> cost.estimated."""
 
+from datetime import timedelta
+
 from contracts.dataset import DatasetValidated
 from contracts.envelope import Event
 from contracts.form import Draft, read_draft
 from contracts.hyperparameters import resolve
 from contracts.quote import CostEstimated, Quote
 from contracts.task import TrainingDataset
-from handlers import datasets, drafts, layout
+from handlers import datasets, drafts, layout, quotes
 from handlers.counting import Counts
 from handlers.datasets import KnownDataset
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.planning.build import FORMATS
-from handlers.ports import Catalog, ModelEntry, ObjectStore, Receipts, TokenCounter
+from handlers.ports import Catalog, Clock, ModelEntry, ObjectStore, Receipts, TokenCounter
 from handlers.pricing import make_quote, method_of
 
 STAGE = "cost-estimation"
 
 
 async def estimate_cost(
-    event: Event[DatasetValidated], *, store: ObjectStore, catalog: Catalog, tokens: TokenCounter, receipts: Receipts
+    event: Event[DatasetValidated],
+    *,
+    store: ObjectStore,
+    catalog: Catalog,
+    tokens: TokenCounter,
+    receipts: Receipts,
+    clock: Clock,
+    quote_valid_seconds: float,
 ) -> Outcome:
     """Price the form as far as it is filled in, or say what is missing to price it.
 
     Delivery brings the event when it is due. Of several imports of one task only the newest is priced; the others end
-    as ``superseded``. Idempotent by (task, draft, verdicts, prices).
+    as ``superseded``. The quote is kept, so that a task can cite it. Idempotent by (task, draft, verdicts, prices).
     """
     verdict = event.data
     draft = read_draft(verdict.draft) if verdict.draft else Draft()
@@ -41,7 +50,9 @@ async def estimate_cost(
     key = f"{subject}/{layout.digest(draft, verdicts, model, price)}"
     if recorded := await receipts.recorded(STAGE, key):
         return recorded
-    quote = await _quote(draft, training_set, known, model, catalog, tokens)
+    made = await _quote(subject, draft, training_set, known, model, catalog, tokens)
+    new = quotes.about(made, known, task_id=draft.task_id, project=verdict.project)
+    quote = await quotes.keep(store, new, clock.now() + timedelta(seconds=quote_valid_seconds))
 
     async def work() -> Decision:
         said = CostEstimated(task_id=draft.task_id, dataset_ids=tuple(known), project=verdict.project, quote=quote)
@@ -59,6 +70,7 @@ def _model(draft: Draft, catalog: Catalog) -> ModelEntry | None:
 
 
 async def _quote(
+    subject: str,
     draft: Draft,
     training_set: tuple[TrainingDataset, ...],
     known: dict[str, KnownDataset | None],
@@ -75,6 +87,7 @@ async def _quote(
     open_questions += _of_other_formats(draft, known)
     open_questions += unsettled(draft)
     return await make_quote(
+        subject=subject,
         training_set=training_set,
         known=known,
         model=model,

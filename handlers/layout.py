@@ -23,6 +23,7 @@
     leases/<job>/<worker>                            this worker shares a job, as long as it changes this object
     dead-letters/<letter id>.json                    what an operator did about a dead letter
     bugs/<stage>/<topic>/<partition>.json            events given up on for a bug, and whether the stage stopped there
+    quotes/<quote_id>.json                           a quote as it was first made, and what it is about
     models/<model_id>/                               the model repository; manifest.json is written last
     base-models/<name>/<version>/                    foundation models: weights, tokenizer, chat template
 """
@@ -162,6 +163,11 @@ def member(job: str, worker: str = "") -> str:
 def bug_limit(stage: str, topic: str = "", partition: int = 0) -> str:
     """Return the key of a stage's bugs in a partition; without a topic, the prefix of all of the stage's."""
     return f"bugs/{stage}/{topic}/{partition}.json" if topic else f"bugs/{stage}/"
+
+
+def quote(quote_id: str) -> str:
+    """Return the key of a quote."""
+    return f"quotes/{segment(quote_id)}.json"
 
 
 def letter_note(letter_id: str) -> str:

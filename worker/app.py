@@ -133,6 +133,7 @@ async def default_ports(
                 "scanner": Scanner(settings, pool, processes=settings.cpu_workers),
                 "tokens": TemplateTokenCounter(settings, pool),
                 "receipts": BucketReceipts(store, clock, versions, counts=counts),
+                "quote_valid_seconds": settings.quote_valid_seconds,
                 "retry_limit": settings.retry_limit,
                 "cancel_grace_seconds": settings.cancel_grace_seconds,
             }

@@ -109,6 +109,7 @@ class World:
             "scanner": self.scanner,
             "tokens": self.tokens,
             "receipts": BucketReceipts(self.store, self.clock, versions),
+            "quote_valid_seconds": 3600.0,
             "retry_limit": 3,
             "cancel_grace_seconds": 30.0,
         }
