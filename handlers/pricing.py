@@ -11,6 +11,7 @@ from contracts.task import TrainingDataset
 from handlers import layout
 from handlers.counting import Counts
 from handlers.datasets import KnownDataset
+from handlers.money import plain as _plain
 from handlers.ports import Catalog, ModelEntry, Price, TokenCounts
 
 #: What a validation sample costs beside a training sample.
@@ -137,10 +138,3 @@ def _quote(
         price_version=price.version if price else "none",
         price_per_1k_tokens=price.per_1k_tokens if price else None,
     )
-
-
-def _plain(amount: Decimal) -> str:
-    """Return an amount without exponent or trailing zeros, never fewer than two decimals."""
-    text = format(amount.normalize(), "f")
-    whole, _, fraction = text.partition(".")
-    return f"{whole}.{fraction.ljust(2, '0')}"

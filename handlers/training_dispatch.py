@@ -17,9 +17,8 @@ from msgspec.structs import replace
 from contracts.dataset import DatasetRejected, DatasetValidated
 from contracts.envelope import Event
 from contracts.form import form_digest
-from contracts.quote import Quote
 from contracts.task import Fault, Phase, TaskForm, TaskSubmission
-from handlers import attempts, compare_and_set, datasets, layout, quotes, submissions, task_state
+from handlers import attempts, compare_and_set, datasets, layout, quotes, settlement, submissions, task_state
 from handlers.admission import admit
 from handlers.datasets import KnownDataset
 from handlers.errors import Unavailable
@@ -27,6 +26,7 @@ from handlers.outcome import Decision, Outcome
 from handlers.planning.build import build_plan
 from handlers.ports import Catalog, Choice, Clock, Executors, ObjectStore, Receipts, TokenCounter
 from handlers.quotes import Citation, KeptQuote
+from handlers.settlement import Quoted
 from handlers.submissions import Judged, Submission
 from handlers.task_state import WITH_JOB, TaskState
 
@@ -213,7 +213,7 @@ class _Dispatch:
             return Decision(name=_undispatched(found))
         admission = await admit(form, judged, judged.model, ready, self.catalog, self.tokens, citation)
         refused = admission.refused
-        quote = await self._kept(admission.quote) if admission.quote and refused is None else None
+        quoted = await self._quoted(admission.quote) if admission.quote and refused is None else None
         placed = self.executors.choose(form.project, judged.model.name, form.training_type)
         if refused is None:
             plan = build_plan(form, ready, admission.kept, judged.model, judged.hyperparameters, placed)
@@ -227,7 +227,7 @@ class _Dispatch:
                 return None
             if refused is not None:
                 return attempts.ended(state, refused)
-            return attempts.begun(state, placed, reason="dispatched")
+            return replace(attempts.begun(state, placed, reason="dispatched"), quoted=quoted)
 
         state = await task_state.change(self.store, self.clock, form.task_id, decided)
         assert state is not None
@@ -236,9 +236,9 @@ class _Dispatch:
         if state.attempt == 0:
             return Decision(name=_undispatched(state))
         first = replace(state, attempt=1, executor=placed.name)
-        return Decision(
-            name="dispatched", follow_ons=(attempts.dispatched(first, self.store, quote.quote_id if quote else None),)
-        )
+        # The quote of a dispatch that crashed holds, like its plan.
+        quote_id = state.quoted.quote_id if state.quoted else None
+        return Decision(name="dispatched", follow_ons=(attempts.dispatched(first, self.store, quote_id),))
 
     async def _submit(self, state: TaskState) -> None:
         # Where the engine does not answer: the attempt has begun, and the reconciler hands it over again and again. To
@@ -248,8 +248,9 @@ class _Dispatch:
                 state, store=self.store, executors=self.executors, grace_seconds=self.cancel_grace_seconds
             )
 
-    async def _kept(self, made: KeptQuote) -> Quote:
-        return await quotes.keep(self.store, made, self.clock.now() + timedelta(seconds=self.quote_valid_seconds))
+    async def _quoted(self, made: KeptQuote) -> Quoted:
+        valid_until = self.clock.now() + timedelta(seconds=self.quote_valid_seconds)
+        return settlement.quoted(await quotes.keep(self.store, made, valid_until))
 
 
 def _undispatched(state: TaskState) -> str:

@@ -137,7 +137,7 @@ async def test_other_bytes_are_another_dataset_though_they_cost_the_same() -> No
 async def test_what_cannot_be_cited_is_said() -> None:
     world = World()
     quote = await quoted(world)
-    incomplete = await quoted(world, task_id="t-2", validation={"percent": 10})
+    incomplete = await quoted(world, task_id="t-2", base_model=None)
     for sent, reason in (
         (submitted(quote_id="q-none"), "quote-unknown"),
         (submitted(task_id="t-9", quote_id=quote.quote_id), "quote-of-another-task"),
