@@ -42,7 +42,7 @@ async def estimate_cost(
             return Outcome(name="superseded")
     training_set = draft.training_set or (TrainingDataset(dataset_id=verdict.dataset_id),)
     known = await datasets.load_all(store, [wanted.dataset_id for wanted in training_set])
-    model = _model(draft, catalog)
+    model = model_of(draft, catalog)
     price = catalog.price(model, method_of(draft.training_type)) if model and draft.training_type else None
     verdicts = {name: found.digest if found else None for name, found in known.items()}
     subject = draft.task_id or verdict.dataset_id
@@ -50,7 +50,7 @@ async def estimate_cost(
     key = f"{subject}/{layout.digest(draft, verdicts, model, price)}"
     if recorded := await receipts.recorded(STAGE, key):
         return recorded
-    made = await _quote(subject, draft, training_set, known, model, catalog, tokens)
+    made = await price_draft(draft, training_set, known, subject=subject, catalog=catalog, tokens=tokens)
     new = quotes.about(made, known, task_id=draft.task_id, project=verdict.project)
     quote = await quotes.keep(store, new, clock.now() + timedelta(seconds=quote_valid_seconds))
 
@@ -63,21 +63,27 @@ async def estimate_cost(
     return await receipts.once(STAGE, key if quote.complete else f"{key}/{quote.quote_id}", event, work)
 
 
-def _model(draft: Draft, catalog: Catalog) -> ModelEntry | None:
+def model_of(draft: Draft, catalog: Catalog) -> ModelEntry | None:
+    """Return the foundation model a draft names, or None. Pure."""
     if draft.base_model is None or draft.base_model.foundation is None:
         return None
     return catalog.model(draft.base_model.foundation.name, draft.base_model.foundation.version)
 
 
-async def _quote(
-    subject: str,
+async def price_draft(
     draft: Draft,
     training_set: tuple[TrainingDataset, ...],
     known: dict[str, KnownDataset | None],
-    model: ModelEntry | None,
+    *,
+    subject: str,
     catalog: Catalog,
     tokens: TokenCounter,
 ) -> Quote:
+    """Return the fee of a form as far as it is filled in, for the task or dataset that is the subject.
+
+    Raises Unavailable where the bucket does not answer.
+    """
+    model = model_of(draft, catalog)
     # Without a model and a training type nothing can be said of a hyperparameter, and both are missing anyway.
     rules = model.training_types.get(draft.training_type) if model and draft.training_type else None
     hyperparameters, faults = resolve(draft.hyperparameters or {}, rules) if rules is not None else ({}, ())
