@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from contracts.envelope import Id
+from contracts.form import Draft
 from contracts.quote import Quote, QuoteItem
 from contracts.training import Failure
 from handlers import compare_and_set, layout
@@ -19,13 +20,18 @@ from handlers.ports import ObjectStore
 from handlers.pricing import contents_of
 
 
-class KeptQuote(Struct, frozen=True, kw_only=True):
-    """A quote as it was first made. ``contents`` are digests of the bytes of its datasets, by their ids."""
+class KeptQuote(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A quote as it was first made. ``contents`` are digests of the bytes of its datasets, by their ids.
+
+    ``draft`` is the form that it prices, of the import of ``dataset_id``; None where a dispatch made the quote.
+    """
 
     quote: Quote
     task_id: Id | None
     project: Id
     contents: dict[str, str]
+    draft: Draft | None = None
+    dataset_id: Id | None = None
 
 
 class Citation(Struct, frozen=True, kw_only=True):
