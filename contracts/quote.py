@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from contracts.envelope import Id
+from contracts.envelope import Id, Time
 
 
 class TooLong(Struct, frozen=True, kw_only=True):
@@ -35,8 +35,29 @@ class QuoteItem(Struct, frozen=True, kw_only=True):
     too_long: tuple[TooLong, ...] = ()
 
 
+class Interval(Struct, frozen=True, kw_only=True):
+    """Between which amounts a fee is while tokens are still being counted, in 99 of 100 cases, as ``confidence`` says.
+
+    The ends are the fee at ``low_tokens`` and at ``high_tokens``, all epochs together. ``sampled`` lines were drawn at
+    random and tokenised; how the ends follow from them is ``method``.
+    """
+
+    low: str
+    high: str
+    low_tokens: int
+    high_tokens: int
+    sampled: int
+    confidence: str = "0.99"
+    method: Literal["stratified-blocks-ratio-to-bytes"] = "stratified-blocks-ratio-to-bytes"
+
+
 class Quote(Struct, frozen=True, kw_only=True):
-    """A fee and everything it rests on. Where ``complete`` is false, ``missing`` says what is not known yet."""
+    """A fee and everything it rests on. Where ``complete`` is false, ``missing`` says what is not known yet.
+
+    Where only tokens are not all counted yet ``interval`` says between which amounts it will be; the exact quote
+    follows. A task may cite a complete quote by its id. Until ``valid_until`` it is billed at the quote's price,
+    whatever the price table says by then. The same subject, bytes, form and prices have the same id everywhere.
+    """
 
     quote_id: str
     amount: str | None
@@ -48,12 +69,16 @@ class Quote(Struct, frozen=True, kw_only=True):
     model: str | None
     method: Literal["full", "LoRA"] | None
     price_version: str
+    price_per_1k_tokens: str | None = None
+    interval: Interval | None = None
+    valid_until: Time | None = None
 
 
 class CostEstimated(Struct, frozen=True, kw_only=True):
-    """The training fee as known now (``cost.estimated``). A later one of the same task supersedes it."""
+    """The training fee as known now (``cost.estimated``). Of two under one key the higher ``revision`` holds."""
 
     task_id: Id | None
     dataset_ids: tuple[Id, ...]
     project: Id
     quote: Quote
+    revision: int = 1

@@ -83,6 +83,9 @@ class TaskForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Read it with :func:`contracts.form.read_form`, which reports every fault at once; decoding into this Struct stops
     at the first.
+
+    ``quote_id`` names a quote of ``cost.estimated`` by which the task is to be billed. The task is refused where its
+    data or its form are not those of the quote, or where prices have changed and the quote is not valid any more.
     """
 
     task_id: Id
@@ -101,6 +104,7 @@ class TaskForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tolerance: Tolerance = Tolerance()
     shuffle: Literal["random", "none"] | Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     max_cost: MaxCost | None = None
+    quote_id: Id | None = None
 
 
 class TaskSubmission(Struct, frozen=True):
@@ -159,6 +163,8 @@ class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``gradient_norm`` is measured before clipping. ``tokens_per_second`` is a mean since the attempt's first step, over
     all devices; ``mfu`` is the share of what the devices can do in bfloat16 (0 to 1), where that is known;
     ``memory_bytes`` the peak of the first process: of its GPU, or of its resident memory where it has none.
+    ``trained_tokens`` counts all tokens the model has seen up to this step, over all epochs: from the task's beginning,
+    also where the attempt went on from a checkpoint.
     """
 
     step: int
@@ -172,10 +178,38 @@ class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gradient_norm: float | None = None
     mfu: float | None = None
     memory_bytes: int | None = None
+    trained_tokens: int | None = None
+
+
+SettlementBasis = Literal["quote", "trained", "nothing"]
+
+
+class Settlement(Struct, frozen=True, kw_only=True):
+    """What a task that has ended is billed, and why. Amounts are decimal strings in ``currency``.
+
+    ``basis``: ``quote``: the task succeeded, and ``amount`` is ``quoted_amount``; ``trained``: it ended because of its
+    user, or there was no complete quote: ``trained_tokens`` at the quote's price, never more than a complete quote;
+    ``nothing``: the platform ended it, nobody knows who did, or it was never dispatched. ``amount`` is null where no
+    price was set. ``steps`` and ``trained_tokens`` are without those that a failed attempt did and lost. ``party`` is
+    whose matter the end was; null after a success.
+    """
+
+    basis: SettlementBasis
+    amount: str | None
+    currency: str | None
+    party: Party | None
+    quote_id: str | None = None
+    quoted_tokens: int | None = None
+    quoted_amount: str | None = None
+    trained_tokens: int = 0
+    steps: int = 0
 
 
 class TaskStatus(Struct, frozen=True, kw_only=True):
-    """Where a task is and why. ``revision`` rises: of two statuses of a task, the higher one holds."""
+    """Where a task is and why. ``revision`` rises: of two statuses of a task, the higher one holds.
+
+    ``settlement`` is there once the task has ended, and the same ever after.
+    """
 
     task_id: Id
     project: Id
@@ -193,3 +227,4 @@ class TaskStatus(Struct, frozen=True, kw_only=True):
     queue_position: int | None = None
     progress: Progress | None = None
     faults: tuple[Fault, ...] = ()
+    settlement: Settlement | None = None

@@ -42,10 +42,14 @@ class Output(Struct, frozen=True, kw_only=True):
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
-    """A place training can go on from. Written completely before it is announced."""
+    """A place training can go on from. Written completely before it is announced.
+
+    ``trained_tokens`` counts all tokens the model has seen up to there, see :class:`contracts.task.Progress`.
+    """
 
     step: int
     uri: str
+    trained_tokens: int | None = None
 
 
 class Failure(Struct, frozen=True):

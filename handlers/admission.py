@@ -4,26 +4,30 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from contracts.quote import Quote
 from contracts.task import MaxCost, TaskForm
 from contracts.training import Failure
+from handlers import quotes
 from handlers.counting import Counts
 from handlers.datasets import KnownDataset, acceptable
 from handlers.planning.build import FORMATS
 from handlers.ports import Catalog, ModelEntry, TokenCounter, TokenCounts
 from handlers.pricing import make_quote
+from handlers.quotes import Citation, KeptQuote
 from handlers.submissions import Judged
 
 
 class Admission(NamedTuple):
     """``refused`` is why the task may not train; None: it may.
 
-    ``quote`` is what it is dispatched under, ``kept`` the samples of each dataset that are trained on, neither invalid
-    nor too long for the model: without an entry where they could not be counted.
+    ``quote`` is what it is dispatched under, made now or cited. ``kept`` are the samples of each dataset that are
+    trained on, neither invalid nor too long for the model: without an entry where they could not be counted.
     """
 
     refused: Failure | None
-    quote: Quote | None = None
+    quote: KeptQuote | None = None
     kept: Mapping[str, TokenCounts] = {}
 
 
@@ -34,15 +38,20 @@ async def admit(
     known: Mapping[str, KnownDataset],
     catalog: Catalog,
     tokens: TokenCounter,
+    citation: Citation | None = None,
 ) -> Admission:
-    """Decide whether a task may train. Raises Unavailable where the bucket does not answer."""
+    """Decide whether a task may train, and which quote it is billed by.
+
+    Raises Unavailable where the bucket does not answer.
+    """
     problems = [problem for found in known.values() for problem in _problems(form, found)]
     if problems:
         return Admission(Failure("dataset-rejected", "user", "; ".join(problems), retryable=False))
     counts = Counts(model, tokens)
     found = {name: await counts.of(dataset) for name, dataset in known.items()}
     kept = {name: each for name, each in found.items() if isinstance(each, TokenCounts)}
-    quote = await make_quote(
+    now = await make_quote(
+        subject=form.task_id,
         training_set=form.training_set,
         known=known,
         model=model,
@@ -52,8 +61,12 @@ async def admit(
         catalog=catalog,
         counts=counts,
     )
+    made = quotes.about(now, known, task_id=form.task_id, project=form.project)
+    quote = quotes.in_force(citation, made)
+    if isinstance(quote, Failure):
+        return Admission(_nothing_left(form, model, kept) or quote, made)
     refused = _nothing_left(form, model, kept) or (_over(form.max_cost, quote) if form.max_cost else None)
-    return Admission(refused, quote, kept)
+    return Admission(refused, replace(made, quote=quote), kept)
 
 
 def _problems(form: TaskForm, known: KnownDataset) -> list[str]:

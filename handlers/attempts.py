@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from contracts.envelope import derived_id
 from contracts.task import Phase
 from contracts.training import Failure, TrainingDispatched
-from handlers import compare_and_set, failures, layout, task_state
+from handlers import compare_and_set, failures, layout, settlement, task_state
 from handlers.outcome import FollowOn
 from handlers.planning.plan import Plan
 from handlers.ports import Choice, Executors, JobSpec, ObjectStore
@@ -39,6 +39,7 @@ def begun(state: TaskState, placed: Choice, *, reason: str, message: str = "") -
         resources=placed.resources,
         seq=-1,
         last_word=None,
+        trained=settlement.going_on_from(state.checkpoint),
         reason=reason,
         message=message,
         party=None,

@@ -1,29 +1,46 @@
 """dataset.validated --(import time + delay)--> cost.estimated."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
 from contracts.dataset import DatasetValidated
 from contracts.envelope import Event
 from contracts.form import Draft, read_draft
 from contracts.hyperparameters import resolve
 from contracts.quote import CostEstimated, Quote
 from contracts.task import TrainingDataset
-from handlers import datasets, drafts, layout
+from handlers import datasets, drafts, layout, quotes, revisions
 from handlers.counting import Counts
 from handlers.datasets import KnownDataset
+from handlers.interval import with_interval
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.planning.build import FORMATS
-from handlers.ports import Catalog, ModelEntry, ObjectStore, Receipts, TokenCounter
+from handlers.ports import Catalog, Clock, ModelEntry, ObjectStore, Receipts, TokenCounter, TokenSampler
 from handlers.pricing import make_quote, method_of
 
 STAGE = "cost-estimation"
 
 
 async def estimate_cost(
-    event: Event[DatasetValidated], *, store: ObjectStore, catalog: Catalog, tokens: TokenCounter, receipts: Receipts
+    event: Event[DatasetValidated],
+    *,
+    store: ObjectStore,
+    catalog: Catalog,
+    tokens: TokenCounter,
+    sampler: TokenSampler,
+    receipts: Receipts,
+    clock: Clock,
+    quote_valid_seconds: float,
 ) -> Outcome:
     """Price the form as far as it is filled in, or say what is missing to price it.
 
     Delivery brings the event when it is due. Of several imports of one task only the newest is priced; the others end
-    as ``superseded``. Idempotent by (task, draft, verdicts, prices).
+    as ``superseded``. The quote is kept, so that a task can cite it. Where a dataset is too large to be counted now,
+    the quote has an interval, and exact_estimation.py follows. Idempotent by (task, draft, verdicts, prices).
     """
     verdict = event.data
     draft = read_draft(verdict.draft) if verdict.draft else Draft()
@@ -31,41 +48,124 @@ async def estimate_cost(
         newest = await drafts.newest(store, draft.task_id)
         if newest and newest.imported_at > verdict.imported_at:
             return Outcome(name="superseded")
-    training_set = draft.training_set or (TrainingDataset(dataset_id=verdict.dataset_id),)
-    known = await datasets.load_all(store, [wanted.dataset_id for wanted in training_set])
-    model = _model(draft, catalog)
-    price = catalog.price(model, method_of(draft.training_type)) if model and draft.training_type else None
-    verdicts = {name: found.digest if found else None for name, found in known.items()}
-    subject = draft.task_id or verdict.dataset_id
+    estimation = Estimation(store, catalog, tokens, receipts, clock, quote_valid_seconds, sampler)
+    asked = Asked(draft, verdict.dataset_id, verdict.project)
 
-    key = f"{subject}/{layout.digest(draft, verdicts, model, price)}"
-    if recorded := await receipts.recorded(STAGE, key):
-        return recorded
-    quote = await _quote(draft, training_set, known, model, catalog, tokens)
+    async def revised(quote: Quote) -> int:
+        return await revisions.revised(store, asked.newest, quote.quote_id)
 
-    async def work() -> Decision:
-        said = CostEstimated(task_id=draft.task_id, dataset_ids=tuple(known), project=verdict.project, quote=quote)
-        name = "estimated" if quote.complete else "incomplete"
-        return Decision(name=name, follow_ons=(FollowOn("cost.estimated", subject, said),))
-
-    # What is missing may be there at the next delivery: only a complete quote is recorded for good.
-    return await receipts.once(STAGE, key if quote.complete else f"{key}/{quote.quote_id}", event, work)
+    return await estimation.said(event, asked, revised)
 
 
-def _model(draft: Draft, catalog: Catalog) -> ModelEntry | None:
+class Asked(NamedTuple):
+    """What an import asks the fee of: a draft, which may name other datasets than the imported one."""
+
+    draft: Draft
+    dataset_id: str
+    project: str
+
+    @property
+    def subject(self) -> str:
+        """Return the task or the dataset the fee is said about."""
+        return self.draft.task_id or self.dataset_id
+
+    @property
+    def newest(self) -> str:
+        """Return the key of the subject's newest estimate."""
+        return layout.estimate(self.draft.task_id, self.dataset_id)
+
+    @property
+    def training_set(self) -> tuple[TrainingDataset, ...]:
+        """Return what would be trained on."""
+        return self.draft.training_set or (TrainingDataset(dataset_id=self.dataset_id),)
+
+
+@dataclass(frozen=True)
+class Estimation:
+    """Estimates over their ports. Without a ``sampler`` tokens are counted, however long it takes."""
+
+    store: ObjectStore
+    catalog: Catalog
+    tokens: TokenCounter
+    receipts: Receipts
+    clock: Clock
+    quote_valid_seconds: float
+    sampler: TokenSampler | None = None
+
+    async def said(self, event: Event[Any], asked: Asked, revised: Callable[[Quote], Awaitable[int | None]]) -> Outcome:
+        """Return the estimate of what is asked, by all that is known now.
+
+        Idempotent by (subject, draft, verdicts, price). ``revised`` makes a quote the newest of its subject and
+        returns its revision; None: it is superseded already.
+        """
+        draft = asked.draft
+        known = await datasets.load_all(self.store, [wanted.dataset_id for wanted in asked.training_set])
+        model = model_of(draft, self.catalog)
+        price = self.catalog.price(model, method_of(draft.training_type)) if model and draft.training_type else None
+        verdicts = {name: found.digest if found else None for name, found in known.items()}
+        key = f"{asked.subject}/{layout.digest(draft, verdicts, model, price)}"
+        if recorded := await self.receipts.recorded(STAGE, key):
+            return recorded
+        quote = await self._quote(asked, known)
+        if not quote.complete:
+            # What is missing may be there at the next delivery: only a complete quote is recorded for good.
+            key = f"{key}/{quote.quote_id}"
+            if recorded := await self.receipts.recorded(STAGE, key):
+                return recorded
+        revision = await revised(quote)
+        if revision is None:
+            return Outcome(name="superseded")
+        body = CostEstimated(
+            task_id=draft.task_id, dataset_ids=tuple(known), project=asked.project, quote=quote, revision=revision
+        )
+
+        async def work() -> Decision:
+            name = "estimated" if quote.complete else "sampled" if quote.interval else "incomplete"
+            return Decision(name=name, follow_ons=(FollowOn("cost.estimated", asked.subject, body),))
+
+        return await self.receipts.once(STAGE, key, event, work)
+
+    async def _quote(self, asked: Asked, known: dict[str, KnownDataset | None]) -> Quote:
+        """Return the quote, kept: as it was made first."""
+        draft = asked.draft
+        made = await price_draft(
+            draft,
+            asked.training_set,
+            known,
+            subject=asked.subject,
+            catalog=self.catalog,
+            tokens=self.tokens,
+            sampler=self.sampler,
+        )
+        new = quotes.about(made, known, task_id=draft.task_id, project=asked.project)
+        new = replace(new, draft=draft, dataset_id=asked.dataset_id)
+        return await quotes.keep(self.store, new, self.clock.now() + timedelta(seconds=self.quote_valid_seconds))
+
+
+def model_of(draft: Draft, catalog: Catalog) -> ModelEntry | None:
+    """Return the foundation model a draft names, or None. Pure."""
     if draft.base_model is None or draft.base_model.foundation is None:
         return None
     return catalog.model(draft.base_model.foundation.name, draft.base_model.foundation.version)
 
 
-async def _quote(
+async def price_draft(
     draft: Draft,
     training_set: tuple[TrainingDataset, ...],
     known: dict[str, KnownDataset | None],
-    model: ModelEntry | None,
+    *,
+    subject: str,
     catalog: Catalog,
     tokens: TokenCounter,
+    sampler: TokenSampler | None = None,
 ) -> Quote:
+    """Return the fee of a form as far as it is filled in, for the task or dataset that is the subject.
+
+    With a ``sampler`` large datasets are sampled, not counted, and the quote has an interval.
+
+    Raises Unavailable where the bucket does not answer.
+    """
+    model = model_of(draft, catalog)
     # Without a model and a training type nothing can be said of a hyperparameter, and both are missing anyway.
     rules = model.training_types.get(draft.training_type) if model and draft.training_type else None
     hyperparameters, faults = resolve(draft.hyperparameters or {}, rules) if rules is not None else ({}, ())
@@ -74,16 +174,23 @@ async def _quote(
         open_questions.append(f"training_type: {draft.training_type} is not available for {model.name}")
     open_questions += _of_other_formats(draft, known)
     open_questions += unsettled(draft)
-    return await make_quote(
-        training_set=training_set,
-        known=known,
-        model=model,
-        training_type=draft.training_type,
-        hyperparameters=hyperparameters,
-        open_questions=open_questions,
-        catalog=catalog,
-        counts=Counts(model, tokens) if model else None,
-    )
+    counts = Counts(model, tokens, sampler) if model else None
+
+    async def made(by: Counts | None) -> Quote:
+        return await make_quote(
+            subject=subject,
+            training_set=training_set,
+            known=known,
+            model=model,
+            training_type=draft.training_type,
+            hyperparameters=hyperparameters,
+            open_questions=open_questions,
+            catalog=catalog,
+            counts=by,
+        )
+
+    quote = await made(counts)
+    return await with_interval(quote, draft, counts, made) if counts else quote
 
 
 def _of_other_formats(draft: Draft, known: dict[str, KnownDataset | None]) -> list[str]:

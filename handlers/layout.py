@@ -12,6 +12,8 @@
     tasks/<task_id>/form.json                        the form that won
     tasks/<task_id>/state.json                       the one mutable object of a task (If-Match only)
     tasks/<task_id>/draft.json                       the newest import that carried a draft of this task
+    tasks/<task_id>/estimate.json                    the newest estimate of this task's fee; for an import without a
+                                                     task under datasets/<dataset_id>/
     tasks/<task_id>/plan.json                        what is trained, with which data
     tasks/<task_id>/attempts/<n>/                    spec, checkpoints and outputs; only attempt n writes here, and of
                                                      its processes only the one that runner.json names
@@ -23,6 +25,7 @@
     leases/<job>/<worker>                            this worker shares a job, as long as it changes this object
     dead-letters/<letter id>.json                    what an operator did about a dead letter
     bugs/<stage>/<topic>/<partition>.json            events given up on for a bug, and whether the stage stopped there
+    quotes/<quote_id>.json                           a quote as it was first made, and what it is about
     models/<model_id>/                               the model repository; manifest.json is written last
     base-models/<name>/<version>/                    foundation models: weights, tokenizer, chat template
 """
@@ -162,6 +165,16 @@ def member(job: str, worker: str = "") -> str:
 def bug_limit(stage: str, topic: str = "", partition: int = 0) -> str:
     """Return the key of a stage's bugs in a partition; without a topic, the prefix of all of the stage's."""
     return f"bugs/{stage}/{topic}/{partition}.json" if topic else f"bugs/{stage}/"
+
+
+def estimate(task_id: str | None, dataset_id: str) -> str:
+    """Return the key of the newest estimate of a task's fee, or of a dataset's where it is for no task."""
+    return task(task_id, "estimate") if task_id else f"datasets/{segment(dataset_id)}/estimate.json"
+
+
+def quote(quote_id: str) -> str:
+    """Return the key of a quote."""
+    return f"quotes/{segment(quote_id)}.json"
 
 
 def letter_note(letter_id: str) -> str:

@@ -1,14 +1,17 @@
 """The fee: billed tokens x epochs x price per 1,000 tokens / 1,000, itemised, in decimal arithmetic."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from contracts.quote import Quote, QuoteItem, TooLong
 from contracts.task import TrainingDataset
 from handlers import layout
 from handlers.counting import Counts
 from handlers.datasets import KnownDataset
+from handlers.money import plain as _plain
 from handlers.ports import Catalog, ModelEntry, Price, TokenCounts
 
 #: What a validation sample costs beside a training sample.
@@ -27,6 +30,7 @@ def method_of(training_type: str) -> Method:
 
 async def make_quote(
     *,
+    subject: str,
     training_set: Sequence[TrainingDataset],
     known: Mapping[str, KnownDataset | None],
     model: ModelEntry | None,
@@ -37,6 +41,8 @@ async def make_quote(
     counts: Counts | None,
 ) -> Quote:
     """Return the quote for a form or a draft, as far as it is known. ``counts`` are the model's, where there is one.
+
+    ``subject`` is the task or dataset the quote is said about: another one's quote has another id.
 
     Without every figure there is no amount: ``complete`` is false and ``missing`` names what is. Never a guess from
     characters. Raises Unavailable where the bucket does not answer.
@@ -55,7 +61,8 @@ async def make_quote(
             item = await _item(wanted, known[wanted.dataset_id], hyperparameters, price, counts)
             items += [item] if isinstance(item, QuoteItem) else []
             missing += [item] if isinstance(item, str) else []
-    return _quote(items, missing, model, method, price)
+    contents = contents_of(known, [wanted.dataset_id for wanted in training_set])
+    return _quote((subject, contents), items, missing, model, method, price)
 
 
 async def _item(
@@ -100,7 +107,14 @@ def _billed(counts: TokenCounts, wanted: TrainingDataset, hyperparameters: Mappi
     return counts.samples * int(multiplier), total * int(multiplier)
 
 
+def contents_of(known: Mapping[str, KnownDataset | None], names: Iterable[str]) -> dict[str, str]:
+    """Return a digest of the bytes of each of these datasets that is known: the same wherever its files lie. Pure."""
+    found = {name: each for name in names if (each := known.get(name))}
+    return {name: layout.digest(each.format, [file.sha256 for file in each.files]) for name, each in found.items()}
+
+
 def _quote(
+    about: object,
     items: Sequence[QuoteItem],
     missing: Sequence[str],
     model: ModelEntry | None,
@@ -109,8 +123,10 @@ def _quote(
 ) -> Quote:
     amount = _plain(sum((Decimal(item.amount) for item in items), Decimal(0))) if not missing else None
     model_name = f"{model.name}@{model.version}" if model else None
+    # Not where lists of what is too long lie: the same figures have the same id on any machine.
+    figures = [replace(item, too_long=()) for item in items]
     return Quote(
-        quote_id="q-" + layout.digest(items, missing, model_name, method, price)[:24],
+        quote_id="q-" + layout.digest(about, figures, missing, model_name, method, price)[:24],
         amount=amount,
         currency=price.currency if price else "CNY",
         complete=not missing,
@@ -120,11 +136,5 @@ def _quote(
         model=model_name,
         method=method,
         price_version=price.version if price else "none",
+        price_per_1k_tokens=price.per_1k_tokens if price else None,
     )
-
-
-def _plain(amount: Decimal) -> str:
-    """Return an amount without exponent or trailing zeros, never fewer than two decimals."""
-    text = format(amount.normalize(), "f")
-    whole, _, fraction = text.partition(".")
-    return f"{whole}.{fraction.ljust(2, '0')}"

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from handlers.cost_estimation import estimate_cost
 from handlers.dataset_validation import VERSION as VALIDATION_VERSION
 from handlers.dataset_validation import validate_dataset
+from handlers.exact_estimation import estimate_exactly
 from handlers.model_export import export_models
 from handlers.redelivery import IN_ORDER, Retry
 from handlers.task_command import obey_command
@@ -19,7 +20,7 @@ class Stage(NamedTuple):
     ``folds``: the handler takes the run of events that wait under one key, not one event; ``unhurried`` says of which
     bodies a few seconds do not matter, so that longer runs are folded. ``due``: events wait until the dataset's import
     time plus the set delay. ``version`` is bumped when a pure stage's rules change; 0 for stages
-    that act on the world and are never computed anew.
+    that act on the world and are never computed anew, or record under the name of another one.
     """
 
     name: str
@@ -39,6 +40,7 @@ STAGES = (
         ("dataset.validated", "dataset.rejected"), version=VALIDATION_VERSION,
     ),
     Stage("cost-estimation", ("dataset.validated",), estimate_cost, ("cost.estimated",), version=1, due=True),
+    Stage("exact-estimation", ("cost.estimated",), estimate_exactly, ("cost.estimated",)),
     Stage(
         "training-dispatch", ("task.created", "dataset.validated", "dataset.rejected"), dispatch_training,
         ("training.dispatched", "task.status"),

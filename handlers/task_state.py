@@ -9,11 +9,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from contracts.envelope import Event, derived_id
-from contracts.task import Fault, Party, Phase, Progress, TaskStatus
+from contracts.task import Fault, Party, Phase, Progress, Settlement, TaskStatus
 from contracts.training import Checkpoint, Output
-from handlers import compare_and_set, layout
+from handlers import compare_and_set, layout, settlement
 from handlers.outcome import FollowOn, complete
 from handlers.ports import Clock, ObjectStore, Resources
+from handlers.settlement import Quoted, Trained
 
 #: Every legal change of phase. Staying where one is is always legal.
 TRANSITIONS: dict[Phase, frozenset[Phase]] = {
@@ -74,7 +75,8 @@ class TaskState(Struct, frozen=True, kw_only=True):
     cross, each sees the other. ``ordered_by`` is the command that changed it last. ``attempt`` 0 means never submitted;
     only what the current attempt says counts, and it stays with its ``executor`` whatever is configured later.
     ``seq`` is the newest progress of that attempt that is folded in; ``last_word`` is set once it said that it ended.
-    ``ends`` is how the attempts before it ended, the newest last. ``revision`` rises with every change.
+    ``ends`` is how the attempts before it ended, the newest last. ``quoted`` is set once the task is dispatched;
+    ``settlement`` when it ends, whatever is said of it later. ``revision`` rises with every change.
     """
 
     task_id: str
@@ -100,6 +102,9 @@ class TaskState(Struct, frozen=True, kw_only=True):
     progress: Progress | None = None
     checkpoint: Checkpoint | None = None
     outputs: tuple[Output, ...] = ()
+    quoted: Quoted | None = None
+    trained: Trained = Trained()
+    settlement: Settlement | None = None
     faults: tuple[Fault, ...] = ()
     deleted: bool = False
     changed_at: datetime | None = None
@@ -133,6 +138,9 @@ async def change(store: ObjectStore, clock: Clock, task_id: str, decide: Change)
         if after is None:
             return None
         _check(before, after)
+        if after.phase.terminal and not (before and before.phase.terminal):
+            due = settlement.settle(after.phase, after.party, after.quoted, after.trained)
+            after = replace(after, settlement=due)
         return replace(
             after,
             revision=(before.revision if before else 0) + 1,
@@ -181,6 +189,7 @@ def status(state: TaskState) -> FollowOn:
         queue_position=state.queue_position,
         progress=state.progress,
         faults=state.faults,
+        settlement=state.settlement,
     )
     event_id = derived_id("task-state", "-", state.task_id, "task.status", state.revision)
     return FollowOn("task.status", state.task_id, body, event_id, state.changed_at)

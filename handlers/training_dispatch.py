@@ -8,6 +8,7 @@ at least one sees the other; where both do, the receipt lets one win.
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
@@ -17,13 +18,15 @@ from contracts.dataset import DatasetRejected, DatasetValidated
 from contracts.envelope import Event
 from contracts.form import form_digest
 from contracts.task import Fault, Phase, TaskForm, TaskSubmission
-from handlers import attempts, compare_and_set, datasets, layout, submissions, task_state
+from handlers import attempts, compare_and_set, datasets, layout, quotes, settlement, submissions, task_state
 from handlers.admission import admit
 from handlers.datasets import KnownDataset
 from handlers.errors import Unavailable
 from handlers.outcome import Decision, Outcome
 from handlers.planning.build import build_plan
 from handlers.ports import Catalog, Choice, Clock, Executors, ObjectStore, Receipts, TokenCounter
+from handlers.quotes import Citation, KeptQuote
+from handlers.settlement import Quoted
 from handlers.submissions import Judged, Submission
 from handlers.task_state import WITH_JOB, TaskState
 
@@ -41,6 +44,7 @@ async def dispatch_training(
     clock: Clock,
     retry_limit: int,
     cancel_grace_seconds: float,
+    quote_valid_seconds: float,
 ) -> Outcome:
     """Dispatch every task that has now all it needs.
 
@@ -48,7 +52,9 @@ async def dispatch_training(
     with faults is answered with all of them in one ``task.status``; the same task id with another form is answered
     with ``conflict`` and changes nothing.
     """
-    dispatch = _Dispatch(store, catalog, tokens, executors, receipts, clock, retry_limit, cancel_grace_seconds)
+    dispatch = _Dispatch(
+        store, catalog, tokens, executors, receipts, clock, retry_limit, cancel_grace_seconds, quote_valid_seconds
+    )
     if isinstance(event.data, TaskSubmission):
         return await dispatch.on_submission(event)
     return await dispatch.on_verdict(event, event.data.dataset_id)
@@ -72,6 +78,7 @@ class _Dispatch:
     clock: Clock
     retry_limit: int
     cancel_grace_seconds: float
+    quote_valid_seconds: float
 
     async def on_submission(self, event: Event[Any]) -> Outcome:
         submission, won = await submissions.claim(self.store, event)
@@ -88,7 +95,7 @@ class _Dispatch:
         await self.store.put(layout.active(submission.task_id), b"")
         for dataset_id in wanted_datasets(judged.form):
             await self.store.put(layout.waiting(dataset_id, submission.task_id), b"")
-        return await self._decide(event, judged, judged.form)
+        return await self._decide(event, judged, judged.form, submission.submitted_at)
 
     async def on_verdict(self, event: Event[Any], dataset_id: str) -> Outcome:
         said: list[Event[Any]] = []
@@ -108,7 +115,7 @@ class _Dispatch:
             return ()
         judged = submissions.judge(bytes(submission.form), self.catalog)
         if judged.form is not None:
-            return (await self._decide(event, judged, judged.form)).events
+            return (await self._decide(event, judged, judged.form, submission.submitted_at)).events
         # Its model was withdrawn while it waited: it must not wait for good.
         said = task_state.said(await self._enter(submission, judged), event, STAGE)
         await self.store.delete(layout.waiting(dataset_id, task_id))
@@ -170,7 +177,7 @@ class _Dispatch:
         now = task_state.said(current, event, STAGE) if current else ()
         return Outcome(name=outcome.name, events=outcome.events + now)
 
-    async def _decide(self, event: Event[Any], judged: Judged, form: TaskForm) -> Outcome:
+    async def _decide(self, event: Event[Any], judged: Judged, form: TaskForm, submitted_at: datetime) -> Outcome:
         known = await datasets.load_all(self.store, wanted_datasets(form))
         found = await task_state.read(self.store, form.task_id)
         assert found is not None
@@ -179,7 +186,8 @@ class _Dispatch:
         ready = {name: each for name, each in known.items() if each is not None}
 
         async def work() -> Decision:
-            return await self._start(form, judged, ready, found)
+            citation = await quotes.cited(self.store, form.quote_id, submitted_at)
+            return await self._start(form, judged, ready, found, citation)
 
         outcome = await self.receipts.once(STAGE, form.task_id, event, work)
         await self._unmark(form.task_id, known)
@@ -192,14 +200,20 @@ class _Dispatch:
             await self.store.delete(layout.waiting(dataset_id, task_id))
 
     async def _start(
-        self, form: TaskForm, judged: Judged, ready: Mapping[str, KnownDataset], found: TaskState
+        self,
+        form: TaskForm,
+        judged: Judged,
+        ready: Mapping[str, KnownDataset],
+        found: TaskState,
+        citation: Citation | None,
     ) -> Decision:
         assert judged.model is not None
         if found.attempt == 0 and found.phase.terminal:
             # Ended before it was decided, or decided by one that crashed: not all of its datasets need be there.
             return Decision(name=_undispatched(found))
-        admission = await admit(form, judged, judged.model, ready, self.catalog, self.tokens)
-        refused, quote = admission.refused, admission.quote
+        admission = await admit(form, judged, judged.model, ready, self.catalog, self.tokens, citation)
+        refused = admission.refused
+        quoted = await self._quoted(admission.quote) if admission.quote and refused is None else None
         placed = self.executors.choose(form.project, judged.model.name, form.training_type)
         if refused is None:
             plan = build_plan(form, ready, admission.kept, judged.model, judged.hyperparameters, placed)
@@ -213,7 +227,7 @@ class _Dispatch:
                 return None
             if refused is not None:
                 return attempts.ended(state, refused)
-            return attempts.begun(state, placed, reason="dispatched")
+            return replace(attempts.begun(state, placed, reason="dispatched"), quoted=quoted)
 
         state = await task_state.change(self.store, self.clock, form.task_id, decided)
         assert state is not None
@@ -222,9 +236,9 @@ class _Dispatch:
         if state.attempt == 0:
             return Decision(name=_undispatched(state))
         first = replace(state, attempt=1, executor=placed.name)
-        return Decision(
-            name="dispatched", follow_ons=(attempts.dispatched(first, self.store, quote.quote_id if quote else None),)
-        )
+        # The quote of a dispatch that crashed holds, like its plan.
+        quote_id = state.quoted.quote_id if state.quoted else None
+        return Decision(name="dispatched", follow_ons=(attempts.dispatched(first, self.store, quote_id),))
 
     async def _submit(self, state: TaskState) -> None:
         # Where the engine does not answer: the attempt has begun, and the reconciler hands it over again and again. To
@@ -233,6 +247,10 @@ class _Dispatch:
             await attempts.submit(
                 state, store=self.store, executors=self.executors, grace_seconds=self.cancel_grace_seconds
             )
+
+    async def _quoted(self, made: KeptQuote) -> Quoted:
+        valid_until = self.clock.now() + timedelta(seconds=self.quote_valid_seconds)
+        return settlement.quoted(await quotes.keep(self.store, made, valid_until))
 
 
 def _undispatched(state: TaskState) -> str:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from contracts.envelope import Event
 from contracts.task import Phase, Progress
 from contracts.training import Failure, TrainingProgress
-from handlers import attempts, failures, layout, task_state
+from handlers import attempts, failures, layout, settlement, task_state
 from handlers.errors import OutsideBucket
 from handlers.failures import Again
 from handlers.outcome import Outcome
@@ -71,6 +71,7 @@ def fold(state: TaskState, said: TrainingProgress) -> TaskState:
         seq=said.seq,
         progress=said.progress or state.progress,
         checkpoint=said.checkpoint or state.checkpoint,
+        trained=settlement.further(state.trained, said.progress),
     )
     if state.phase is Phase.TERMINATING:
         # A stop is irreversible: a success that comes after it is not promoted.

@@ -40,6 +40,7 @@ from worker.scanner import Scanner
 from worker.settings import Settings, SettingsError
 from worker.storage import open_store
 from worker.tokens.counter import TemplateTokenCounter
+from worker.tokens.sampler import BlockSampler
 from worker.topics import ensure_topics
 
 log = structlog.get_logger()
@@ -120,6 +121,8 @@ async def default_ports(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings))
         pool = CpuPool(settings.cpu_workers)
+        # Of its own, and started when it is first needed: no sample waits behind the counts it stands in for.
+        sample_pool = CpuPool(1)
         clock = SystemClock()
         versions = {stage.name: stage.version for stage in STAGES}
         ports: dict[str, Any] = {}
@@ -132,12 +135,15 @@ async def default_ports(
                 "catalog": load_catalog(settings.models_file, settings.prices_file),
                 "scanner": Scanner(settings, pool, processes=settings.cpu_workers),
                 "tokens": TemplateTokenCounter(settings, pool),
+                "sampler": BlockSampler(settings, sample_pool),
                 "receipts": BucketReceipts(store, clock, versions, counts=counts),
+                "quote_valid_seconds": settings.quote_valid_seconds,
                 "retry_limit": settings.retry_limit,
                 "cancel_grace_seconds": settings.cancel_grace_seconds,
             }
         finally:
             pool.shutdown(cancel_futures=True)
+            sample_pool.shutdown(cancel_futures=True)
 
 
 def _intake(

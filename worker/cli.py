@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from worker.commands import bucket, dead_letters, demo, explain, publish, replay, run, topics, validate
+from worker.commands import bucket, dead_letters, demo, estimate, explain, publish, replay, run, topics, validate
 from worker.settings import SettingsError
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ def _options(
 
 app.command("run")(run.run)
 app.command("validate")(validate.validate)
+app.command("estimate")(estimate.estimate)
 app.command("publish")(publish.publish)
 app.command("replay")(replay.replay)
 app.command("explain")(explain.explain)

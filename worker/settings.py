@@ -84,6 +84,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     prices_file: Path | None = None
     #: Seconds between the import's own time and the estimate.
     estimate_delay_seconds: Seconds = 5.0
+    #: Bytes of a dataset from which on its fee is said as an interval first, from a sample, and then exactly.
+    estimate_sample_bytes: Annotated[int, Meta(ge=0)] = 32 << 20
+    #: Seconds for which a quote's price holds, whatever the price table says by then; a year at the most.
+    quote_valid_seconds: Annotated[float, Meta(ge=0, le=31_536_000)] = 86_400.0
     #: Seconds between two writes of a task's progress: the steps in between are folded into one write and one status.
     #: Checkpoints, and what ends a run, wait for nothing. 0: every event as soon as there is a place for it. Never more
     #: than half of ``lost_job_seconds`` is used.

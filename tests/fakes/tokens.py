@@ -1,9 +1,9 @@
-"""Counts tokens without a tokenizer: ten a sample."""
+"""Counts tokens without a tokenizer, ten a sample, and samples them as a test says."""
 
 from collections.abc import Sequence
 
 from contracts.dataset import CheckedFile
-from handlers.ports import ModelEntry, TokenCounts
+from handlers.ports import ModelEntry, TokenCounts, TokenRange
 
 
 class FakeTokenCounter:
@@ -24,3 +24,15 @@ class FakeTokenCounter:
             longest=10,
             histogram={16: self.samples},
         )
+
+
+class FakeTokenSampler:
+    """A TokenSampler whose datasets are all small, unless a test says between what their tokens are."""
+
+    def __init__(self) -> None:
+        self.range: TokenRange | None = None
+
+    async def sample(
+        self, files: Sequence[CheckedFile], format: str, model: ModelEntry, findings_key: str, samples: int
+    ) -> TokenRange | None:
+        return self.range

@@ -25,7 +25,7 @@ from tests.fakes.events import event
 from tests.fakes.executor import FakeExecutor
 from tests.fakes.executors import FakeExecutors
 from tests.fakes.store import MemoryStore
-from tests.fakes.tokens import FakeTokenCounter
+from tests.fakes.tokens import FakeTokenCounter, FakeTokenSampler
 from worker.delivery.receipts import BucketReceipts
 
 RULES = {"epochs": HyperparameterRule(type="int", default=2, min=1, max=10)}
@@ -100,6 +100,7 @@ class World:
         self.catalog = FakeCatalog()
         self.scanner = FakeScanner(self.store)
         self.tokens = FakeTokenCounter()
+        self.sampler = FakeTokenSampler()
         versions = {stage.name: stage.version for stage in STAGES}
         self.ports: dict[str, Any] = {
             "store": self.store,
@@ -108,7 +109,9 @@ class World:
             "catalog": self.catalog,
             "scanner": self.scanner,
             "tokens": self.tokens,
+            "sampler": self.sampler,
             "receipts": BucketReceipts(self.store, self.clock, versions),
+            "quote_valid_seconds": 3600.0,
             "retry_limit": 3,
             "cancel_grace_seconds": 30.0,
         }

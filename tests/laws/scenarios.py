@@ -8,15 +8,18 @@ from msgspec.structs import replace
 
 from contracts.codec import decode
 from contracts.envelope import Event
+from contracts.form import read_draft
+from contracts.quote import CostEstimated
 from contracts.task import Phase
 from contracts.training import Output
-from handlers import datasets, task_state
+from handlers import compare_and_set, datasets, layout, revisions, task_state
 from handlers.datasets import KnownDataset
+from handlers.quotes import KeptQuote
 from handlers.table import STAGES
 from handlers.task_state import TaskState
 from tests.examples import EVENTS
 from tests.fakes.events import TIMESTAMP_MS
-from tests.fakes.world import World, plan_of
+from tests.fakes.world import World, form, plan_of
 
 CASES = [
     pytest.param(stage.name, topic, path.read_bytes(), id=f"{stage.name}:{topic}/{path.stem}")
@@ -39,6 +42,8 @@ async def world_for(event: Event[Any]) -> World:
     task_id = getattr(event.data, "task_id", None)
     if task_id and event.topic != "task.created":
         await _with_task(world, event, task_id)
+    if event.topic == "cost.estimated":
+        await _asked(world, event)
     dataset_id = getattr(event.data, "dataset_id", None)
     if dataset_id:
         await _known(world, dataset_id)
@@ -63,6 +68,19 @@ async def _with_task(world: World, event: Event[Any], task_id: str) -> None:
         state = replace(state, phase=Phase.FAILED)
     await task_state.change(world.store, world.clock, task_id, lambda _: state)
     await plan_of(world, task_id)
+
+
+async def _asked(world: World, event: Event[Any]) -> None:
+    """Let the quote be the newest of its task, and be what an import with a draft was answered."""
+    said: CostEstimated = event.data
+    dataset_id = said.dataset_ids[0]
+    await _known(world, dataset_id)
+    draft = read_draft(form(said.task_id or "t-1", dataset_id))
+    kept = KeptQuote(
+        quote=said.quote, task_id=said.task_id, project=said.project, contents={}, draft=draft, dataset_id=dataset_id
+    )
+    await compare_and_set.first(world.store, layout.quote(said.quote.quote_id), kept)
+    await revisions.revised(world.store, layout.estimate(said.task_id, dataset_id), said.quote.quote_id)
 
 
 async def _known(world: World, dataset_id: str) -> None:

@@ -43,7 +43,7 @@ class Life:
         """Let a trainer say something: the current one's, or one of ``back`` attempts before it."""
         attempt = max(1, (await self.swept.state()).attempt - back)
         seq = self._seqs[attempt] = self._seqs.get(attempt, -1) + 1
-        said: dict[str, Any] = {"progress": {"step": seq + 1, "total_steps": 99}}
+        said: dict[str, Any] = {"progress": {"step": seq + 1, "total_steps": 99, "trained_tokens": seq}}
         if state in ("running", "stopped"):
             key = f"tasks/t-1/attempts/{attempt}/checkpoints/{seq}/"
             said["checkpoint"] = {"step": seq + 1, "uri": self.swept.world.store.uri(key)}
@@ -109,6 +109,8 @@ def _follows(before: TaskState, now: TaskState) -> None:
     if before.phase.terminal:
         assert now.phase is before.phase
         assert (now.promoted, now.attempt) == (before.promoted, before.attempt), "nothing follows the end"
+        assert now.settlement == before.settlement, "a bill is written once"
+    assert (now.settlement is not None) == now.phase.terminal
     if before.promoted:
         assert now.promoted == before.promoted
 

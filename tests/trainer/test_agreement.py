@@ -1,5 +1,6 @@
 """The quote, the plan and the trainer are about the same samples: what is invalid or too long is in none of them."""
 
+import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.fakes.world import TINY, World, form, form_event, received, statuses
 from tests.trainer.bench import SAMPLES, built, trained_on
 from tests.trainer.formats import PREFERENCES, RANKINGS, TEXTS
 from worker.catalog import load_catalog
+from worker.estimate.estimating import estimated
 from worker.scan_conclusion import FileScan, concluded
 from worker.scan_parts import Part
 from worker.scan_process import ScanJob, scan_part
@@ -154,6 +156,25 @@ async def test_quote_plan_and_trainer_leave_out_the_same_lines(tmp_path: Path) -
         for each in item.too_long
     }
     assert listed == {"0.jsonl": [4], "1.jsonl": [1, 3]}
+
+
+def test_an_estimate_offline_is_the_quote_of_the_import_under_the_same_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = world_of_all(tmp_path)
+    monkeypatch.setenv("WORKER_STORAGE_URL", (tmp_path / "no-bucket").as_uri())
+    files = [tmp_path / "0.jsonl", tmp_path / "1.jsonl"]
+    for file, body in zip(files, (sample("one") + LONG, sample("二") * 3), strict=True):
+        file.write_bytes(body)
+    draft = form(hyperparameters={"epochs": 3})
+    *_, said = asyncio.run(imported(service, "d-1", *(file.read_bytes() for file in files), draft=draft))
+
+    offline = estimated(json.dumps(draft).encode(), {"d-1": [str(file) for file in files]}, load_catalog()).quote
+
+    # Nothing is stored offline: neither lists of what is too long, nor until when the quote holds.
+    items = tuple(msgspec.structs.replace(item, too_long=()) for item in said.quote.items)
+    assert offline.complete
+    assert offline == msgspec.structs.replace(said.quote, items=items, valid_until=None)
 
 
 LONG_TEXT = "long " * 600

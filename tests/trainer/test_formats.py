@@ -7,9 +7,14 @@ from typing import get_args
 import pytest
 
 from contracts.task import TrainingType
-from tests.trainer.bench import Bench, losses, same
-from tests.trainer.formats import plan_for
+from handlers.planning.plan import Plan
+from tests.trainer.bench import Bench, RecordingSink, losses, same
+from tests.trainer.formats import BY_FORMAT, plan_for
+from worker.tokens.encoder import SampleEncoder
+from worker.trainer.base_models import tokenizer_of
+from worker.trainer.hyperparameters import hyperparameters_of
 from worker.trainer.job import Ending
+from worker.trainer.recipes import recipe_of
 
 pytestmark = [
     pytest.mark.trainer,
@@ -30,7 +35,7 @@ def bench(both_models: Path) -> Bench:
 
 @pytest.mark.parametrize("training_type", EVERY)
 def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_weights(bench: Bench, training_type: str) -> None:
-    plan_for(bench, training_type)
+    plan = plan_for(bench, training_type)
     _, whole = bench.run()
     expected = bench.tensors(whole.last.outputs[0].uri)
 
@@ -45,7 +50,23 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_weights(bench: Be
 
     assert ending is Ending.DONE
     assert losses(stopped) + losses(resumed) == losses(whole)
+    assert tokens_of(resumed) == tokens_of(whole) == brute_force_count(plan)
+    assert tokens_of(stopped) == stopped.last.checkpoint.trained_tokens
     assert same(bench.tensors(resumed.last.outputs[0].uri), expected)
+
+
+def tokens_of(sink: RecordingSink) -> int | None:
+    """Return how many tokens a run says that it has trained on."""
+    return [said.progress.trained_tokens for said in sink.said if said.progress][-1]
+
+
+def brute_force_count(plan: Plan) -> int:
+    """Return the tokens of all epochs, by encoding one sample after the other."""
+    encoder, chosen = SampleEncoder(tokenizer_of(plan.base_model)), hyperparameters_of(plan)
+    recipe = recipe_of(plan, chosen)
+    samples = BY_FORMAT[plan.format]
+    kept = [recipe.kept(sample, encoder.encode(plan.format, [sample])[0]) for sample in samples]
+    return chosen.epochs * sum(len(sequence.ids) for each in kept for sequence in each.sequences)
 
 
 @pytest.mark.parametrize("training_type", EVERY)

@@ -66,13 +66,15 @@ def test_utilisation_is_of_all_devices_together(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA A100-SXM4-80GB")
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 5)
     work = Work()
-    meter = Meter(work, Cost(a_token=1e12, a_square=0.0), torch.device("cuda"), processes=2)
+    meter = Meter(work, Cost(a_token=1e12, a_square=0.0), torch.device("cuda"), processes=2, before=40)
 
     meter.begin(step=4)
     work.tokens = 1560
     read = meter.read(step=9, total_steps=19)
 
-    assert read == {"tokens_per_second": 156.0, "mfu": 0.25, "memory_bytes": 5, "eta_seconds": 20.0}
+    assert read == {
+        "trained_tokens": 1600, "tokens_per_second": 156.0, "mfu": 0.25, "memory_bytes": 5, "eta_seconds": 20.0,
+    }  # fmt: skip
 
 
 def test_models_of_other_makes_can_be_reckoned_too() -> None:

@@ -14,6 +14,7 @@ from contracts.training import TrainingProgress
 from handlers import attempts, layout, task_state
 from handlers.model_export import export_models
 from handlers.ports import Choice, Resources
+from handlers.settlement import Trained
 from handlers.table import STAGES
 from handlers.task_command import obey_command
 from handlers.task_state import TaskState
@@ -148,6 +149,8 @@ def test_a_task_that_was_paused_and_resumed_ends_with_the_same_weights(
     done = service.hear(second)
     assert (done.phase, done.promoted, done.retry_count) == (Phase.COMPLETING, 2, 0)
     assert losses(first) + losses(second) == losses(whole)
+    assert whole.last.progress is not None
+    assert done.trained == Trained(steps=6, tokens=whole.last.progress.trained_tokens or 0)
     assert same(bench.tensors(done.outputs[0].uri), bench.tensors(whole.last.outputs[0].uri))
     assert service.export().phase is Phase.COMPLETED
 

@@ -99,5 +99,11 @@ def test_a_foreign_record_in_a_delay_topic_is_dead_lettered_with_its_stage() -> 
 
 def test_stages_whose_order_matters_have_no_delay_topic() -> None:
     with_delays = {stage.name for stage in STAGES if delay_topics(stage)}
-    assert with_delays == {"dataset-validation", "cost-estimation", "training-dispatch", "model-export"}
+    assert with_delays == {
+        "dataset-validation",
+        "cost-estimation",
+        "exact-estimation",
+        "training-dispatch",
+        "model-export",
+    }
     assert len(names(STAGES)) == len(set(names(STAGES))) == 12

@@ -235,7 +235,7 @@ async def test_a_file_is_counted_again_where_the_fast_tokenizer_fails_late(
             return list(SampleEncoder(TOKENIZER).tokenizer.tokenize(texts))
 
     monkeypatch.setattr(trust, "load_fast", lambda _: Failing())
-    counter._encoder.cache_clear()
+    counter.encoder_for.cache_clear()
     answers = [f"answer {number} " + "long " * (number % 90) for number in range(64 * 16)]
 
     with capture_logs() as logs:
@@ -247,7 +247,7 @@ async def test_a_file_is_counted_again_where_the_fast_tokenizer_fails_late(
     listed = store.objects[store.key(counts.left_out[0].findings_uri)].splitlines()
     assert len(listed) == counts.too_long == len(answers) - len(kept)
     assert [entry["event"] for entry in logs] == ["tokenizer.distrusted"]
-    counter._encoder.cache_clear()
+    counter.encoder_for.cache_clear()
 
 
 async def test_a_sample_the_template_refuses_is_named_by_its_line(store: MemoryStore) -> None:

@@ -23,13 +23,14 @@ from worker.storage import open_store
 from worker.telemetry import configure_logging
 from worker.tokens.batching import batches, encode_batch
 from worker.tokens.encoder import SampleEncoder
+from worker.tokens.files import TokenizerFiles
 from worker.tokens.model_files import tokenizer_files
 from worker.tokens.samples import InvalidLines, LeftOut, invalid_lines, read_samples
 from worker.tokens.tally import Tally, merged
 from worker.tokens.trust import Distrusted
 
 #: Encoders kept by a process: building one from a large tokenizer takes a second.
-_encoder = lru_cache(maxsize=4)(SampleEncoder)
+encoder_for = lru_cache(maxsize=4)(SampleEncoder)
 
 
 class CountJob(Struct, frozen=True, kw_only=True):
@@ -112,19 +113,31 @@ async def count_file(store: ObjectStore, job: CountJob) -> TokenCounts:
     tokenizer = await tokenizer_files(store, job.prefix)
     invalid = (await invalid_lines(store, job.findings_key)).get(job.index, LeftOut())
     file = job.files[job.index]
-    content = layout.digest(file.sha256, job.format, invalid.key())
-    reader = layout.digest(tokenizer.digest, job.context_length)
+    content, reader = _digests(job, tokenizer, invalid)
     if kept := await store.get(layout.tokens(content, reader)):
         counts = msgspec.json.decode(kept.body, type=TokenCounts)
     else:
         list_key = layout.too_long(content, reader)
-        counts = await _count(store, job, {job.index: invalid}, _encoder(tokenizer), list_key)
+        counts = await _count(store, job, {job.index: invalid}, encoder_for(tokenizer), list_key)
         await store.put(layout.tokens(content, reader), msgspec.json.encode(counts))
     if not counts.too_long:
         return counts
     # Not kept with the counts: the same bytes may lie elsewhere, too.
     listed = store.uri(layout.too_long(content, reader))
     return replace(counts, left_out=(LeftOutSamples(file=file.uri, samples=counts.too_long, findings_uri=listed),))
+
+
+async def is_counted(store: ObjectStore, job: CountJob) -> bool:
+    """Return whether a file was counted before. Raises LookupError where the model's tokenizer is missing."""
+    tokenizer = await tokenizer_files(store, job.prefix)
+    invalid = (await invalid_lines(store, job.findings_key)).get(job.index, LeftOut())
+    return await store.head(layout.tokens(*_digests(job, tokenizer, invalid))) is not None
+
+
+def _digests(job: CountJob, tokenizer: TokenizerFiles, invalid: LeftOut) -> tuple[str, str]:
+    """Return what is counted, and what counts it."""
+    content = layout.digest(job.files[job.index].sha256, job.format, invalid.key())
+    return content, layout.digest(tokenizer.digest, job.context_length)
 
 
 async def _count(

@@ -28,12 +28,13 @@ _KEPT = re.compile(
 
 
 class Kept(Struct, frozen=True, kw_only=True):
-    """A checkpoint that could become an output."""
+    """A checkpoint that could become an output. ``trained_tokens``: all that the model has seen up to there."""
 
     step: int
     prefix: str
     loss: float | None = None
     validation_loss: float | None = None
+    trained_tokens: int = 0
 
 
 class Complete(Struct, frozen=True, kw_only=True):

@@ -113,12 +113,13 @@ class Chronicle(TrainerCallback):
             prefix=prefix,
             loss=self.progress.loss if self.progress else None,
             validation_loss=loss,
+            trained_tokens=self._meter.trained_tokens,
         )
         checkpoints.tidy(folder, self._base)
         checkpoints.upload(self._bucket, folder, kept, self.history)
         shutil.rmtree(folder)
         self.history = (*self.history, kept)
-        self.checkpoint = Checkpoint(step=kept.step, uri=self._bucket.uri(prefix))
+        self.checkpoint = Checkpoint(step=kept.step, uri=self._bucket.uri(prefix), trained_tokens=kept.trained_tokens)
         log.info("checkpoint.stored", step=kept.step, validation_loss=loss)
         self._reporter.saved(self._validated(loss), self.checkpoint)
 

@@ -33,6 +33,7 @@ _PEAKS = (
 class Speed(TypedDict):
     """The figures of :class:`contracts.task.Progress` that are measured here."""
 
+    trained_tokens: int
     tokens_per_second: float
     mfu: float | None
     memory_bytes: int
@@ -87,13 +88,22 @@ def peak_of(device_name: str) -> float | None:
 
 
 class Meter:
-    """Measures one run from its first step on. ``processes``: how many share the work, a device each."""
+    """Measures one run from its first step on.
 
-    def __init__(self, work: Work, cost: Cost, device: torch.device, processes: int) -> None:
-        self._work, self._cost, self._device = work, cost, device
+    ``processes``: how many share the work, a device each. ``before``: the tokens that were trained up to the checkpoint
+    which the run goes on from.
+    """
+
+    def __init__(self, work: Work, cost: Cost, device: torch.device, processes: int, before: int = 0) -> None:
+        self._work, self._cost, self._device, self._before = work, cost, device, before
         known = peak_of(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
         self._peak = known * processes if known else None
         self._began, self._first_step = time.monotonic(), 0
+
+    @property
+    def trained_tokens(self) -> int:
+        """Return all tokens the model has seen, from the task's beginning."""
+        return self._before + self._work.tokens
 
     def begin(self, step: int) -> None:
         """Start the clock."""
@@ -104,6 +114,7 @@ class Meter:
         seconds = max(time.monotonic() - self._began, 1e-6)
         done = step - self._first_step
         return Speed(
+            trained_tokens=self.trained_tokens,
             tokens_per_second=self._work.tokens / seconds,
             mfu=self._cost.of(self._work) / seconds / self._peak if self._peak else None,
             memory_bytes=_peak_memory(self._device),

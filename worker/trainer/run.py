@@ -67,7 +67,7 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
         fence=fence,
         reporter=reporter,
         base=f"{plan.base_model}@{plan.base_version}",
-        meter=run.meter(),
+        meter=run.meter(resumed.history[-1].trained_tokens if resumed else 0),
         validation=run.validation(),
         history=resumed.history if resumed else (),
     )
@@ -113,10 +113,10 @@ class _Run:
         """Return what this process trains on."""
         return self._arguments.device
 
-    def meter(self) -> Meter:
-        """Return what measures this run."""
+    def meter(self, before: int) -> Meter:
+        """Return what measures this run, which goes on after so many tokens."""
         cost = cost_of(self._recipe.model, causal=self._recipe.causal)
-        return Meter(self._work, cost, self.device, collective.size())
+        return Meter(self._work, cost, self.device, collective.size(), before)
 
     def validation(self) -> Validation:
         """Return what its checkpoints are judged by."""

@@ -1,0 +1,47 @@
+"""cost.estimated (an interval) -> cost.estimated (exact): once all tokens are counted.
+
+A stage of its own, so that counting for an hour holds up no fee that is due meanwhile, and so that the interval is said
+before the counting begins, whatever becomes of this process.
+"""
+
+from contracts.envelope import Event
+from contracts.quote import CostEstimated, Quote
+from handlers import compare_and_set, layout, revisions
+from handlers.cost_estimation import Asked, Estimation
+from handlers.outcome import Outcome
+from handlers.ports import Catalog, Clock, ObjectStore, Receipts, TokenCounter
+from handlers.quotes import KeptQuote
+
+STAGE = "exact-estimation"
+
+
+async def estimate_exactly(
+    event: Event[CostEstimated],
+    *,
+    store: ObjectStore,
+    catalog: Catalog,
+    tokens: TokenCounter,
+    receipts: Receipts,
+    clock: Clock,
+    quote_valid_seconds: float,
+) -> Outcome:
+    """Count what was only sampled, and say the exact quote as a later revision, unless a newer estimate was said.
+
+    Idempotent, by the receipt that an estimate has which need not be sampled. May take as long as counting does.
+    """
+    quote = event.data.quote
+    if quote.interval is None:
+        # Nearly every estimate: none of them may cost the bucket a request.
+        return Outcome(name="nothing-to-count")
+    kept = await compare_and_set.read(store, layout.quote(quote.quote_id), KeptQuote)
+    if kept is None or kept.draft is None or kept.dataset_id is None:
+        return Outcome(name="unknown-quote")
+    asked = Asked(kept.draft, kept.dataset_id, kept.project)
+    if not await revisions.is_newest(store, asked.newest, quote.quote_id):
+        return Outcome(name="superseded")
+
+    async def revised(exact: Quote) -> int | None:
+        return await revisions.made_exact(store, asked.newest, quote.quote_id, exact.quote_id)
+
+    estimation = Estimation(store, catalog, tokens, receipts, clock, quote_valid_seconds)
+    return await estimation.said(event, asked, revised)

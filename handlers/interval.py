@@ -1,0 +1,34 @@
+"""The fee while tokens are still being counted: between which amounts it will be, by the code that makes quotes."""
+
+from collections.abc import Awaitable, Callable
+
+from msgspec.structs import replace
+
+from contracts.form import Draft
+from contracts.quote import Interval, Quote
+from handlers import layout
+from handlers.counting import Counts
+
+
+async def with_interval(
+    quote: Quote, draft: Draft, counts: Counts, make: Callable[[Counts], Awaitable[Quote]]
+) -> Quote:
+    """Return a quote with the amounts it is between, where nothing but sampled datasets is open in it; else the quote.
+
+    ``make`` makes the quote from other counts: of each sampled dataset once the fewest, and once the most tokens. Each
+    dataset's range holds its tokens 99 times of 100; so does their sum that of all, for their errors add up to less.
+    """
+    if quote.complete or not counts.sampled:
+        return quote
+    low, high = await make(counts.at(0)), await make(counts.at(1))
+    if low.amount is None or high.amount is None:
+        return quote
+    found = Interval(
+        low=low.amount,
+        high=high.amount,
+        low_tokens=low.billed_tokens,
+        high_tokens=high.billed_tokens,
+        sampled=counts.sampled,
+    )
+    # What it was asked for is looked up by the id, to be counted exactly: another draft is another id.
+    return replace(quote, interval=found, quote_id="q-" + layout.digest(quote.quote_id, found, draft)[:24])

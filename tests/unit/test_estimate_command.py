@@ -1,0 +1,195 @@
+"""``worker estimate``: exit codes, what people and programs read, and the laws of the fee."""
+
+import json
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
+
+from tests.fakes.world import form
+from worker.catalog import load_catalog
+from worker.cli import app
+from worker.estimate.estimating import Estimated, estimated
+from worker.tokens.encoder import SampleEncoder
+from worker.trainer.tiny import write_tokenizer
+from worker.trainer.tiny_tokenizer import tiny_tokenizer
+
+PRICE = Fraction("0.0001")
+ENCODER = SampleEncoder(tiny_tokenizer())
+
+
+def sample(question: str, answer: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+SAMPLES = [sample(f"{number}?", f"多少关心事 {number}") for number in range(12)]
+LONG = sample("?", "long " * 600)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder without a bucket, and no settings of whoever runs this. Logs are afterwards as before."""
+    monkeypatch.delenv("WORKER_STORAGE_URL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    root, logs = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield tmp_path
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**logs)
+
+
+def lines(samples: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(each) + "\n" for each in samples)
+
+
+def tokens(samples: list[dict[str, Any]]) -> int:
+    """Count by brute force: what the trainer makes of one sample after the other."""
+    return sum(ENCODER.encode("sft", [each])[0].total for each in samples)
+
+
+def estimate(*arguments: str, **changes: Any) -> Result:
+    Path("form.json").write_text(json.dumps(form("t-1", "d-1", **changes)))
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, ["estimate", "form.json", *arguments])
+
+
+def write(name: str, samples: list[dict[str, Any]], more: str = "") -> None:
+    Path(name).write_text(lines(samples) + more)
+
+
+def test_the_fee_is_that_of_the_trainer_s_own_tokens() -> None:
+    write("a.jsonl", SAMPLES)
+    result = estimate("--dataset", "d-1=a.jsonl", hyperparameters={"epochs": 3})
+    total = tokens(SAMPLES)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert result.stdout.splitlines()[0].startswith(f"user d-1: 12 samples, {total:,} tokens x 3 epochs x 0.0001")
+    assert f"for {3 * total:,} tokens of tiny@1, LoRA, prices of 2026-01" in result.stdout.splitlines()[1]
+
+
+def test_programs_read_one_object() -> None:
+    write("a.jsonl", SAMPLES)
+    result = estimate("--dataset", "d-1=a.jsonl", "--json", hyperparameters={"epochs": 1})
+    found = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert found.keys() == {"quote", "faults", "problems", "notes"}
+    assert found["quote"]["complete"]
+    assert Fraction(found["quote"]["amount"]) == tokens(SAMPLES) * PRICE / 1000
+
+
+def test_several_files_and_directories_are_one_dataset() -> None:
+    Path("more").mkdir()
+    write("a.jsonl", SAMPLES[:5])
+    write("more/b.jsonl", SAMPLES[5:9])
+    write("more/c.jsonl", SAMPLES[9:])
+    result = estimate("--dataset", "d-1=a.jsonl", "--dataset", "d-1=more/", "--json")
+    (item,) = json.loads(result.stdout)["quote"]["items"]
+    assert (item["samples"], item["tokens"]) == (12, tokens(SAMPLES))
+
+
+def test_the_model_s_own_tokenizer_in_the_bucket_is_the_one_that_counts(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = here / "bucket"
+    folder = bucket / "base-models" / "tiny" / "1"
+    folder.mkdir(parents=True)
+    template = (
+        b"{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
+    )
+    shorter = tiny_tokenizer()._replace(chat_template=template)
+    write_tokenizer(shorter, folder)
+    monkeypatch.setenv("WORKER_STORAGE_URL", bucket.as_uri())
+    write("a.jsonl", SAMPLES)
+    (item,) = json.loads(estimate("--dataset", "d-1=a.jsonl", "--json").stdout)["quote"]["items"]
+    expected = sum(each.total for each in SampleEncoder(shorter).encode("sft", SAMPLES))
+    assert item["tokens"] == expected < tokens(SAMPLES)
+
+
+def test_what_is_too_long_is_not_billed_and_named() -> None:
+    write("a.jsonl", [*SAMPLES, LONG])
+    result = estimate("--dataset", "d-1=a.jsonl")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"user d-1: 12 samples, {tokens(SAMPLES)} tokens")
+    assert "dataset d-1: 1 of its samples are longer than the model's context, and left out" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "more", "said"),
+    [
+        ({"base_model": None}, "", "the fee is not known: base_model"),
+        ({"hyperparameters": {"epochs": 0}}, "", "form: hyperparameters.epochs: "),
+        ({"name": "not allowed!"}, "", "form: name: "),
+        ({}, "{broken\n", "dataset d-1: 1 of 13 samples are invalid (invalid-json); worker validate shows where"),
+    ],
+)
+def test_what_would_be_refused_or_is_missing_is_exit_code_1(changes: dict[str, Any], more: str, said: str) -> None:
+    write("a.jsonl", SAMPLES, more)
+    result = estimate("--dataset", "d-1=a.jsonl", **changes)
+    assert result.exit_code == 1
+    assert said in result.output
+
+
+def test_what_a_form_tolerates_is_no_problem_and_a_name_may_come_later() -> None:
+    write("a.jsonl", SAMPLES, "{broken\n")
+    result = estimate("--dataset", "d-1=a.jsonl", tolerance={"max_invalid_records": 1}, name=None)
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "add --dataset d-1=PATH"),
+        (("--dataset", "d-1=nowhere.jsonl"), "nowhere.jsonl: No such file or directory"),
+        (("--dataset", "d-1"), "must be ID=PATH"),
+    ],
+)
+def test_what_could_not_be_done_is_exit_code_2(arguments: tuple[str, ...], said: str) -> None:
+    result = estimate(*arguments, "--json")
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert json.loads(result.stdout)["quote"] is None
+    assert said in json.loads(result.stdout)["error"]
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '{"training_set": []}'])
+def test_a_form_that_says_nothing_is_exit_code_2(body: str) -> None:
+    Path("form.json").write_text(body)
+    assert CliRunner().invoke(app, ["estimate", "form.json"]).exit_code == 2
+    assert CliRunner().invoke(app, ["estimate", "missing.json"]).exit_code == 2
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(str.strip)
+FILES = st.lists(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=4), min_size=1, max_size=3)
+
+
+def priced(names: list[str], **hyperparameters: int) -> Estimated:
+    body = json.dumps(form("t-1", "d-1", hyperparameters=hyperparameters)).encode()
+    return estimated(body, {"d-1": names}, load_catalog())
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(FILES, st.integers(1, 9))
+def test_a_fee_is_the_brute_force_count_never_negative_additive_over_files_and_monotone_in_epochs(
+    files: list[list[tuple[str, str]]], epochs: int
+) -> None:
+    names = [f"{number}.jsonl" for number in range(len(files))]
+    samples = [[sample(*pair) for pair in pairs] for pairs in files]
+    for name, each in zip(names, samples, strict=True):
+        write(name, each)
+
+    whole = priced(names, epochs=epochs).quote
+    parts = [priced([name], epochs=epochs).quote for name in names]
+    longer = priced(names, epochs=epochs + 1).quote
+
+    count = sum(map(tokens, samples))
+    assert whole.complete
+    assert Fraction(whole.amount or "") == count * epochs * PRICE / 1000 >= 0
+    assert Fraction(whole.amount or "") == sum(Fraction(part.amount or "") for part in parts)
+    assert Fraction(longer.amount or "") >= Fraction(whole.amount or "")

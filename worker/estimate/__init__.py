@@ -1,0 +1,1 @@
+"""``worker estimate``: the fee of a form over files at hand, by the code that prices imports."""

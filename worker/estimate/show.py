@@ -1,0 +1,36 @@
+"""What people read: the fee and its items on stdout, what is wrong on stderr."""
+
+from decimal import Decimal
+
+import typer
+
+from contracts.quote import Quote, QuoteItem
+from worker.estimate.estimating import Estimated
+from worker.validate.excerpt import safe
+
+
+def show(found: Estimated) -> None:
+    """Print an estimate."""
+    for item in found.quote.items:
+        typer.echo(safe(_item(item, found.quote.currency)))
+    typer.echo(safe(_fee(found.quote)))
+    for fault in found.faults:
+        typer.echo(safe(f"form: {fault.field}: {fault.message} ({fault.code})"), err=True)
+    for each in (*found.problems, *found.notes):
+        typer.echo(safe(each), err=True)
+
+
+def _fee(quote: Quote) -> str:
+    if quote.amount is None:
+        return f"the fee is not known: {'; '.join(quote.missing)}"
+    return (
+        f"fee: {quote.amount} {quote.currency} for {quote.billed_tokens:,} tokens of {quote.model}, {quote.method}, "
+        f"prices of {quote.price_version}"
+    )
+
+
+def _item(item: QuoteItem, currency: str) -> str:
+    factor = "" if Decimal(item.factor) == 1 else f" x {item.factor}"
+    price = f"{item.price_per_1k_tokens} / 1,000 = {item.amount} {currency}"
+    count = f"{item.samples:,} samples, {item.tokens:,} tokens"
+    return f"{item.kind} {item.dataset_id}: {count} x {item.epochs} epochs{factor} x {price}"

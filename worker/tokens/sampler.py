@@ -1,0 +1,152 @@
+"""Between which numbers the tokens of a large dataset are, by a few megabytes of it: for the fee, until it is counted.
+
+Real lines are tokenised, as the counter does it. The sample is stratified by file; what a drawn block's lines have in
+tokens and in bytes gives the ratio of the two, and the bytes of the dataset, which are known, the rest: see ratio.py.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Executor as Pool
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import parent_process
+
+from msgspec import Struct
+
+from contracts.dataset import CheckedFile, Format
+from handlers.errors import Transient
+from handlers.ports import ModelEntry, ObjectStore, TokenCounts, TokenRange
+from worker.settings import Settings
+from worker.storage import open_store
+from worker.telemetry import configure_logging
+from worker.tokens.batching import batched, encode_batch
+from worker.tokens.blocks import Block, blocks_of, drawn, read_block
+from worker.tokens.counter import CountJob, encoder_for, is_counted
+from worker.tokens.encoder import SampleEncoder
+from worker.tokens.model_files import tokenizer_files
+from worker.tokens.ratio import Stratum, interval
+from worker.tokens.samples import invalid_lines
+from worker.tokens.tally import Tally
+
+#: A block holds so many lines of the mean, and so many bytes at least.
+_LINES_A_BLOCK = 2
+_BLOCK_BYTES = 8 << 10
+#: Bytes of all blocks together, and blocks of each file at least: the formula needs a few dozen.
+_SAMPLE_BYTES, _BLOCKS_A_FILE = 4 << 20, 16
+#: Lines longer than that in the mean are not sampled: it would take as long as counting.
+_LONGEST_MEAN_BYTES = 16 << 10
+#: Blocks that are read at a time.
+_READS = 16
+
+
+class SampleJob(Struct, frozen=True, kw_only=True):
+    """What one process is told: sample files of so many samples. ``files`` are all of the dataset."""
+
+    files: tuple[CheckedFile, ...]
+    samples: int
+    format: Format
+    prefix: str
+    context_length: int
+    findings_key: str | None
+
+
+class BlockSampler:
+    """The TokenSampler. ``pool`` should be its own: a sample must not wait behind the counts it stands in for."""
+
+    def __init__(self, settings: Settings, pool: Pool) -> None:
+        self._settings, self._pool = settings, pool
+
+    async def sample(
+        self, files: Sequence[CheckedFile], format: Format, model: ModelEntry, findings_key: str, samples: int
+    ) -> TokenRange | None:
+        """Return between which numbers a dataset's tokens are. See TokenSampler.
+
+        Raises as TemplateTokenCounter.count does.
+        """
+        if sum(file.size_bytes for file in files) < self._settings.estimate_sample_bytes or not samples:
+            return None
+        job = SampleJob(
+            files=tuple(files),
+            samples=samples,
+            format=format,
+            prefix=model.prefix,
+            context_length=model.context_length,
+            findings_key=findings_key,
+        )
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, sample_in_process, self._settings, job)
+        except BrokenProcessPool as error:
+            raise Transient("a process that sampled tokens was killed") from error
+
+
+def sample_in_process(settings: Settings, job: SampleJob) -> TokenRange | None:
+    """Sample a dataset. Runs in a process of the pool, which then logs as the worker does."""
+    if parent_process():
+        configure_logging(settings.log_format, settings.log_level)
+    return asyncio.run(_open_and_sample(settings, job))
+
+
+async def _open_and_sample(settings: Settings, job: SampleJob) -> TokenRange | None:
+    async with open_store(settings) as store:
+        return await sample_dataset(store, job)
+
+
+async def sample_dataset(store: ObjectStore, job: SampleJob) -> TokenRange | None:
+    """Return between which numbers the tokens of a dataset are; None where it is to be counted. The same every time."""
+    size = sum(file.size_bytes for file in job.files)
+    mean = size // job.samples
+    if mean > _LONGEST_MEAN_BYTES or await _has_invalid_lines(store, job) or await _counted(store, job):
+        return None
+    encoder = encoder_for(await tokenizer_files(store, job.prefix))
+    block_bytes = max(_BLOCK_BYTES, _LINES_A_BLOCK * mean)
+    whole: list[Stratum] = []
+    extremes: list[Stratum] = []
+    samples = 0
+    for file in job.files:
+        count = max(_BLOCKS_A_FILE, _SAMPLE_BYTES * file.size_bytes // size // block_bytes)
+        read = await _read(store, file, block_bytes, drawn(file, block_bytes, count))
+        counts = [_tallied(job, encoder, block, file.uri) for block in read]
+        samples += sum(each.samples for each in counts)
+        sizes = [block.size for block in read]
+        blocks = blocks_of(file, block_bytes)
+        whole.append(Stratum(blocks, list(zip(sizes, (each.total for each in counts), strict=True))))
+        extremes.append(Stratum(blocks, list(zip(sizes, (each.total_of_extremes for each in counts), strict=True))))
+    total, of_extremes = interval(whole, size), interval(extremes, size)
+    if total is None or of_extremes is None:
+        return None
+    return TokenRange(total=total, total_of_extremes=of_extremes, sampled=samples)
+
+
+async def _has_invalid_lines(store: ObjectStore, job: SampleJob) -> bool:
+    """Return whether some lines are left out: they are known by their numbers, and a block does not know its own."""
+    return any(left_out.key() for left_out in (await invalid_lines(store, job.findings_key)).values())
+
+
+async def _counted(store: ObjectStore, job: SampleJob) -> bool:
+    jobs = [
+        CountJob(
+            files=job.files,
+            index=index,
+            format=job.format,
+            prefix=job.prefix,
+            context_length=job.context_length,
+            findings_key=job.findings_key,
+        )
+        for index in range(len(job.files))
+    ]
+    return all([await is_counted(store, each) for each in jobs])
+
+
+async def _read(store: ObjectStore, file: CheckedFile, block_bytes: int, numbers: Sequence[int]) -> list[Block]:
+    read: list[Block] = []
+    for first in range(0, len(numbers), _READS):
+        some = numbers[first : first + _READS]
+        read += await asyncio.gather(*(read_block(store, file, block_bytes, number) for number in some))
+    return read
+
+
+def _tallied(job: SampleJob, encoder: SampleEncoder, block: Block, name: str) -> TokenCounts:
+    tally = Tally(job.context_length, lambda _: None)
+    for batch in batched(block.samples(name)):
+        for sample, encoded in zip(batch, encode_batch(encoder, job.format, batch, name), strict=True):
+            tally.add(encoded, sample.line)
+    return tally.counts()
