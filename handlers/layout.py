@@ -8,7 +8,8 @@
     datasets/<dataset_id>/imports/<digest>.json      when an import that does not say so was first seen
     datasets/<dataset_id>/<digest>/report.json       the report on these bytes; findings.ndjson beside it
     tokens/<content digest>/<tokenizer digest>.json  token counts of a file; beside them, where some are too long for
-                                                     the model, .too-long.ndjson: the findings on these samples
+                                                     the model, .too-long.ndjson: the findings on these samples;
+                                                     .rows: what the draw knows of each of its samples
     tasks/<task_id>/form.json                        the form that won
     tasks/<task_id>/state.json                       the one mutable object of a task (If-Match only)
     tasks/<task_id>/draft.json                       the newest import that carried a draft of this task
@@ -85,6 +86,11 @@ def tokens(content_digest: str, tokenizer_digest: str) -> str:
 def too_long(content_digest: str, tokenizer_digest: str) -> str:
     """Return the key of the findings (NDJSON) on samples that are too long for this tokenizer's model."""
     return f"tokens/{content_digest}/{tokenizer_digest}.too-long.ndjson"
+
+
+def sample_rows(content_digest: str, tokenizer_digest: str) -> str:
+    """Return the key of the rows of a file's samples, see handlers/planning/sample_rows.py."""
+    return f"tokens/{content_digest}/{tokenizer_digest}.rows"
 
 
 def task(task_id: str, name: str) -> str:

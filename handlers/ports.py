@@ -138,7 +138,8 @@ class TokenCounts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``samples`` are those that are kept. ``trained`` tokens have a loss weight above 0; ``histogram`` maps the upper
     bound of a power-of-two bucket of sample lengths to the number of samples in it. Samples longer than the model's
     context are in ``too_long`` alone, and listed at ``left_out``: they are not trained on. ``total_of_extremes`` is
-    what remains of ``total`` where of each preference only the best and the worst candidate are compared.
+    what remains of ``total`` where of each preference only the best and the worst candidate are compared. ``tables``
+    are the keys of the files' sample rows (see handlers/planning/sample_rows.py), which drawing samples needs.
     """
 
     samples: int
@@ -150,6 +151,7 @@ class TokenCounts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     too_long: int = 0
     total_of_extremes: int = 0
     left_out: tuple[LeftOutSamples, ...] = ()
+    tables: tuple[str, ...] = ()
 
 
 class DatasetScanner(Protocol):

@@ -46,7 +46,11 @@ class LeftOut:
 
     def key(self) -> list[int] | str:
         """Return what tells this from any other."""
-        return "every line" if self.whole_file else sorted(self._lines)
+        return "every line" if self.whole_file else self.lines()
+
+    def lines(self) -> list[int]:
+        """Return the lines that have an error, rising; of a file that is wrong as a whole those that were named."""
+        return sorted(self._lines)
 
 
 #: What is left out, by the index of the file.
