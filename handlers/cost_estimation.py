@@ -11,14 +11,21 @@ from handlers.counting import Counts
 from handlers.datasets import KnownDataset
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.planning.build import FORMATS
-from handlers.ports import Catalog, ModelEntry, ObjectStore, Receipts, TokenCounter
+from handlers.ports import Catalog, ModelEntry, ObjectStore, Planner, Receipts, TokenCounter
 from handlers.pricing import make_quote, method_of
+from handlers.task_data import TaskData, WantedData
 
 STAGE = "cost-estimation"
 
 
 async def estimate_cost(
-    event: Event[DatasetValidated], *, store: ObjectStore, catalog: Catalog, tokens: TokenCounter, receipts: Receipts
+    event: Event[DatasetValidated],
+    *,
+    store: ObjectStore,
+    catalog: Catalog,
+    tokens: TokenCounter,
+    planner: Planner,
+    receipts: Receipts,
 ) -> Outcome:
     """Price the form as far as it is filled in, or say what is missing to price it.
 
@@ -31,8 +38,8 @@ async def estimate_cost(
         newest = await drafts.newest(store, draft.task_id)
         if newest and newest.imported_at > verdict.imported_at:
             return Outcome(name="superseded")
-    training_set = draft.training_set or (TrainingDataset(dataset_id=verdict.dataset_id),)
-    known = await datasets.load_all(store, [wanted.dataset_id for wanted in training_set])
+    wanted = _wanted(draft, verdict.dataset_id, catalog)
+    known = await datasets.load_all(store, wanted.dataset_ids())
     model = _model(draft, catalog)
     price = catalog.price(model, method_of(draft.training_type)) if model and draft.training_type else None
     verdicts = {name: found.digest if found else None for name, found in known.items()}
@@ -41,15 +48,27 @@ async def estimate_cost(
     key = f"{subject}/{layout.digest(draft, verdicts, model, price)}"
     if recorded := await receipts.recorded(STAGE, key):
         return recorded
-    quote = await _quote(draft, training_set, known, model, catalog, tokens)
+    quote = await _quote(draft, wanted, known, model, catalog, tokens, planner)
 
     async def work() -> Decision:
-        said = CostEstimated(task_id=draft.task_id, dataset_ids=tuple(known), project=verdict.project, quote=quote)
+        own = wanted._replace(presets=()).dataset_ids()
+        said = CostEstimated(task_id=draft.task_id, dataset_ids=tuple(own), project=verdict.project, quote=quote)
         name = "estimated" if quote.complete else "incomplete"
         return Decision(name=name, follow_ons=(FollowOn("cost.estimated", subject, said),))
 
     # What is missing may be there at the next delivery: only a complete quote is recorded for good.
     return await receipts.once(STAGE, key if quote.complete else f"{key}/{quote.quote_id}", event, work)
+
+
+def _wanted(draft: Draft, dataset_id: str, catalog: Catalog) -> WantedData:
+    mixed_into = draft.training_type if draft.preset_mix else None
+    return WantedData(
+        training_set=draft.training_set or (TrainingDataset(dataset_id=dataset_id),),
+        validation=draft.validation,
+        preset_mix=draft.preset_mix,
+        presets=tuple(catalog.presets(mixed_into)) if mixed_into else (),
+        shuffle=draft.shuffle,
+    )
 
 
 def _model(draft: Draft, catalog: Catalog) -> ModelEntry | None:
@@ -60,11 +79,12 @@ def _model(draft: Draft, catalog: Catalog) -> ModelEntry | None:
 
 async def _quote(
     draft: Draft,
-    training_set: tuple[TrainingDataset, ...],
+    wanted: WantedData,
     known: dict[str, KnownDataset | None],
     model: ModelEntry | None,
     catalog: Catalog,
     tokens: TokenCounter,
+    planner: Planner,
 ) -> Quote:
     # Without a model and a training type nothing can be said of a hyperparameter, and both are missing anyway.
     rules = model.training_types.get(draft.training_type) if model and draft.training_type else None
@@ -73,16 +93,17 @@ async def _quote(
     if model and draft.training_type and rules is None:
         open_questions.append(f"training_type: {draft.training_type} is not available for {model.name}")
     open_questions += _of_other_formats(draft, known)
-    open_questions += unsettled(draft)
+    open_questions += unsettled(draft, wanted)
+    there = {name: found for name, found in known.items() if found is not None}
+    data = TaskData(wanted, there, Counts(model, tokens), planner, hyperparameters) if model else None
     return await make_quote(
-        training_set=training_set,
         known=known,
         model=model,
         training_type=draft.training_type,
         hyperparameters=hyperparameters,
         open_questions=open_questions,
         catalog=catalog,
-        counts=Counts(model, tokens) if model else None,
+        draw=data.figures if data else None,
     )
 
 
@@ -95,9 +116,8 @@ def _of_other_formats(draft: Draft, known: dict[str, KnownDataset | None]) -> li
     ]
 
 
-def unsettled(draft: Draft) -> list[str]:
-    """Return what a draft leaves to the plan: which samples are split off or mixed in is drawn there."""
-    split = draft.validation is not None and draft.validation.percent is not None
-    return ["validation: the split, made when the task is planned"] * split + [
-        "preset_mix: the draw, made when the task is planned"
-    ] * (draft.preset_mix is not None)
+def unsettled(draft: Draft, wanted: WantedData) -> list[str]:
+    """Return what a draft asks for that there is nothing to draw from."""
+    if draft.preset_mix is None or draft.training_type is None or wanted.presets:
+        return []
+    return [f"preset_mix: no preset dataset is configured for {draft.training_type}"]

@@ -14,6 +14,7 @@
     tasks/<task_id>/state.json                       the one mutable object of a task (If-Match only)
     tasks/<task_id>/draft.json                       the newest import that carried a draft of this task
     tasks/<task_id>/plan.json                        what is trained, with which data
+    tasks/<task_id>/fates-<digest>.parquet           what becomes of every line of the plan's datasets
     tasks/<task_id>/attempts/<n>/                    spec, checkpoints and outputs; only attempt n writes here, and of
                                                      its processes only the one that runner.json names
     tasks/<task_id>/attempts/<n>/last-word.json      how the attempt ended, as its trainer said it
@@ -96,6 +97,11 @@ def sample_rows(content_digest: str, tokenizer_digest: str) -> str:
 def task(task_id: str, name: str) -> str:
     """Return the key of one of a task's objects: form, state, draft, plan."""
     return f"tasks/{segment(task_id)}/{name}.json"
+
+
+def fates(task_id: str, fates_digest: str) -> str:
+    """Return the key of the table of what becomes of every line; another draw never overwrites a plan's own."""
+    return f"tasks/{segment(task_id)}/fates-{fates_digest[:32]}.parquet"
 
 
 def attempt(task_id: str, number: int) -> str:

@@ -14,6 +14,7 @@ from contracts.dataset import CheckedFile, DatasetFile, Format
 from contracts.envelope import Event
 from contracts.hyperparameters import HyperparameterRule
 from handlers.outcome import Decision, Outcome
+from handlers.planning.selection import Draws, Selection
 from handlers.validation.report import Report
 
 
@@ -186,6 +187,20 @@ class TokenCounter(Protocol):
         ...
 
 
+class Planner(Protocol):
+    """Draws samples, off the event loop."""
+
+    async def draw(self, selection: Selection, task_id: str | None = None) -> Draws:
+        """Return what comes of a selection: a pure function of it and of the sample rows it names.
+
+        With a task's id the fate of every line is stored first, as Parquet, under ``layout.fates``. Idempotent.
+
+        Raises FileNotFoundError where sample rows are gone, Transient where the process was killed, Unavailable where
+        the bucket does not answer.
+        """
+        ...
+
+
 class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a job needs of an engine: GPUs on each of its nodes, and the seconds after which the engine may kill it."""
 
@@ -309,6 +324,13 @@ class ModelEntry(Struct, frozen=True, kw_only=True):
     thinking: bool = False
 
 
+class PresetDataset(Struct, frozen=True, kw_only=True):
+    """A dataset of the platform's own that may be mixed in: imported and validated like any other."""
+
+    dataset_id: str
+    version: str
+
+
 class Price(Struct, frozen=True, kw_only=True):
     """Price per 1,000 tokens, a decimal string, with its currency and the version of the table it is from."""
 
@@ -334,4 +356,8 @@ class Catalog(Protocol):
 
     def published(self, training_type: str) -> bool:
         """Return whether users may choose this training type."""
+        ...
+
+    def presets(self, training_type: str) -> Sequence[PresetDataset]:
+        """Return what a preset mix draws from for a training type; none where it has no preset datasets."""
         ...

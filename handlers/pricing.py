@@ -1,18 +1,18 @@
 """The fee: billed tokens x epochs x price per 1,000 tokens / 1,000, itemised, in decimal arithmetic."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
 from contracts.quote import Quote, QuoteItem, TooLong
-from contracts.task import TrainingDataset
 from handlers import layout
-from handlers.counting import Counts
 from handlers.datasets import KnownDataset
+from handlers.planning.figures import Figures, Undrawn
+from handlers.planning.selection import Drawn, Kind
 from handlers.ports import Catalog, ModelEntry, Price, TokenCounts
 
-#: What a validation sample costs beside a training sample.
-VALIDATION_FACTOR = Decimal(0)
+#: What a sample of each kind costs beside a user's training sample.
+FACTORS: dict[Kind, Decimal] = {"user": Decimal(1), "preset": Decimal(1), "validation": Decimal(0)}
 
 #: The value of the hyperparameter ``pairs`` with which the other candidates of a preference are never looked at.
 BEST_WORST = "best-worst"
@@ -27,16 +27,15 @@ def method_of(training_type: str) -> Method:
 
 async def make_quote(
     *,
-    training_set: Sequence[TrainingDataset],
     known: Mapping[str, KnownDataset | None],
     model: ModelEntry | None,
     training_type: str | None,
     hyperparameters: Mapping[str, Any],
     open_questions: Sequence[str],
     catalog: Catalog,
-    counts: Counts | None,
+    draw: Callable[[], Awaitable[Figures | Undrawn]] | None,
 ) -> Quote:
-    """Return the quote for a form or a draft, as far as it is known. ``counts`` are the model's, where there is one.
+    """Return the quote for a form or a draft, as far as it is known. ``draw`` is asked only where all else is known.
 
     Without every figure there is no amount: ``complete`` is false and ``missing`` names what is. Never a guess from
     characters. Raises Unavailable where the bucket does not answer.
@@ -50,54 +49,32 @@ async def make_quote(
     if model and method and price is None:
         missing.append(f"price of {model.name} {model.version} ({method})")
     items: list[QuoteItem] = []
-    if counts and price and not missing:
-        for wanted in training_set:
-            item = await _item(wanted, known[wanted.dataset_id], hyperparameters, price, counts)
-            items += [item] if isinstance(item, QuoteItem) else []
-            missing += [item] if isinstance(item, str) else []
+    if draw and price and not missing:
+        found = await draw()
+        if isinstance(found, Figures):
+            epochs = int(hyperparameters.get("epochs", 1))
+            items = [_item(drawn, found.counts[drawn.dataset_id], epochs, price) for drawn in found.draws.drawn]
+        else:
+            missing += found.reasons
     return _quote(items, missing, model, method, price)
 
 
-async def _item(
-    wanted: TrainingDataset,
-    known: KnownDataset | None,
-    hyperparameters: Mapping[str, Any],
-    price: Price,
-    counts: Counts,
-) -> QuoteItem | str:
-    if known is None:
-        return f"dataset {wanted.dataset_id}: cannot be read"
-    found = await counts.of(known)
-    if isinstance(found, str):
-        return f"dataset {wanted.dataset_id}: {found}"
-    billed = _billed(found, wanted, hyperparameters)
-    if billed is None:
-        return f"dataset {wanted.dataset_id}: the draw of its samples, made when the task is planned"
-    samples, total = billed
-    epochs = int(hyperparameters.get("epochs", 1))
-    amount = Decimal(total) * epochs * Decimal(price.per_1k_tokens) / 1000
+def _item(drawn: Drawn, counts: TokenCounts, epochs: int, price: Price) -> QuoteItem:
+    factor = FACTORS[drawn.kind]
+    amount = Decimal(drawn.tokens) * factor * epochs * Decimal(price.per_1k_tokens) / 1000
     return QuoteItem(
-        kind="user",
-        dataset_id=wanted.dataset_id,
-        samples=samples,
-        tokens=total,
+        kind=drawn.kind,
+        dataset_id=drawn.dataset_id,
+        samples=drawn.samples,
+        tokens=drawn.tokens,
         epochs=epochs,
-        factor="1",
+        factor=str(factor),
         price_per_1k_tokens=price.per_1k_tokens,
         amount=_plain(amount),
         too_long=tuple(
-            TooLong(file=each.file, samples=each.samples, findings_uri=each.findings_uri) for each in found.left_out
+            TooLong(file=each.file, samples=each.samples, findings_uri=each.findings_uri) for each in counts.left_out
         ),
     )
-
-
-def _billed(counts: TokenCounts, wanted: TrainingDataset, hyperparameters: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return (samples, tokens) where they are exact without drawing samples, else None."""
-    multiplier = wanted.multiplier or 1.0
-    if wanted.sample_count is not None or multiplier != int(multiplier):
-        return None
-    total = counts.total_of_extremes if hyperparameters.get("pairs") == BEST_WORST else counts.total
-    return counts.samples * int(multiplier), total * int(multiplier)
 
 
 def _quote(
@@ -116,7 +93,7 @@ def _quote(
         complete=not missing,
         missing=tuple(missing),
         items=tuple(items),
-        billed_tokens=sum(item.tokens * item.epochs for item in items),
+        billed_tokens=sum(item.tokens * item.epochs for item in items if Decimal(item.factor)),
         model=model_name,
         method=method,
         price_version=price.version if price else "none",

@@ -23,8 +23,9 @@ from handlers.datasets import KnownDataset
 from handlers.errors import Unavailable
 from handlers.outcome import Decision, Outcome
 from handlers.planning.build import build_plan
-from handlers.ports import Catalog, Choice, Clock, Executors, ObjectStore, Receipts, TokenCounter
+from handlers.ports import Catalog, Choice, Clock, Executors, ObjectStore, Planner, Receipts, TokenCounter
 from handlers.submissions import Judged, Submission
+from handlers.task_data import wanted_data
 from handlers.task_state import WITH_JOB, TaskState
 
 STAGE = "training-dispatch"
@@ -36,6 +37,7 @@ async def dispatch_training(
     store: ObjectStore,
     catalog: Catalog,
     tokens: TokenCounter,
+    planner: Planner,
     executors: Executors,
     receipts: Receipts,
     clock: Clock,
@@ -48,7 +50,7 @@ async def dispatch_training(
     with faults is answered with all of them in one ``task.status``; the same task id with another form is answered
     with ``conflict`` and changes nothing.
     """
-    dispatch = _Dispatch(store, catalog, tokens, executors, receipts, clock, retry_limit, cancel_grace_seconds)
+    dispatch = _Dispatch(store, catalog, tokens, planner, executors, receipts, clock, retry_limit, cancel_grace_seconds)
     if isinstance(event.data, TaskSubmission):
         return await dispatch.on_submission(event)
     return await dispatch.on_verdict(event, event.data.dataset_id)
@@ -67,6 +69,7 @@ class _Dispatch:
     store: ObjectStore
     catalog: Catalog
     tokens: TokenCounter
+    planner: Planner
     executors: Executors
     receipts: Receipts
     clock: Clock
@@ -80,13 +83,13 @@ class _Dispatch:
         judged = submissions.judge(bytes(submission.form), self.catalog)
         state = await self._enter(submission, judged)
         if recorded := await self.receipts.recorded(STAGE, submission.task_id):
-            await self._unmark(submission.task_id, wanted_datasets(judged.form) if judged.form else ())
+            await self._unmark(submission.task_id, self._wanted(judged.form) if judged.form else ())
             return Outcome(name=recorded.name, events=recorded.events + task_state.said(state, event, STAGE))
         if judged.form is None or state.phase.terminal:
             return Outcome(name="refused" if judged.faults else "ended", events=task_state.said(state, event, STAGE))
         # The marker goes first, the reports are read second: see the module's docstring.
         await self.store.put(layout.active(submission.task_id), b"")
-        for dataset_id in wanted_datasets(judged.form):
+        for dataset_id in self._wanted(judged.form):
             await self.store.put(layout.waiting(dataset_id, submission.task_id), b"")
         return await self._decide(event, judged, judged.form)
 
@@ -171,7 +174,7 @@ class _Dispatch:
         return Outcome(name=outcome.name, events=outcome.events + now)
 
     async def _decide(self, event: Event[Any], judged: Judged, form: TaskForm) -> Outcome:
-        known = await datasets.load_all(self.store, wanted_datasets(form))
+        known = await datasets.load_all(self.store, self._wanted(form))
         found = await task_state.read(self.store, form.task_id)
         assert found is not None
         if found.phase is Phase.PREPROCESSING and any(each is None for each in known.values()):
@@ -187,6 +190,10 @@ class _Dispatch:
         assert state is not None
         return Outcome(name=outcome.name, events=outcome.events + task_state.said(state, event, STAGE))
 
+    def _wanted(self, form: TaskForm) -> list[str]:
+        """Return the ids of every dataset a form needs a report on."""
+        return wanted_data(form, self.catalog).dataset_ids()
+
     async def _unmark(self, task_id: str, dataset_ids: Iterable[str]) -> None:
         for dataset_id in dataset_ids:
             await self.store.delete(layout.waiting(dataset_id, task_id))
@@ -198,11 +205,12 @@ class _Dispatch:
         if found.attempt == 0 and found.phase.terminal:
             # Ended before it was decided, or decided by one that crashed: not all of its datasets need be there.
             return Decision(name=_undispatched(found))
-        admission = await admit(form, judged, judged.model, ready, self.catalog, self.tokens)
+        admission = await admit(form, judged, judged.model, ready, self.catalog, self.tokens, self.planner)
         refused, quote = admission.refused, admission.quote
         placed = self.executors.choose(form.project, judged.model.name, form.training_type)
         if refused is None:
-            plan = build_plan(form, ready, admission.kept, judged.model, judged.hyperparameters, placed)
+            assert admission.data is not None
+            plan = build_plan(form, admission.data, admission.draws, judged.model, judged.hyperparameters, placed)
             plan = await compare_and_set.first(self.store, layout.task(form.task_id, "plan"), plan)
             # The plan of a dispatch that crashed holds, whatever is configured since.
             placed = Choice(plan.executor, plan.resources)
@@ -237,9 +245,3 @@ class _Dispatch:
 
 def _undispatched(state: TaskState) -> str:
     return "refused" if state.phase is Phase.FAILED else "ended"
-
-
-def wanted_datasets(form: TaskForm) -> list[str]:
-    """Return the ids of every dataset a form needs a report on, each once."""
-    training = [wanted.dataset_id for wanted in form.training_set]
-    return list(dict.fromkeys(training + list(form.validation.dataset_ids if form.validation else ())))

@@ -24,6 +24,7 @@ REASONS: dict[Mark, Reason] = {
 }
 
 _KINDS: dict[Mark, Kind] = {Mark.TRAINED: "user", Mark.PRESET: "preset", Mark.VALIDATION: "validation"}
+_OWN: dict[Kind, Mark] = {kind: mark for mark, kind in _KINDS.items()}
 
 #: What is hashed of each line, little-endian and without gaps.
 _HASHED = np.dtype(
@@ -101,14 +102,16 @@ class Drawing:
 
     def draws(self) -> Draws:
         """Return the sums. Blocks."""
-        samples, tokens, whole = Counter[tuple[int, Mark]](), Counter[tuple[int, Mark]](), sha256()
+        sources = self._selection.sources
+        # Also of a dataset of which nothing is left, there is something to say.
+        samples = Counter({(number, _OWN[source.kind]): 0 for number, source in enumerate(sources)})
+        tokens, whole = Counter[tuple[int, Mark]](), sha256()
         for fates in self.fates():
             whole.update(_hashed(fates))
             for mark in map(Mark, np.unique(fates.marks)):
                 these, key = fates.marks == mark, (fates.source, mark)
                 samples[key] += int(fates.times[these].sum() if mark in _KINDS else these.sum())
                 tokens[key] += int(fates.times[these] @ fates.tokens[these].astype(np.int64))
-        sources = self._selection.sources
         return Draws(
             drawn=tuple(
                 Drawn(

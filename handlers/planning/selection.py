@@ -78,12 +78,17 @@ class Mix(Struct, frozen=True, kw_only=True):
 
 
 class Draws(Struct, frozen=True, kw_only=True):
-    """What came of a selection. ``fates_digest`` (SHA-256, hex) is of every line's fate; lines are no part of it."""
+    """What came of a selection. ``fates_digest`` (SHA-256, hex) is of every line's fate; empty: see ``listed``."""
 
     drawn: tuple[Drawn, ...]
     excluded: tuple[Excluded, ...]
     fates_digest: str
     mix: Mix | None = None
+
+    @property
+    def listed(self) -> bool:
+        """Return whether every line's fate was looked at; else these are sums that need no draw."""
+        return bool(self.fates_digest)
 
     def of(self, kind: Kind) -> int:
         """Return how many samples of a kind an epoch sees."""

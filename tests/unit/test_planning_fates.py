@@ -226,10 +226,11 @@ def test_presets_never_say_what_was_split_off_the_users_samples(tmp_path: Path) 
     assert measured < set(range(100))
 
 
-def test_an_empty_selection_draws_nothing(tmp_path: Path) -> None:
+def test_of_an_empty_dataset_nothing_is_drawn(tmp_path: Path) -> None:
     selection = Selection(sources=(source("d", sample_count=5),), seed=1)
 
-    assert drawing(tmp_path, selection, [[[]]]).draws().drawn == ()
+    draws = drawing(tmp_path, selection, [[[]]]).draws()
+    assert draws.drawn == (Drawn(dataset_id="d", kind="user", samples=0, tokens=0),)
 
 
 def test_fates_are_the_same_on_any_machine(tmp_path: Path) -> None:
