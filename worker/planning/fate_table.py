@@ -16,7 +16,7 @@ reason     of what is excluded: invalid, too-long, leak (the validation set says
 A row group holds lines of one file only.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,38 @@ def write_fates(path: Path, sources: Sequence[Source], fates: Iterable[Fates]) -
     with pq.ParquetWriter(path, _SCHEMA, compression="zstd") as writer:
         for some in fates:
             writer.write_table(_table(sources[some.source], some))
+
+
+def read_fates(path: Path, sources: Sequence[Source]) -> Iterator[Fates]:
+    """Yield what was written, in its order. Blocks; holds a row group at a time.
+
+    Raises ValueError where the file is no such table, or is about other datasets than these.
+    """
+    numbers: dict[tuple[str, str], int] = {
+        (source.kind, source.dataset_id): number for number, source in enumerate(sources)
+    }
+    marks: dict[str, Mark] = {word: mark for mark, word in [*_FATES.items(), *REASONS.items()]}
+    try:
+        with pq.ParquetFile(path) as table:
+            for group in range(table.num_row_groups):
+                yield _fates(table.read_row_group(group), numbers, marks)
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise ValueError(f"not a table of fates of these datasets: {error!r}") from error
+
+
+def _fates(rows: pa.Table, numbers: Mapping[tuple[str, str], int], marks: Mapping[str, Mark]) -> Fates:
+    kind, dataset_id, file = (rows[name][0].as_py() for name in ("kind", "dataset", "file"))
+    words = rows["reason"].combine_chunks().cast(pa.string()).fill_null(rows["fate"].combine_chunks().cast(pa.string()))
+    codes = words.dictionary_encode()
+    table = np.array([marks[word] for word in codes.dictionary.to_pylist()], np.uint8)
+    return Fates(
+        source=numbers[kind, dataset_id],
+        file=file,
+        lines=rows["line"].to_numpy(),
+        marks=table[codes.indices.to_numpy()],
+        times=rows["times"].to_numpy(),
+        tokens=rows["tokens"].to_numpy(),
+    )
 
 
 def _table(source: Source, fates: Fates) -> pa.Table:

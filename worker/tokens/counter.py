@@ -1,7 +1,7 @@
 """Counts the tokens of a dataset exactly, in other processes, each file once a tokenizer."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
@@ -127,7 +127,7 @@ async def count_file(store: ObjectStore, job: CountJob) -> TokenCounts:
     return replace(counts, tables=(rows_key,), left_out=(listed,) if counts.too_long else ())
 
 
-class _Files(NamedTuple):
+class CountFiles(NamedTuple):
     """Where a count writes what is too many for memory: findings on samples that are too long, and all rows."""
 
     findings: Path
@@ -139,21 +139,30 @@ async def _count(
 ) -> TokenCounts:
     """Count a file and store what belongs to the counts: before them, so that whoever has these can read it."""
     with TemporaryDirectory(prefix="counts-") as folder:
-        files = _Files(Path(folder, "findings.ndjson"), Path(folder, "rows"))
+        files = CountFiles(Path(folder, "findings.ndjson"), Path(folder, "rows"))
         try:
-            counts = await _tallied(store, job, invalid, encoder.accelerated(), files)
+            counts = await tallied(store, job, invalid, encoder.accelerated(), files)
         except Distrusted:
             encoder.give_up_on_fast()
-            counts = await _tallied(store, job, invalid, encoder, files)
+            counts = await tallied(store, job, invalid, encoder, files)
         if counts.too_long:
             await store.upload(list_key, files.findings)
         await store.upload(rows_key, files.rows)
     return counts
 
 
-async def _tallied(
-    store: ObjectStore, job: CountJob, invalid: LeftOut, encoder: SampleEncoder, files: _Files
+async def tallied(
+    store: ObjectStore,
+    job: CountJob,
+    invalid: LeftOut,
+    encoder: SampleEncoder,
+    files: CountFiles,
+    check: Callable[[], None] = lambda: None,
 ) -> TokenCounts:
+    """Count one file, into local files. ``check`` is called again and again, and may raise. Blocks in between.
+
+    Raises Distrusted where the encoder's fast tokenizer is not to be trusted, and what ``count`` raises.
+    """
     encode = msgspec.json.Encoder().encode
     with files.findings.open("wb") as findings, files.rows.open("wb") as rows:
 
@@ -162,6 +171,7 @@ async def _tallied(
 
         tally, table = Tally(job.context_length, report), SampleTable(rows, job.format, invalid.lines())
         async for batch in batches(read_samples(store, job.files, {job.index: invalid}, only=job.index)):
+            check()
             for sample, encoded in zip(batch, encode_batch(encoder, job.format, batch), strict=True):
                 table.add(sample, encoded, kept=tally.add(encoded, sample.line))
         table.finish()

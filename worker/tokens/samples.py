@@ -1,7 +1,7 @@
 """Reading the valid samples of a dataset, in order, in bounded memory. Shared by the counter and the trainer."""
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +26,17 @@ class Sample(NamedTuple):
     line: int
     data: dict[str, Any]
     size: int = 0
+
+
+class PassedOver(Protocol):
+    """Which lines of a file are not read as samples. It is asked about each line once, in rising order."""
+
+    @property
+    def whole_file(self) -> bool:
+        """Return whether none of its lines is."""
+        ...
+
+    def __contains__(self, line: int) -> bool: ...
 
 
 class LeftOut:
@@ -87,7 +98,7 @@ async def invalid_lines(store: ObjectStore, findings_key: str | None) -> Invalid
 
 
 async def read_samples(
-    store: ObjectStore, files: Sequence[CheckedFile], invalid: InvalidLines, only: int | None = None
+    store: ObjectStore, files: Sequence[CheckedFile], invalid: Mapping[int, PassedOver], only: int | None = None
 ) -> AsyncIterator[Sample]:
     """Yield the valid samples of the files in order; of file ``only`` alone where that is given.
 
