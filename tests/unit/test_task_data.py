@@ -19,6 +19,7 @@ from tests.fakes.estimation import estimate, verdict_on
 from tests.fakes.samples import Line
 from tests.fakes.tokens import RowCounter
 from tests.fakes.world import World, form, form_event, statuses
+from worker.dry_run import UnwritingPlanner
 
 #: 40 lines of 1 to 40 tokens, two of which are no samples for the model; 30 of the platform's, half of them the same.
 USERS = [Line(n, tokens=n + 1) for n in range(38)] + [Line(98, 900, state=State.TOO_LONG), Line(0, 0, 0, State.INVALID)]
@@ -230,6 +231,18 @@ async def test_without_preset_data_a_mix_is_a_fault_of_the_form_and_is_missing_i
 
     (fault,) = (await refusal(service, form_event(preset_mix={"percent": 20}))).faults
     assert (fault.field, fault.code) == ("preset_mix", "no-preset-dataset")
+
+
+async def test_a_dry_run_draws_and_leaves_no_table() -> None:
+    service = world()
+    wet = await planned(service, validation={"percent": 20})
+    assert wet.fates_key is not None
+    del service.store.objects[wet.fates_key]
+    service.ports["planner"] = UnwritingPlanner(service.ports["planner"])
+    dry = await planned(service, "t-2", validation={"percent": 20})
+
+    assert dry.draws == wet.draws
+    assert not [key for key in service.store.objects if key.endswith(".parquet")]
 
 
 async def test_rows_that_are_gone_leave_the_quote_open() -> None:
