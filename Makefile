@@ -73,6 +73,10 @@ bench-events: .venv/.bench ## Measure delivery beside the raw client, FastStream
 bench-training: .venv/.bench ## Measure training beside TRL and transformers (ARGS="--size 1b" on a GPU)
 	$(RUN) tests.bench.training $(ARGS)
 
+.PHONY: bench-plan
+bench-plan: setup ## Measure drawing a plan: samples a second, peak memory (ARGS="--large" for 10,000,000 samples)
+	$(RUN) tests.bench.plan $(ARGS)
+
 .PHONY: fuzz
 fuzz: .venv/.fuzz ## Fuzz the scan of datasets (FORMAT=sft SECONDS=600)
 	$(RUN) tests.fuzz.scan $(or $(FORMAT),sft) -max_total_time=$(or $(SECONDS),600)

@@ -19,6 +19,7 @@ from contracts.task import (
     BaseModel,
     Fault,
     PresetMix,
+    Shuffle,
     TaskForm,
     Tolerance,
     TrainingDataset,
@@ -40,6 +41,7 @@ class Draft(Struct, frozen=True, kw_only=True, omit_defaults=True):
     preset_mix: PresetMix | None = None
     validation: Validation | None = None
     tolerance: Tolerance | None = None
+    shuffle: Shuffle | None = None
 
 
 class FormReading(NamedTuple):

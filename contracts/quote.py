@@ -21,7 +21,8 @@ class TooLong(Struct, frozen=True, kw_only=True):
 class QuoteItem(Struct, frozen=True, kw_only=True):
     """One line of a quote. amount = tokens x factor x epochs x price_per_1k_tokens / 1000, a decimal string.
 
-    ``samples`` and ``tokens`` are of the samples that are trained on: neither invalid nor ``too_long``.
+    ``samples`` and ``tokens`` are what an epoch sees, with repetitions: of the samples that are trained on, or of a
+    validation set measured; neither invalid nor ``too_long``. A dataset that is split has an item of each kind.
     """
 
     kind: Literal["user", "preset", "validation"]

@@ -78,6 +78,10 @@ class MaxCost(Struct, frozen=True):
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}" + END)]
 
 
+#: ``none``: in the order of the files. A number is the seed of every draw.
+Shuffle = Literal["random", "none"] | Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
 class TaskForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The form a user submits (``task.created``).
 
@@ -102,7 +106,7 @@ class TaskForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     preset_mix: PresetMix | None = None
     validation: Validation | None = None
     tolerance: Tolerance = Tolerance()
-    shuffle: Literal["random", "none"] | Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    shuffle: Shuffle | None = None
     max_cost: MaxCost | None = None
     quote_id: Id | None = None
 

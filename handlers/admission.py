@@ -1,5 +1,6 @@
 """Whether a task whose reports are all there may train: its datasets, what is left of them, its limit on the fee."""
 
+from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
@@ -7,28 +8,33 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from contracts.quote import Quote
-from contracts.task import MaxCost, TaskForm
+from contracts.task import MaxCost, TaskForm, Tolerance
 from contracts.training import Failure
 from handlers import quotes
 from handlers.counting import Counts
 from handlers.datasets import KnownDataset, acceptable
 from handlers.planning.build import FORMATS
-from handlers.ports import Catalog, ModelEntry, TokenCounter, TokenCounts
+from handlers.planning.figures import Figures, Undrawn
+from handlers.planning.plan import PlannedData
+from handlers.planning.selection import Draws
+from handlers.ports import Catalog, ModelEntry, Planner, TokenCounter, TokenCounts
 from handlers.pricing import make_quote
 from handlers.quotes import Citation, KeptQuote
 from handlers.submissions import Judged
+from handlers.task_data import TaskData, WantedData, wanted_data
 
 
 class Admission(NamedTuple):
     """``refused`` is why the task may not train; None: it may.
 
-    ``quote`` is what it is dispatched under, made now or cited. ``kept`` are the samples of each dataset that are
-    trained on, neither invalid nor too long for the model: without an entry where they could not be counted.
+    ``quote`` is what it is dispatched under, made now or cited; ``data`` what it trains on, ``draws`` what came of the
+    draw: None where samples could not be counted.
     """
 
     refused: Failure | None
     quote: KeptQuote | None = None
-    kept: Mapping[str, TokenCounts] = {}
+    data: PlannedData | None = None
+    draws: Draws | None = None
 
 
 async def admit(
@@ -38,42 +44,59 @@ async def admit(
     known: Mapping[str, KnownDataset],
     catalog: Catalog,
     tokens: TokenCounter,
+    planner: Planner,
     citation: Citation | None = None,
 ) -> Admission:
-    """Decide whether a task may train, and which quote it is billed by.
+    """Decide whether a task may train, and which quote it is billed by. Where it may, every line's fate is stored.
 
-    Raises Unavailable where the bucket does not answer.
+    Raises Unavailable where the bucket does not answer, Transient where a process was killed.
     """
-    problems = [problem for found in known.values() for problem in _problems(form, found)]
-    if problems:
-        return Admission(Failure("dataset-rejected", "user", "; ".join(problems), retryable=False))
-    counts = Counts(model, tokens)
-    found = {name: await counts.of(dataset) for name, dataset in known.items()}
-    kept = {name: each for name, each in found.items() if isinstance(each, TokenCounts)}
+    wanted = wanted_data(form, catalog)
+    if refused := _rejected(form, known, wanted):
+        return Admission(refused)
+    data = TaskData(wanted, known, Counts(model, tokens), planner, judged.hyperparameters)
+    kept, _ = await data.counted()
+    drawn = await data.figures(form.task_id)
+
+    async def draw() -> Figures | Undrawn:
+        return drawn
+
     now = await make_quote(
         subject=form.task_id,
-        training_set=form.training_set,
         known=known,
         model=model,
         training_type=form.training_type,
         hyperparameters=judged.hyperparameters,
-        open_questions=["validation: the split"] if form.validation and form.validation.percent else [],
+        open_questions=[],
         catalog=catalog,
-        counts=counts,
+        draw=draw,
     )
     made = quotes.about(now, known, task_id=form.task_id, project=form.project)
+    refused = _nothing_left(form, model, kept) or _undrawable(drawn)
     quote = quotes.in_force(citation, made)
     if isinstance(quote, Failure):
-        return Admission(_nothing_left(form, model, kept) or quote, made)
-    refused = _nothing_left(form, model, kept) or (_over(form.max_cost, quote) if form.max_cost else None)
-    return Admission(refused, replace(made, quote=quote), kept)
+        return Admission(refused or quote, made)
+    refused = refused or (_over(form.max_cost, quote) if form.max_cost else None)
+    draws = drawn.draws if isinstance(drawn, Figures) and drawn.draws.listed else None
+    return Admission(refused, replace(made, quote=quote), await data.planned(), draws)
 
 
-def _problems(form: TaskForm, known: KnownDataset) -> list[str]:
+def _rejected(form: TaskForm, known: Mapping[str, KnownDataset], wanted: WantedData) -> Failure | None:
+    own = wanted._replace(presets=()).dataset_ids()
+    problems = [problem for name in own for problem in _problems(form, known[name], form.tolerance)]
+    if problems:
+        return Failure("dataset-rejected", "user", "; ".join(problems), retryable=False)
+    # What a form tolerates is about its user's data.
+    presets = [name for name in known if name not in own]
+    problems = [f"preset {problem}" for name in presets for problem in _problems(form, known[name], Tolerance())]
+    return Failure("preset-rejected", "platform", "; ".join(problems), retryable=False) if problems else None
+
+
+def _problems(form: TaskForm, known: KnownDataset, tolerance: Tolerance) -> list[str]:
     name = f"dataset {known.dataset_id}"
     if known.unreadable is not None:
         return [f"{name} cannot be read: {known.unreadable}"]
-    if not acceptable(known, form.tolerance):
+    if not acceptable(known, tolerance):
         invalid = known.samples - known.valid_samples
         codes = ", ".join(sorted(known.totals)) or "empty"
         return [f"{name}: {invalid} of {known.samples} samples are invalid ({codes}); see its report"]
@@ -93,6 +116,20 @@ def _nothing_left(form: TaskForm, model: ModelEntry, kept: Mapping[str, TokenCou
         f"{model.name}, {model.context_length} tokens"
     )
     return Failure("nothing-to-train", "user", message, retryable=False)
+
+
+def _undrawable(drawn: Figures | Undrawn) -> Failure | None:
+    """Return why what was drawn cannot be trained on."""
+    if isinstance(drawn, Undrawn):
+        return drawn.refusal
+    if drawn.draws.of("user") or not drawn.draws.listed:
+        return None
+    why = Counter[str]()
+    for each in drawn.draws.excluded:
+        why[each.reason] += each.samples if each.kind == "user" else 0
+    why["in validation"] = sum(each.samples for each in drawn.draws.drawn if each.kind == "validation")
+    reasons = ", ".join(f"{reason}: {samples}" for reason, samples in why.items() if samples)
+    return Failure("nothing-to-train", "user", f"no sample is left to train on ({reasons})", retryable=False)
 
 
 def _over(limit: MaxCost, quote: Quote) -> Failure | None:

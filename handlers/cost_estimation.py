@@ -19,8 +19,9 @@ from handlers.datasets import KnownDataset
 from handlers.interval import with_interval
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.planning.build import FORMATS
-from handlers.ports import Catalog, Clock, ModelEntry, ObjectStore, Receipts, TokenCounter, TokenSampler
+from handlers.ports import Catalog, Clock, ModelEntry, ObjectStore, Planner, Receipts, TokenCounter, TokenSampler
 from handlers.pricing import make_quote, method_of
+from handlers.task_data import TaskData, WantedData
 
 STAGE = "cost-estimation"
 
@@ -32,6 +33,7 @@ async def estimate_cost(
     catalog: Catalog,
     tokens: TokenCounter,
     sampler: TokenSampler,
+    planner: Planner,
     receipts: Receipts,
     clock: Clock,
     quote_valid_seconds: float,
@@ -48,7 +50,7 @@ async def estimate_cost(
         newest = await drafts.newest(store, draft.task_id)
         if newest and newest.imported_at > verdict.imported_at:
             return Outcome(name="superseded")
-    estimation = Estimation(store, catalog, tokens, receipts, clock, quote_valid_seconds, sampler)
+    estimation = Estimation(store, catalog, tokens, planner, receipts, clock, quote_valid_seconds, sampler)
     asked = Asked(draft, verdict.dataset_id, verdict.project)
 
     async def revised(quote: Quote) -> int:
@@ -74,10 +76,9 @@ class Asked(NamedTuple):
         """Return the key of the subject's newest estimate."""
         return layout.estimate(self.draft.task_id, self.dataset_id)
 
-    @property
-    def training_set(self) -> tuple[TrainingDataset, ...]:
-        """Return what would be trained on."""
-        return self.draft.training_set or (TrainingDataset(dataset_id=self.dataset_id),)
+    def wanted(self, catalog: Catalog) -> WantedData:
+        """Return the data it is about: without a training set of its own, the imported dataset."""
+        return wanted_by(self.draft, self.draft.training_set or (TrainingDataset(dataset_id=self.dataset_id),), catalog)
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class Estimation:
     store: ObjectStore
     catalog: Catalog
     tokens: TokenCounter
+    planner: Planner
     receipts: Receipts
     clock: Clock
     quote_valid_seconds: float
@@ -99,14 +101,15 @@ class Estimation:
         returns its revision; None: it is superseded already.
         """
         draft = asked.draft
-        known = await datasets.load_all(self.store, [wanted.dataset_id for wanted in asked.training_set])
+        wanted = asked.wanted(self.catalog)
+        known = await datasets.load_all(self.store, wanted.dataset_ids())
         model = model_of(draft, self.catalog)
         price = self.catalog.price(model, method_of(draft.training_type)) if model and draft.training_type else None
         verdicts = {name: found.digest if found else None for name, found in known.items()}
         key = f"{asked.subject}/{layout.digest(draft, verdicts, model, price)}"
         if recorded := await self.receipts.recorded(STAGE, key):
             return recorded
-        quote = await self._quote(asked, known)
+        quote = await self._quote(asked, wanted, known)
         if not quote.complete:
             # What is missing may be there at the next delivery: only a complete quote is recorded for good.
             key = f"{key}/{quote.quote_id}"
@@ -115,8 +118,9 @@ class Estimation:
         revision = await revised(quote)
         if revision is None:
             return Outcome(name="superseded")
+        own = wanted._replace(presets=()).dataset_ids()
         body = CostEstimated(
-            task_id=draft.task_id, dataset_ids=tuple(known), project=asked.project, quote=quote, revision=revision
+            task_id=draft.task_id, dataset_ids=tuple(own), project=asked.project, quote=quote, revision=revision
         )
 
         async def work() -> Decision:
@@ -125,21 +129,34 @@ class Estimation:
 
         return await self.receipts.once(STAGE, key, event, work)
 
-    async def _quote(self, asked: Asked, known: dict[str, KnownDataset | None]) -> Quote:
+    async def _quote(self, asked: Asked, wanted: WantedData, known: dict[str, KnownDataset | None]) -> Quote:
         """Return the quote, kept: as it was made first."""
         draft = asked.draft
         made = await price_draft(
             draft,
-            asked.training_set,
+            wanted,
             known,
             subject=asked.subject,
             catalog=self.catalog,
             tokens=self.tokens,
+            planner=self.planner,
             sampler=self.sampler,
         )
         new = quotes.about(made, known, task_id=draft.task_id, project=asked.project)
         new = replace(new, draft=draft, dataset_id=asked.dataset_id)
         return await quotes.keep(self.store, new, self.clock.now() + timedelta(seconds=self.quote_valid_seconds))
+
+
+def wanted_by(draft: Draft, training_set: tuple[TrainingDataset, ...], catalog: Catalog) -> WantedData:
+    """Return the data that a draft is about, with the preset datasets it mixes in. Pure."""
+    mixed_into = draft.training_type if draft.preset_mix else None
+    return WantedData(
+        training_set=training_set,
+        validation=draft.validation,
+        preset_mix=draft.preset_mix,
+        presets=tuple(catalog.presets(mixed_into)) if mixed_into else (),
+        shuffle=draft.shuffle,
+    )
 
 
 def model_of(draft: Draft, catalog: Catalog) -> ModelEntry | None:
@@ -151,12 +168,13 @@ def model_of(draft: Draft, catalog: Catalog) -> ModelEntry | None:
 
 async def price_draft(
     draft: Draft,
-    training_set: tuple[TrainingDataset, ...],
+    wanted: WantedData,
     known: dict[str, KnownDataset | None],
     *,
     subject: str,
     catalog: Catalog,
     tokens: TokenCounter,
+    planner: Planner,
     sampler: TokenSampler | None = None,
 ) -> Quote:
     """Return the fee of a form as far as it is filled in, for the task or dataset that is the subject.
@@ -173,20 +191,21 @@ async def price_draft(
     if model and draft.training_type and rules is None:
         open_questions.append(f"training_type: {draft.training_type} is not available for {model.name}")
     open_questions += _of_other_formats(draft, known)
-    open_questions += unsettled(draft)
+    open_questions += unsettled(draft, wanted)
+    there = {name: found for name, found in known.items() if found is not None}
     counts = Counts(model, tokens, sampler) if model else None
 
     async def made(by: Counts | None) -> Quote:
+        data = TaskData(wanted, there, by, planner, hyperparameters) if by else None
         return await make_quote(
             subject=subject,
-            training_set=training_set,
             known=known,
             model=model,
             training_type=draft.training_type,
             hyperparameters=hyperparameters,
             open_questions=open_questions,
             catalog=catalog,
-            counts=by,
+            draw=data.figures if data else None,
         )
 
     quote = await made(counts)
@@ -202,9 +221,8 @@ def _of_other_formats(draft: Draft, known: dict[str, KnownDataset | None]) -> li
     ]
 
 
-def unsettled(draft: Draft) -> list[str]:
-    """Return what a draft leaves to the plan: which samples are split off or mixed in is drawn there."""
-    split = draft.validation is not None and draft.validation.percent is not None
-    return ["validation: the split, made when the task is planned"] * split + [
-        "preset_mix: the draw, made when the task is planned"
-    ] * (draft.preset_mix is not None)
+def unsettled(draft: Draft, wanted: WantedData) -> list[str]:
+    """Return what a draft asks for that there is nothing to draw from."""
+    if draft.preset_mix is None or draft.training_type is None or wanted.presets:
+        return []
+    return [f"preset_mix: no preset dataset is configured for {draft.training_type}"]

@@ -9,7 +9,7 @@ from contracts.quote import CostEstimated, Quote
 from handlers import compare_and_set, layout, revisions
 from handlers.cost_estimation import Asked, Estimation
 from handlers.outcome import Outcome
-from handlers.ports import Catalog, Clock, ObjectStore, Receipts, TokenCounter
+from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, TokenCounter
 from handlers.quotes import KeptQuote
 
 STAGE = "exact-estimation"
@@ -21,6 +21,7 @@ async def estimate_exactly(
     store: ObjectStore,
     catalog: Catalog,
     tokens: TokenCounter,
+    planner: Planner,
     receipts: Receipts,
     clock: Clock,
     quote_valid_seconds: float,
@@ -43,5 +44,5 @@ async def estimate_exactly(
     async def revised(exact: Quote) -> int | None:
         return await revisions.made_exact(store, asked.newest, quote.quote_id, exact.quote_id)
 
-    estimation = Estimation(store, catalog, tokens, receipts, clock, quote_valid_seconds)
+    estimation = Estimation(store, catalog, tokens, planner, receipts, clock, quote_valid_seconds)
     return await estimation.said(event, asked, revised)

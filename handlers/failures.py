@@ -41,6 +41,7 @@ _LOOK = "Look at the job's log"
 FAILURES: dict[str, FailureClass] = {
     # The data and the form.
     "nothing-to-train": FailureClass("user", Again.NEVER, _NEW_TASK),
+    "preset-too-small": FailureClass("user", Again.NEVER, "Submit a new task with a lower percent"),
     "unreadable-sample": FailureClass("user", Again.NEVER, "Import the dataset again: it is judged anew"),
     "template-refuses-sample": FailureClass("user", Again.NEVER, "Mend the sample, or leave it out"),
     "dataset-changed": FailureClass("user", Again.NEVER, "Import the dataset again, then submit a new task"),
@@ -74,6 +75,9 @@ FAILURES: dict[str, FailureClass] = {
     "cannot-begin": FailureClass("platform", Again.FURTHER, "Look at the job's log: the trainer could not be started"),
     "plan-missing": FailureClass("platform", Again.FURTHER, "Find out who deleted the plan, then submit a new task"),
     "plan-unusable": FailureClass("platform", Again.NEVER, "Install the same version of trainer and worker"),
+    "plan-differs": FailureClass(
+        "platform", Again.NEVER, "Install the same version of trainer and worker, then submit a new task"
+    ),
     "base-model-missing": FailureClass("platform", Again.FURTHER, "Put the base model into the bucket"),
     "model-refused": FailureClass("platform", Again.NEVER, "Take the model out of the catalogue, or mend it"),
     "packing-leaks": FailureClass("platform", Again.NEVER, "Take Pretrain away from the model in the catalogue"),

@@ -8,13 +8,15 @@
     datasets/<dataset_id>/imports/<digest>.json      when an import that does not say so was first seen
     datasets/<dataset_id>/<digest>/report.json       the report on these bytes; findings.ndjson beside it
     tokens/<content digest>/<tokenizer digest>.json  token counts of a file; beside them, where some are too long for
-                                                     the model, .too-long.ndjson: the findings on these samples
+                                                     the model, .too-long.ndjson: the findings on these samples;
+                                                     .rows: what the draw knows of each of its samples
     tasks/<task_id>/form.json                        the form that won
     tasks/<task_id>/state.json                       the one mutable object of a task (If-Match only)
     tasks/<task_id>/draft.json                       the newest import that carried a draft of this task
     tasks/<task_id>/estimate.json                    the newest estimate of this task's fee; for an import without a
                                                      task under datasets/<dataset_id>/
     tasks/<task_id>/plan.json                        what is trained, with which data
+    tasks/<task_id>/fates-<digest>.parquet           what becomes of every line of the plan's datasets
     tasks/<task_id>/attempts/<n>/                    spec, checkpoints and outputs; only attempt n writes here, and of
                                                      its processes only the one that runner.json names
     tasks/<task_id>/attempts/<n>/last-word.json      how the attempt ended, as its trainer said it
@@ -90,9 +92,19 @@ def too_long(content_digest: str, tokenizer_digest: str) -> str:
     return f"tokens/{content_digest}/{tokenizer_digest}.too-long.ndjson"
 
 
+def sample_rows(content_digest: str, tokenizer_digest: str) -> str:
+    """Return the key of the rows of a file's samples, see handlers/planning/sample_rows.py."""
+    return f"tokens/{content_digest}/{tokenizer_digest}.rows"
+
+
 def task(task_id: str, name: str) -> str:
     """Return the key of one of a task's objects: form, state, draft, plan."""
     return f"tasks/{segment(task_id)}/{name}.json"
+
+
+def fates(task_id: str, fates_digest: str) -> str:
+    """Return the key of the table of what becomes of every line; another draw never overwrites a plan's own."""
+    return f"tasks/{segment(task_id)}/fates-{fates_digest[:32]}.parquet"
 
 
 def attempt(task_id: str, number: int) -> str:

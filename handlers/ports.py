@@ -14,6 +14,7 @@ from contracts.dataset import CheckedFile, DatasetFile, Format
 from contracts.envelope import Event
 from contracts.hyperparameters import HyperparameterRule
 from handlers.outcome import Decision, Outcome
+from handlers.planning.selection import Draws, Selection
 from handlers.validation.report import Report
 
 
@@ -138,7 +139,8 @@ class TokenCounts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``samples`` are those that are kept. ``trained`` tokens have a loss weight above 0; ``histogram`` maps the upper
     bound of a power-of-two bucket of sample lengths to the number of samples in it. Samples longer than the model's
     context are in ``too_long`` alone, and listed at ``left_out``: they are not trained on. ``total_of_extremes`` is
-    what remains of ``total`` where of each preference only the best and the worst candidate are compared.
+    what remains of ``total`` where of each preference only the best and the worst candidate are compared. ``tables``
+    are the keys of the files' sample rows (see handlers/planning/sample_rows.py), which drawing samples needs.
     """
 
     samples: int
@@ -150,6 +152,7 @@ class TokenCounts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     too_long: int = 0
     total_of_extremes: int = 0
     left_out: tuple[LeftOutSamples, ...] = ()
+    tables: tuple[str, ...] = ()
 
 
 class DatasetScanner(Protocol):
@@ -205,6 +208,20 @@ class TokenSampler(Protocol):
 
         None: count them instead. They are few, were counted before, or cannot be sampled: some lines are invalid, or
         lines are very long. ``samples`` is how many there are. Raises as TokenCounter does.
+        """
+        ...
+
+
+class Planner(Protocol):
+    """Draws samples, off the event loop."""
+
+    async def draw(self, selection: Selection, task_id: str | None = None) -> Draws:
+        """Return what comes of a selection: a pure function of it and of the sample rows it names.
+
+        With a task's id the fate of every line is stored first, as Parquet, under ``layout.fates``. Idempotent.
+
+        Raises FileNotFoundError where sample rows are gone, Transient where the process was killed, Unavailable where
+        the bucket does not answer.
         """
         ...
 
@@ -332,6 +349,13 @@ class ModelEntry(Struct, frozen=True, kw_only=True):
     thinking: bool = False
 
 
+class PresetDataset(Struct, frozen=True, kw_only=True):
+    """A dataset of the platform's own that may be mixed in: imported and validated like any other."""
+
+    dataset_id: str
+    version: str
+
+
 class Price(Struct, frozen=True, kw_only=True):
     """Price per 1,000 tokens, a decimal string, with its currency and the version of the table it is from."""
 
@@ -357,4 +381,8 @@ class Catalog(Protocol):
 
     def published(self, training_type: str) -> bool:
         """Return whether users may choose this training type."""
+        ...
+
+    def presets(self, training_type: str) -> Sequence[PresetDataset]:
+        """Return what a preset mix draws from for a training type; none where it has no preset datasets."""
         ...

@@ -1,21 +1,21 @@
 """The fee: billed tokens x epochs x price per 1,000 tokens / 1,000, itemised, in decimal arithmetic."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
 from msgspec.structs import replace
 
 from contracts.quote import Quote, QuoteItem, TooLong
-from contracts.task import TrainingDataset
 from handlers import layout
-from handlers.counting import Counts
 from handlers.datasets import KnownDataset
-from handlers.money import plain as _plain
+from handlers.money import plain
+from handlers.planning.figures import Figures, Undrawn
+from handlers.planning.selection import Drawn, Kind
 from handlers.ports import Catalog, ModelEntry, Price, TokenCounts
 
-#: What a validation sample costs beside a training sample.
-VALIDATION_FACTOR = Decimal(0)
+#: What a sample of each kind costs beside a user's training sample.
+FACTORS: dict[Kind, Decimal] = {"user": Decimal(1), "preset": Decimal(1), "validation": Decimal(0)}
 
 #: The value of the hyperparameter ``pairs`` with which the other candidates of a preference are never looked at.
 BEST_WORST = "best-worst"
@@ -31,16 +31,15 @@ def method_of(training_type: str) -> Method:
 async def make_quote(
     *,
     subject: str,
-    training_set: Sequence[TrainingDataset],
     known: Mapping[str, KnownDataset | None],
     model: ModelEntry | None,
     training_type: str | None,
     hyperparameters: Mapping[str, Any],
     open_questions: Sequence[str],
     catalog: Catalog,
-    counts: Counts | None,
+    draw: Callable[[], Awaitable[Figures | Undrawn]] | None,
 ) -> Quote:
-    """Return the quote for a form or a draft, as far as it is known. ``counts`` are the model's, where there is one.
+    """Return the quote for a form or a draft, as far as it is known. ``draw`` is asked only where all else is known.
 
     ``subject`` is the task or dataset the quote is said about: another one's quote has another id.
 
@@ -56,60 +55,37 @@ async def make_quote(
     if model and method and price is None:
         missing.append(f"price of {model.name} {model.version} ({method})")
     items: list[QuoteItem] = []
-    if counts and price and not missing:
-        for wanted in training_set:
-            item = await _item(wanted, known[wanted.dataset_id], hyperparameters, price, counts)
-            items += [item] if isinstance(item, QuoteItem) else []
-            missing += [item] if isinstance(item, str) else []
-    contents = contents_of(known, [wanted.dataset_id for wanted in training_set])
-    return _quote((subject, contents), items, missing, model, method, price)
+    if draw and price and not missing:
+        found = await draw()
+        if isinstance(found, Figures):
+            epochs = int(hyperparameters.get("epochs", 1))
+            items = [_item(drawn, found.counts[drawn.dataset_id], epochs, price) for drawn in found.draws.drawn]
+        else:
+            missing += found.reasons
+    return _quote((subject, contents_of(known)), items, missing, model, method, price)
 
 
-async def _item(
-    wanted: TrainingDataset,
-    known: KnownDataset | None,
-    hyperparameters: Mapping[str, Any],
-    price: Price,
-    counts: Counts,
-) -> QuoteItem | str:
-    if known is None:
-        return f"dataset {wanted.dataset_id}: cannot be read"
-    found = await counts.of(known)
-    if isinstance(found, str):
-        return f"dataset {wanted.dataset_id}: {found}"
-    billed = _billed(found, wanted, hyperparameters)
-    if billed is None:
-        return f"dataset {wanted.dataset_id}: the draw of its samples, made when the task is planned"
-    samples, total = billed
-    epochs = int(hyperparameters.get("epochs", 1))
-    amount = Decimal(total) * epochs * Decimal(price.per_1k_tokens) / 1000
+def _item(drawn: Drawn, counts: TokenCounts, epochs: int, price: Price) -> QuoteItem:
+    factor = FACTORS[drawn.kind]
+    amount = Decimal(drawn.tokens) * factor * epochs * Decimal(price.per_1k_tokens) / 1000
     return QuoteItem(
-        kind="user",
-        dataset_id=wanted.dataset_id,
-        samples=samples,
-        tokens=total,
+        kind=drawn.kind,
+        dataset_id=drawn.dataset_id,
+        samples=drawn.samples,
+        tokens=drawn.tokens,
         epochs=epochs,
-        factor="1",
+        factor=str(factor),
         price_per_1k_tokens=price.per_1k_tokens,
-        amount=_plain(amount),
+        amount=plain(amount),
         too_long=tuple(
-            TooLong(file=each.file, samples=each.samples, findings_uri=each.findings_uri) for each in found.left_out
+            TooLong(file=each.file, samples=each.samples, findings_uri=each.findings_uri) for each in counts.left_out
         ),
     )
 
 
-def _billed(counts: TokenCounts, wanted: TrainingDataset, hyperparameters: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return (samples, tokens) where they are exact without drawing samples, else None."""
-    multiplier = wanted.multiplier or 1.0
-    if wanted.sample_count is not None or multiplier != int(multiplier):
-        return None
-    total = counts.total_of_extremes if hyperparameters.get("pairs") == BEST_WORST else counts.total
-    return counts.samples * int(multiplier), total * int(multiplier)
-
-
-def contents_of(known: Mapping[str, KnownDataset | None], names: Iterable[str]) -> dict[str, str]:
-    """Return a digest of the bytes of each of these datasets that is known: the same wherever its files lie. Pure."""
-    found = {name: each for name in names if (each := known.get(name))}
+def contents_of(known: Mapping[str, KnownDataset | None]) -> dict[str, str]:
+    """Return a digest of the bytes of each dataset that is known: the same wherever its files lie. Pure."""
+    found = {name: each for name, each in known.items() if each}
     return {name: layout.digest(each.format, [file.sha256 for file in each.files]) for name, each in found.items()}
 
 
@@ -121,7 +97,7 @@ def _quote(
     method: Method | None,
     price: Price | None,
 ) -> Quote:
-    amount = _plain(sum((Decimal(item.amount) for item in items), Decimal(0))) if not missing else None
+    amount = plain(sum((Decimal(item.amount) for item in items), Decimal(0))) if not missing else None
     model_name = f"{model.name}@{model.version}" if model else None
     # Not where lists of what is too long lie: the same figures have the same id on any machine.
     figures = [replace(item, too_long=()) for item in items]
@@ -132,7 +108,7 @@ def _quote(
         complete=not missing,
         missing=tuple(missing),
         items=tuple(items),
-        billed_tokens=sum(item.tokens * item.epochs for item in items),
+        billed_tokens=sum(item.tokens * item.epochs for item in items if Decimal(item.factor)),
         model=model_name,
         method=method,
         price_version=price.version if price else "none",

@@ -44,7 +44,7 @@ class Citation(Struct, frozen=True, kw_only=True):
 
 def about(quote: Quote, known: Mapping[str, KnownDataset | None], *, task_id: str | None, project: str) -> KeptQuote:
     """Return a quote with what it is about, to be kept. Pure."""
-    return KeptQuote(quote=quote, task_id=task_id, project=project, contents=contents_of(known, known))
+    return KeptQuote(quote=quote, task_id=task_id, project=project, contents=contents_of(known))
 
 
 async def keep(store: ObjectStore, new: KeptQuote, valid_until: datetime) -> Quote:

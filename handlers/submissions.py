@@ -72,7 +72,7 @@ def judge(body: bytes, catalog: Catalog) -> Judged:
         # A form that names none has every default.
         hyperparameters, wrong = resolve(draft.hyperparameters or {}, rules)
         faults += wrong
-    if draft.preset_mix is not None:
+    if draft.preset_mix is not None and draft.training_type and not catalog.presets(draft.training_type):
         message = "no preset dataset is configured for this training type; switch the preset mix off"
         faults.append(Fault("preset_mix", "no-preset-dataset", message))
     return Judged(

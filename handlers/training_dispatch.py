@@ -24,10 +24,11 @@ from handlers.datasets import KnownDataset
 from handlers.errors import Unavailable
 from handlers.outcome import Decision, Outcome
 from handlers.planning.build import build_plan
-from handlers.ports import Catalog, Choice, Clock, Executors, ObjectStore, Receipts, TokenCounter
+from handlers.ports import Catalog, Choice, Clock, Executors, ObjectStore, Planner, Receipts, TokenCounter
 from handlers.quotes import Citation, KeptQuote
 from handlers.settlement import Quoted
 from handlers.submissions import Judged, Submission
+from handlers.task_data import wanted_data
 from handlers.task_state import WITH_JOB, TaskState
 
 STAGE = "training-dispatch"
@@ -39,6 +40,7 @@ async def dispatch_training(
     store: ObjectStore,
     catalog: Catalog,
     tokens: TokenCounter,
+    planner: Planner,
     executors: Executors,
     receipts: Receipts,
     clock: Clock,
@@ -53,7 +55,16 @@ async def dispatch_training(
     with ``conflict`` and changes nothing.
     """
     dispatch = _Dispatch(
-        store, catalog, tokens, executors, receipts, clock, retry_limit, cancel_grace_seconds, quote_valid_seconds
+        store,
+        catalog,
+        tokens,
+        planner,
+        executors,
+        receipts,
+        clock,
+        retry_limit,
+        cancel_grace_seconds,
+        quote_valid_seconds,
     )
     if isinstance(event.data, TaskSubmission):
         return await dispatch.on_submission(event)
@@ -73,6 +84,7 @@ class _Dispatch:
     store: ObjectStore
     catalog: Catalog
     tokens: TokenCounter
+    planner: Planner
     executors: Executors
     receipts: Receipts
     clock: Clock
@@ -87,13 +99,13 @@ class _Dispatch:
         judged = submissions.judge(bytes(submission.form), self.catalog)
         state = await self._enter(submission, judged)
         if recorded := await self.receipts.recorded(STAGE, submission.task_id):
-            await self._unmark(submission.task_id, wanted_datasets(judged.form) if judged.form else ())
+            await self._unmark(submission.task_id, self._wanted(judged.form) if judged.form else ())
             return Outcome(name=recorded.name, events=recorded.events + task_state.said(state, event, STAGE))
         if judged.form is None or state.phase.terminal:
             return Outcome(name="refused" if judged.faults else "ended", events=task_state.said(state, event, STAGE))
         # The marker goes first, the reports are read second: see the module's docstring.
         await self.store.put(layout.active(submission.task_id), b"")
-        for dataset_id in wanted_datasets(judged.form):
+        for dataset_id in self._wanted(judged.form):
             await self.store.put(layout.waiting(dataset_id, submission.task_id), b"")
         return await self._decide(event, judged, judged.form, submission.submitted_at)
 
@@ -178,7 +190,7 @@ class _Dispatch:
         return Outcome(name=outcome.name, events=outcome.events + now)
 
     async def _decide(self, event: Event[Any], judged: Judged, form: TaskForm, submitted_at: datetime) -> Outcome:
-        known = await datasets.load_all(self.store, wanted_datasets(form))
+        known = await datasets.load_all(self.store, self._wanted(form))
         found = await task_state.read(self.store, form.task_id)
         assert found is not None
         if found.phase is Phase.PREPROCESSING and any(each is None for each in known.values()):
@@ -194,6 +206,10 @@ class _Dispatch:
         state = await task_state.read(self.store, form.task_id)
         assert state is not None
         return Outcome(name=outcome.name, events=outcome.events + task_state.said(state, event, STAGE))
+
+    def _wanted(self, form: TaskForm) -> list[str]:
+        """Return the ids of every dataset a form needs a report on."""
+        return wanted_data(form, self.catalog).dataset_ids()
 
     async def _unmark(self, task_id: str, dataset_ids: Iterable[str]) -> None:
         for dataset_id in dataset_ids:
@@ -211,12 +227,13 @@ class _Dispatch:
         if found.attempt == 0 and found.phase.terminal:
             # Ended before it was decided, or decided by one that crashed: not all of its datasets need be there.
             return Decision(name=_undispatched(found))
-        admission = await admit(form, judged, judged.model, ready, self.catalog, self.tokens, citation)
+        admission = await admit(form, judged, judged.model, ready, self.catalog, self.tokens, self.planner, citation)
         refused = admission.refused
         quoted = await self._quoted(admission.quote) if admission.quote and refused is None else None
         placed = self.executors.choose(form.project, judged.model.name, form.training_type)
         if refused is None:
-            plan = build_plan(form, ready, admission.kept, judged.model, judged.hyperparameters, placed)
+            assert admission.data is not None
+            plan = build_plan(form, admission.data, admission.draws, judged.model, judged.hyperparameters, placed)
             plan = await compare_and_set.first(self.store, layout.task(form.task_id, "plan"), plan)
             # The plan of a dispatch that crashed holds, whatever is configured since.
             placed = Choice(plan.executor, plan.resources)
@@ -255,9 +272,3 @@ class _Dispatch:
 
 def _undispatched(state: TaskState) -> str:
     return "refused" if state.phase is Phase.FAILED else "ended"
-
-
-def wanted_datasets(form: TaskForm) -> list[str]:
-    """Return the ids of every dataset a form needs a report on, each once."""
-    training = [wanted.dataset_id for wanted in form.training_set]
-    return list(dict.fromkeys(training + list(form.validation.dataset_ids if form.validation else ())))

@@ -35,6 +35,7 @@ from worker.local_machine import the_only_machine
 from worker.metrics.counts import Counts
 from worker.metrics.exposition import Exposition
 from worker.outbox_sweep import OutboxSweep
+from worker.planning.planner import PoolPlanner
 from worker.reconciler import Reconciler
 from worker.scanner import Scanner
 from worker.settings import Settings, SettingsError
@@ -136,6 +137,7 @@ async def default_ports(
                 "scanner": Scanner(settings, pool, processes=settings.cpu_workers),
                 "tokens": TemplateTokenCounter(settings, pool),
                 "sampler": BlockSampler(settings, sample_pool),
+                "planner": PoolPlanner(settings, pool),
                 "receipts": BucketReceipts(store, clock, versions, counts=counts),
                 "quote_valid_seconds": settings.quote_valid_seconds,
                 "retry_limit": settings.retry_limit,

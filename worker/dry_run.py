@@ -12,6 +12,7 @@ from contracts.envelope import Event
 from handlers import layout
 from handlers.errors import PreconditionFailed
 from handlers.outcome import Decision, Outcome, complete
+from handlers.planning.selection import Draws, Selection
 from handlers.ports import (
     Choice,
     Clock,
@@ -23,6 +24,7 @@ from handlers.ports import (
     JobStatus,
     ObjectInfo,
     ObjectStore,
+    Planner,
     Receipts,
     Stored,
 )
@@ -209,6 +211,17 @@ class ScratchScanner:
             return await self._real.scan(files, format, key)
         finally:
             await self._store.delete(key)
+
+
+class UnwritingPlanner:
+    """A Planner that draws as the real one does, and leaves no table."""
+
+    def __init__(self, real: Planner) -> None:
+        self._real = real
+
+    async def draw(self, selection: Selection, task_id: str | None = None) -> Draws:  # noqa: ARG002 - the port names it
+        """Return what comes of a selection. See Planner."""
+        return await self._real.draw(selection)
 
 
 class ForgetfulStore(OverlayStore):

@@ -22,7 +22,14 @@ from worker.delivery.lanes import Lanes
 from worker.delivery.offsets import PartitionProgress
 from worker.delivery.publishing import Publisher
 from worker.delivery.receipts import BucketReceipts
-from worker.dry_run import Change, ComparingReceipts, ForgetfulStore, IdleExecutors, ScratchScanner
+from worker.dry_run import (
+    Change,
+    ComparingReceipts,
+    ForgetfulStore,
+    IdleExecutors,
+    ScratchScanner,
+    UnwritingPlanner,
+)
 from worker.settings import Settings
 from worker.topic_reader import read_topic
 
@@ -198,6 +205,7 @@ async def _ports(settings: Settings, wanted: Wanted) -> AsyncIterator[Mapping[st
             versioned = frozenset(name for name, version in versions.items() if version)
             ports["receipts"] = ComparingReceipts(ports["receipts"], clock, versioned)
             ports["scanner"] = ScratchScanner(ports["scanner"], store)
+            ports["planner"] = UnwritingPlanner(ports["planner"])
             ports["executors"] = IdleExecutors(ports["executors"])
             ports["store"] = ForgetfulStore(store)
         elif wanted.recompute:

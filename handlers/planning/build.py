@@ -1,14 +1,17 @@
-"""Building the plan: a pure function of the form, the verdicts and the catalogue."""
+"""Building the plan: a pure function of the form, the verdicts, the catalogue and what was drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec.structs import replace
 
 from contracts.dataset import Format
 from contracts.task import TaskForm
 from handlers import layout
-from handlers.datasets import KnownDataset
-from handlers.planning.plan import Plan, PlannedDataset
-from handlers.ports import Choice, ModelEntry, TokenCounts
-from handlers.pricing import method_of
+from handlers.planning.plan import Plan, PlannedData, PlannedDataset
+from handlers.planning.selection import Draws, Kind, Selection, Source
+from handlers.ports import Choice, ModelEntry
+from handlers.pricing import BEST_WORST, method_of
 
 #: Which dataset format each training type reads.
 FORMATS: dict[str, Format] = {
@@ -20,25 +23,25 @@ FORMATS: dict[str, Format] = {
     "Embedding": "ranking",
 }
 
+#: Of a plan and its datasets: where and for whom things are, which does not decide about training.
+_PLACES = {"task_id", "executor", "resources", "fates_key", "plan_hash"}
+_DATASET_PLACES = {"digest", "files", "findings_key"}
+
 
 def build_plan(
     form: TaskForm,
-    known: Mapping[str, KnownDataset],
-    kept: Mapping[str, TokenCounts],
+    data: PlannedData,
+    draws: Draws | None,
     model: ModelEntry,
     hyperparameters: Mapping[str, int | float | bool | str],
     placed: Choice,
 ) -> Plan:
     """Return what the task trains. The same inputs give the same plan on any machine.
 
-    ``kept`` are the token counts of the datasets, as far as they are known; ``placed`` is where it is to run.
+    ``draws`` is what came of ``data``, where that could be drawn; ``placed`` is where the task is to run.
     """
-    training = tuple(
-        _planned(known[wanted.dataset_id], kept, wanted.multiplier or 1.0, wanted.sample_count)
-        for wanted in form.training_set
-    )
-    validation = form.validation
-    return Plan(
+    plan = Plan(
+        **{name: getattr(data, name) for name in PlannedData.__struct_fields__},
         task_id=form.task_id,
         training_type=form.training_type,
         format=FORMATS[form.training_type],
@@ -47,30 +50,59 @@ def build_plan(
         base_version=model.version,
         base_prefix=model.prefix,
         context_length=model.context_length,
-        training=training,
-        validation=tuple(_planned(known[name], kept) for name in validation.dataset_ids) if validation else (),
-        validation_percent=validation.percent if validation else None,
         hyperparameters=dict(hyperparameters),
         output_count=form.output_count,
-        shuffle="none" if form.shuffle == "none" else "random",
-        # Without a seed of the user's, the data decide: the same data train in the same order everywhere.
-        seed=form.shuffle if isinstance(form.shuffle, int) else int(layout.digest(training)[:8], 16),
         executor=placed.name,
         resources=placed.resources,
+        draws=draws,
+        fates_key=layout.fates(form.task_id, draws.fates_digest) if draws else None,
     )
+    return replace(plan, plan_hash=hash_of(plan))
 
 
-def _planned(
-    known: KnownDataset, kept: Mapping[str, TokenCounts], multiplier: float = 1.0, sample_count: int | None = None
-) -> PlannedDataset:
-    counts = kept.get(known.dataset_id)
-    return PlannedDataset(
-        dataset_id=known.dataset_id,
-        digest=known.digest,
-        files=known.files,
-        samples=counts.samples if counts else known.valid_samples,
-        too_long=counts.too_long if counts else None,
-        findings_key=known.findings_key,
-        multiplier=multiplier,
-        sample_count=sample_count,
+def hash_of(plan: Plan) -> str:
+    """Return the SHA-256 (hex) of what a plan decides: equal for equal data, wherever they are, and whoever asks."""
+    said = {name: value for name, value in msgspec.to_builtins(plan).items() if name not in _PLACES}
+    for kind in ("training", "validation", "presets"):
+        said[kind] = [_contents(dataset) for dataset in getattr(plan, kind)]
+    return layout.digest(said)
+
+
+def _contents(dataset: PlannedDataset) -> dict[str, object]:
+    said = {name: value for name, value in msgspec.to_builtins(dataset).items() if name not in _DATASET_PLACES}
+    return said | {"files": [file.sha256 for file in dataset.files]}
+
+
+def seed_of(training: Sequence[PlannedDataset], stated: object) -> int:
+    """Return the seed of a task: its user's, or one that follows from the data. The same data train in one order."""
+    if isinstance(stated, int):
+        return stated
+    return int(layout.digest([[file.sha256 for file in dataset.files] for dataset in training])[:8], 16)
+
+
+def selection_of(data: PlannedData, hyperparameters: Mapping[str, object]) -> Selection:
+    """Return the draw that planned data ask for. Pure."""
+    kinds: dict[Kind, tuple[PlannedDataset, ...]] = {
+        "validation": data.validation,
+        "user": data.training,
+        "preset": data.presets,
+    }
+    return Selection(
+        sources=tuple(
+            Source(
+                dataset_id=dataset.dataset_id,
+                kind=kind,
+                tables=dataset.tables,
+                multiplier=dataset.multiplier,
+                sample_count=dataset.sample_count,
+            )
+            for kind, datasets in kinds.items()
+            for dataset in datasets
+        ),
+        seed=data.seed,
+        split_seed=data.split_seed,
+        validation_percent=data.validation_percent,
+        preset_mix=data.preset_mix,
+        # What is never looked at is not counted: see the preference recipe.
+        extremes=hyperparameters.get("pairs") == BEST_WORST,
     )

@@ -16,7 +16,7 @@ from contracts.task import TaskStatus
 from handlers import layout, task_state
 from handlers.outcome import Outcome
 from handlers.planning.plan import Plan
-from handlers.ports import JobSpec, ModelEntry, Price
+from handlers.ports import JobSpec, ModelEntry, PresetDataset, Price
 from handlers.table import STAGES, Stage
 from handlers.task_state import TaskState
 from handlers.validation.report import Report, content_digest
@@ -27,6 +27,7 @@ from tests.fakes.executors import FakeExecutors
 from tests.fakes.store import MemoryStore
 from tests.fakes.tokens import FakeTokenCounter, FakeTokenSampler
 from worker.delivery.receipts import BucketReceipts
+from worker.planning.planner import StorePlanner
 
 RULES = {"epochs": HyperparameterRule(type="int", default=2, min=1, max=10)}
 TINY = ModelEntry(
@@ -40,11 +41,12 @@ TINY = ModelEntry(
 
 @dataclass
 class FakeCatalog:
-    """A Catalog a test may change: ``prices`` by method, ``unpublished`` training types."""
+    """A Catalog a test may change: ``prices`` by method, ``unpublished`` training types, preset datasets of all."""
 
     entries: list[ModelEntry] = field(default_factory=lambda: [TINY])
     prices: dict[str, str] = field(default_factory=lambda: {"LoRA": "0.03", "full": "0.05"})
     unpublished: set[str] = field(default_factory=set)
+    preset_datasets: list[PresetDataset] = field(default_factory=list)
 
     def model(self, name: str, version: str) -> ModelEntry | None:
         return next((entry for entry in self.entries if (entry.name, entry.version) == (name, version)), None)
@@ -59,6 +61,9 @@ class FakeCatalog:
 
     def published(self, training_type: str) -> bool:
         return training_type not in self.unpublished
+
+    def presets(self, training_type: str) -> Sequence[PresetDataset]:
+        return self.preset_datasets
 
 
 class FakeScanner:
@@ -110,6 +115,7 @@ class World:
             "scanner": self.scanner,
             "tokens": self.tokens,
             "sampler": self.sampler,
+            "planner": StorePlanner(self.store),
             "receipts": BucketReceipts(self.store, self.clock, versions),
             "quote_valid_seconds": 3600.0,
             "retry_limit": 3,

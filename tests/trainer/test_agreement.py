@@ -22,6 +22,7 @@ from tests.fakes.world import TINY, World, form, form_event, received, statuses
 from tests.trainer.bench import SAMPLES, built, trained_on
 from tests.trainer.formats import PREFERENCES, RANKINGS, TEXTS
 from worker.catalog import load_catalog
+from worker.catalog.loader import MODELS_FILE
 from worker.estimate.estimating import estimated
 from worker.scan_conclusion import FileScan, concluded
 from worker.scan_parts import Part
@@ -229,6 +230,40 @@ async def test_the_tokens_of_a_quote_are_those_an_epoch_of_training_sees(
     assert estimated.quote.billed_tokens == 3 * seen
     assert item.samples == len(data.training) == 2 * 6
     assert sum(each.samples for each in item.too_long) == (0 if training_type == "Pretrain" else 1)
+
+
+@pytest.mark.parametrize("training_type", ["FinetuneSft", "Pretrain", "DPO", "Embedding"])
+async def test_what_is_split_drawn_and_mixed_in_is_the_same_in_quote_plan_and_training(
+    tmp_path: Path, training_type: str
+) -> None:
+    service = world_of_all(tmp_path)
+    catalog = tmp_path / "models.toml"
+    catalog.write_text(
+        MODELS_FILE.read_text() + f'\n[[presets.{training_type}]]\ndataset_id = "preset"\nversion = "1"\n'
+    )
+    service.ports["catalog"] = load_catalog(catalog)
+    wanted, model = FORMATS[training_type], model_for(training_type)
+    submitted: dict[str, Any] = {
+        "training_type": training_type,
+        "base_model": {"foundation": {"name": model.name, "version": "1"}},
+        "training_set": [{"dataset_id": "d-1", "multiplier": 1.5}],
+        "validation": {"percent": 40},
+        "preset_mix": {"percent": 50, "when_short": "repeat"},
+        "shuffle": 2,
+    }
+    await imported(service, "preset", ndjson(LINES[wanted][1:4]), format=wanted)
+    *_, estimated = await imported(service, "d-1", ndjson(LINES[wanted] * 2), format=wanted, draft=form(**submitted))
+    await service.run(form_event(**submitted))
+    plan, data = await trained(service, tmp_path, tokenizer_of(model.name))
+
+    assert estimated.quote.complete
+    assert {item.kind for item in estimated.quote.items} == {"user", "validation", "preset"}
+    assert plan.fates_key in service.store.objects
+    billed = [item for item in estimated.quote.items if item.kind != "validation"]
+    assert sum(item.samples for item in billed) == len(data.training)
+    assert sum(item.tokens for item in billed) == sum(len(each.ids) for each in sequences(plan, data))
+    assert sum(item.samples for item in estimated.quote.items if item.kind == "validation") == len(data.validation)
+    assert set(data.training.tolist()).isdisjoint(data.validation.tolist())
 
 
 async def test_what_is_counted_as_trained_of_a_text_that_is_cut_has_labels(tmp_path: Path) -> None:

@@ -2,25 +2,20 @@
 
 import asyncio
 import tracemalloc
-from array import array
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from handlers.planning.plan import PlannedDataset
 from tests.trainer.bench import SAMPLES, Bench, built
 from tests.trainer.formats import plan_for
 from worker.tokens.encoder import SampleEncoder
-from worker.trainer.dataset import Datasets, EpochSampler, drawn, held_out
+from worker.trainer.dataset import Datasets, EpochSampler
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 from worker.trainer.token_file import Samples
 
 pytestmark = pytest.mark.trainer
-
-
-def planned(**fields: Any) -> PlannedDataset:
-    return PlannedDataset(dataset_id="d", digest="0", files=(), samples=0, **fields)
 
 
 def build(root: Path, folder: Path, **plan: Any) -> Datasets:
@@ -36,41 +31,25 @@ def contents(data: Datasets, order: Any) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize(
     ("fields", "size"),
     [
-        ({}, 4),
-        ({"multiplier": 2.5}, 10),
-        ({"multiplier": 0.5}, 2),
+        ({}, 6),
+        ({"multiplier": 2.5}, 15),
+        ({"multiplier": 0.5}, 3),
         ({"multiplier": 0.01}, 1),
-        ({"sample_count": 3}, 3),
-        ({"sample_count": 9}, 9),
+        ({"sample_count": 4}, 4),
+        ({"sample_count": 13}, 13),
     ],
 )
-def test_samples_are_drawn_as_often_as_the_plan_says(fields: dict[str, Any], size: int) -> None:
-    samples = array("q", [10, 11, 12, 13])
-    chosen = drawn(samples, planned(**fields), seed=3)
+def test_samples_are_trained_on_as_often_as_the_plan_says(
+    bucket_root: Path, tmp_path: Path, fields: dict[str, Any], size: int
+) -> None:
+    order = build(bucket_root, tmp_path, training=(Bench(bucket_root).dataset(**fields),)).training.tolist()
 
-    assert len(chosen) == size
-    counts = {sample: chosen.count(sample) for sample in (10, 11, 12, 13)}
-    assert max(counts.values()) - min(counts.values()) <= 1
-    assert chosen == drawn(samples, planned(**fields), seed=3)
-
-
-def test_another_seed_draws_others() -> None:
-    draws = {tuple(drawn(array("q", range(100)), planned(sample_count=5), seed)) for seed in range(5)}
-
-    assert len(draws) == 5
-    assert not drawn(array("q"), planned(multiplier=3.0), 1)
-
-
-def test_a_line_keeps_its_side_and_duplicates_never_straddle() -> None:
-    samples = [{"messages": [{"role": "user", "content": str(number)}], "x": number} for number in range(2000)]
-
-    out = [held_out(sample, 5, 10) for sample in samples]
-
-    assert 150 < sum(out) < 250
-    assert out == [held_out(dict(reversed(sample.items())), 5, 10) for sample in samples]
-    assert out != [held_out(sample, 6, 10) for sample in samples]
-    # A greater share only adds to the smaller one's.
-    assert all(held_out(sample, 5, 20) for sample, chosen in zip(samples, out, strict=True) if chosen)
+    assert len(order) == size
+    counts = Counter(order)
+    assert max(counts.values()) - min(counts[number] for number in range(len(counts))) <= 1
+    # Whole passes first, each in the order of the files.
+    passes = [order[start : start + len(counts)] for start in range(0, size, len(counts))]
+    assert all(each == sorted(each) for each in passes)
 
 
 def test_what_is_held_out_is_not_trained_on_and_not_multiplied(bucket_root: Path, tmp_path: Path) -> None:

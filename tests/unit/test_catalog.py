@@ -1,5 +1,6 @@
 """The catalogue: what is read, what is refused, and with which words."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import get_args
@@ -265,3 +266,35 @@ def test_a_missing_or_unreadable_file_is_refused_by_name(files: tuple[Path, Path
     files[1].write_bytes(b"\xff")
     with pytest.raises(CatalogError, match=r"prices\.toml: is not TOML"):
         load_catalog(*files)
+
+
+# --- preset datasets -------------------------------------------------------------------------------------------
+
+PRESET = '[[presets.DPO]]\ndataset_id = "{name}"\nversion = "{version}"\n'
+
+
+def test_preset_datasets_are_read_by_training_type_in_order(files: tuple[Path, Path]) -> None:
+    models, prices = files
+    models.write_text(MODELS + PRESET.format(name="a-2", version="2") + PRESET.format(name="b", version="1"))
+    catalog = load_catalog(models, prices)
+
+    assert [(each.dataset_id, each.version) for each in catalog.presets("DPO")] == [("a-2", "2"), ("b", "1")]
+    assert catalog.presets("FinetuneSft") == ()
+
+
+@pytest.mark.parametrize(
+    ("presets", "said"),
+    [
+        (PRESET.format(name="a", version="1") * 2, "presets.DPO[1]: a is there already"),
+        (PRESET.format(name="../a", version="1"), "presets"),
+        (PRESET.format(name="a", version=""), "presets"),
+        ('[[presets.Ranking]]\ndataset_id = "a"\nversion = "1"\n', "presets"),
+        ('[[presets.DPO]]\ndataset_id = "a"\n', "version"),
+    ],
+)
+def test_preset_datasets_that_cannot_be_are_refused(files: tuple[Path, Path], presets: str, said: str) -> None:
+    models, prices = files
+    models.write_text(MODELS + presets)
+
+    with pytest.raises(CatalogError, match=re.escape(said)):
+        load_catalog(models, prices)

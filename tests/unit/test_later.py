@@ -106,4 +106,4 @@ def test_stages_whose_order_matters_have_no_delay_topic() -> None:
         "training-dispatch",
         "model-export",
     }
-    assert len(names(STAGES)) == len(set(names(STAGES))) == 12
+    assert len(names(STAGES)) == len(set(names(STAGES))) == 15

@@ -1,16 +1,17 @@
 """Reads the catalogue's files, and refuses what could only go wrong later."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
+from contracts.envelope import Id
 from contracts.hyperparameters import HyperparameterRule
 from contracts.task import TrainingType
-from handlers.ports import ModelEntry, Price
+from handlers.ports import ModelEntry, PresetDataset, Price
 from worker.catalog.rules import PartialRule, RuleError, layered
 from worker.settings import SettingsError
 
@@ -40,11 +41,17 @@ class _Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     thinking: bool = False
 
 
+class _Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    dataset_id: Id
+    version: Text
+
+
 class _ModelsFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: Annotated[tuple[_Model, ...], Meta(min_length=1)]
     published: dict[TrainingType, bool] = {}
     shared: dict[str, PartialRule] = {}
     defaults: dict[TrainingType, dict[str, PartialRule]] = {}
+    presets: dict[TrainingType, tuple[_Preset, ...]] = {}
 
 
 class _ModelPrices(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"lora": "LoRA"}):
@@ -64,11 +71,16 @@ class FileCatalog:
     """A Catalog as two files said when they were read; it does not change afterwards."""
 
     def __init__(
-        self, models: Sequence[ModelEntry], prices: dict[tuple[str, str, Method], Price], published: dict[str, bool]
+        self,
+        models: Sequence[ModelEntry],
+        prices: dict[tuple[str, str, Method], Price],
+        published: dict[str, bool],
+        presets: Mapping[str, tuple[PresetDataset, ...]],
     ) -> None:
         self._models = {(model.name, model.version): model for model in models}
         self._prices = prices
         self._published = published
+        self._presets = presets
 
     def model(self, name: str, version: str) -> ModelEntry | None:
         """Return a model, or None."""
@@ -86,6 +98,10 @@ class FileCatalog:
         """Return whether users may choose this training type; one the file does not name is published."""
         return self._published.get(training_type, True)
 
+    def presets(self, training_type: str) -> Sequence[PresetDataset]:
+        """Return what a preset mix draws from for a training type, in the file's order."""
+        return self._presets.get(training_type, ())
+
 
 def load_catalog(models_file: Path | None = None, prices_file: Path | None = None) -> FileCatalog:
     """Read the catalogue; the shipped files stand in for those not given. Blocks.
@@ -101,7 +117,20 @@ def load_catalog(models_file: Path | None = None, prices_file: Path | None = Non
             raise CatalogError(f"{models_file}: models[{index}]: {model.name} {model.version} is there already")
         models[(model.name, model.version)] = _entry(model, said, f"{models_file}: models[{index}]")
     published = {str(training_type): flag for training_type, flag in said.published.items()}
-    return FileCatalog(tuple(models.values()), _prices(prices_file), published)
+    return FileCatalog(tuple(models.values()), _prices(prices_file), published, _presets(said, models_file))
+
+
+def _presets(said: _ModelsFile, path: Path) -> dict[str, tuple[PresetDataset, ...]]:
+    table: dict[str, tuple[PresetDataset, ...]] = {}
+    for training_type, presets in said.presets.items():
+        names = [preset.dataset_id for preset in presets]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise CatalogError(f"{path}: presets.{training_type}[{index}]: {name} is there already")
+        table[training_type] = tuple(
+            PresetDataset(dataset_id=preset.dataset_id, version=preset.version) for preset in presets
+        )
+    return table
 
 
 def _entry(model: _Model, said: _ModelsFile, where: str) -> ModelEntry:

@@ -9,8 +9,9 @@ from contracts.form import Draft, read_form
 from contracts.quote import Quote
 from contracts.task import Fault, Tolerance
 from handlers import submissions
-from handlers.cost_estimation import model_of, price_draft
+from handlers.cost_estimation import model_of, price_draft, wanted_by
 from handlers.datasets import KnownDataset, acceptable
+from handlers.planning.selection import Draws, Selection
 from handlers.ports import Catalog
 from worker.estimate.datasets import LocalCounter, checked_datasets
 from worker.validate.inputs import CouldNotCheck
@@ -37,6 +38,14 @@ class Estimated(Struct, frozen=True, kw_only=True):
         return self.quote.complete and not self.faults and not self.problems
 
 
+class _NoRows:
+    """The Planner where no rows of samples are kept: what would be drawn is missing in the quote."""
+
+    async def draw(self, selection: Selection, task_id: str | None = None) -> Draws:  # noqa: ARG002 - as the port
+        """Raise FileNotFoundError. See the port."""
+        raise FileNotFoundError("rows of samples are kept by the service alone")
+
+
 def estimated(body: bytes, paths: Mapping[str, Sequence[str]], catalog: Catalog) -> Estimated:
     """Return what a form costs over these files, each dataset's by its id. Blocks.
 
@@ -57,7 +66,10 @@ def estimated(body: bytes, paths: Mapping[str, Sequence[str]], catalog: Catalog)
         known: dict[str, KnownDataset | None] = {name: dataset.known() for name, dataset in datasets.items()}
         counter = LocalCounter(datasets, _model(draft, catalog))
         subject = draft.task_id or training_set[0].dataset_id
-        quote = asyncio.run(price_draft(draft, training_set, known, subject=subject, catalog=catalog, tokens=counter))
+        wanted = wanted_by(draft, training_set, catalog)
+        known |= {name: None for name in wanted.dataset_ids() if name not in known}
+        priced = price_draft(draft, wanted, known, subject=subject, catalog=catalog, tokens=counter, planner=_NoRows())
+        quote = asyncio.run(priced)
     return Estimated(
         quote=quote,
         faults=tuple(fault for fault in submissions.judge(body, catalog).faults if fault.code != _NOT_YET),

@@ -1,13 +1,14 @@
 """Counts the tokens of a dataset exactly, in other processes, each file once a tokenizer."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from multiprocessing import parent_process
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -25,7 +26,8 @@ from worker.tokens.batching import batches, encode_batch
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.files import TokenizerFiles
 from worker.tokens.model_files import tokenizer_files
-from worker.tokens.samples import InvalidLines, LeftOut, invalid_lines, read_samples
+from worker.tokens.sample_table import SampleTable
+from worker.tokens.samples import LeftOut, invalid_lines, read_samples
 from worker.tokens.tally import Tally, merged
 from worker.tokens.trust import Distrusted
 
@@ -114,17 +116,22 @@ async def count_file(store: ObjectStore, job: CountJob) -> TokenCounts:
     invalid = (await invalid_lines(store, job.findings_key)).get(job.index, LeftOut())
     file = job.files[job.index]
     content, reader = _digests(job, tokenizer, invalid)
+    list_key, rows_key = layout.too_long(content, reader), layout.sample_rows(content, reader)
     if kept := await store.get(layout.tokens(content, reader)):
         counts = msgspec.json.decode(kept.body, type=TokenCounts)
     else:
-        list_key = layout.too_long(content, reader)
-        counts = await _count(store, job, {job.index: invalid}, encoder_for(tokenizer), list_key)
+        counts = await _count(store, job, invalid, encoder_for(tokenizer), list_key, rows_key)
         await store.put(layout.tokens(content, reader), msgspec.json.encode(counts))
-    if not counts.too_long:
-        return counts
-    # Not kept with the counts: the same bytes may lie elsewhere, too.
-    listed = store.uri(layout.too_long(content, reader))
-    return replace(counts, left_out=(LeftOutSamples(file=file.uri, samples=counts.too_long, findings_uri=listed),))
+    # Neither is kept with the counts: the same bytes may lie elsewhere, too.
+    listed = LeftOutSamples(file=file.uri, samples=counts.too_long, findings_uri=store.uri(list_key))
+    return replace(counts, tables=(rows_key,), left_out=(listed,) if counts.too_long else ())
+
+
+class CountFiles(NamedTuple):
+    """Where a count writes what is too many for memory: findings on samples that are too long, and all rows."""
+
+    findings: Path
+    rows: Path
 
 
 async def is_counted(store: ObjectStore, job: CountJob) -> bool:
@@ -141,32 +148,44 @@ def _digests(job: CountJob, tokenizer: TokenizerFiles, invalid: LeftOut) -> tupl
 
 
 async def _count(
-    store: ObjectStore, job: CountJob, invalid: InvalidLines, encoder: SampleEncoder, list_key: str
+    store: ObjectStore, job: CountJob, invalid: LeftOut, encoder: SampleEncoder, list_key: str, rows_key: str
 ) -> TokenCounts:
-    """Count a file and store the list of what is too long: first the list, so that whoever has counts can read it."""
-    with TemporaryDirectory(prefix="too-long-") as folder:
-        listed = Path(folder, "findings.ndjson")
+    """Count a file and store what belongs to the counts: before them, so that whoever has these can read it."""
+    with TemporaryDirectory(prefix="counts-") as folder:
+        files = CountFiles(Path(folder, "findings.ndjson"), Path(folder, "rows"))
         try:
-            counts = await _tallied(store, job, invalid, encoder.accelerated(), listed)
+            counts = await tallied(store, job, invalid, encoder.accelerated(), files)
         except Distrusted:
             encoder.give_up_on_fast()
-            counts = await _tallied(store, job, invalid, encoder, listed)
+            counts = await tallied(store, job, invalid, encoder, files)
         if counts.too_long:
-            await store.upload(list_key, listed)
+            await store.upload(list_key, files.findings)
+        await store.upload(rows_key, files.rows)
     return counts
 
 
-async def _tallied(
-    store: ObjectStore, job: CountJob, invalid: InvalidLines, encoder: SampleEncoder, listed: Path
+async def tallied(
+    store: ObjectStore,
+    job: CountJob,
+    invalid: LeftOut,
+    encoder: SampleEncoder,
+    files: CountFiles,
+    check: Callable[[], None] = lambda: None,
 ) -> TokenCounts:
+    """Count one file, into local files. ``check`` is called again and again, and may raise. Blocks in between.
+
+    Raises Distrusted where the encoder's fast tokenizer is not to be trusted, and what ``count`` raises.
+    """
     encode = msgspec.json.Encoder().encode
-    with listed.open("wb") as findings:
+    with files.findings.open("wb") as findings, files.rows.open("wb") as rows:
 
         def report(finding: Finding) -> None:
             findings.write(encode(finding) + b"\n")
 
-        tally = Tally(job.context_length, report)
-        async for batch in batches(read_samples(store, job.files, invalid, only=job.index)):
+        tally, table = Tally(job.context_length, report), SampleTable(rows, job.format, invalid.lines())
+        async for batch in batches(read_samples(store, job.files, {job.index: invalid}, only=job.index)):
+            check()
             for sample, encoded in zip(batch, encode_batch(encoder, job.format, batch), strict=True):
-                tally.add(encoded, sample.line)
+                table.add(sample, encoded, kept=tally.add(encoded, sample.line))
+        table.finish()
     return tally.counts()

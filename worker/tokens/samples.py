@@ -1,7 +1,7 @@
 """Reading the valid samples of a dataset, in order, in bounded memory. Shared by the counter and the trainer."""
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -28,6 +28,17 @@ class Sample(NamedTuple):
     size: int = 0
 
 
+class PassedOver(Protocol):
+    """Which lines of a file are not read as samples. It is asked about each line once, in rising order."""
+
+    @property
+    def whole_file(self) -> bool:
+        """Return whether none of its lines is."""
+        ...
+
+    def __contains__(self, line: int) -> bool: ...
+
+
 class LeftOut:
     """The lines of one file that are not samples to train on, since they have an error; or all of its lines."""
 
@@ -46,7 +57,11 @@ class LeftOut:
 
     def key(self) -> list[int] | str:
         """Return what tells this from any other."""
-        return "every line" if self.whole_file else sorted(self._lines)
+        return "every line" if self.whole_file else self.lines()
+
+    def lines(self) -> list[int]:
+        """Return the lines that have an error, rising; of a file that is wrong as a whole those that were named."""
+        return sorted(self._lines)
 
 
 #: What is left out, by the index of the file.
@@ -83,7 +98,7 @@ async def invalid_lines(store: ObjectStore, findings_key: str | None) -> Invalid
 
 
 async def read_samples(
-    store: ObjectStore, files: Sequence[CheckedFile], invalid: InvalidLines, only: int | None = None
+    store: ObjectStore, files: Sequence[CheckedFile], invalid: Mapping[int, PassedOver], only: int | None = None
 ) -> AsyncIterator[Sample]:
     """Yield the valid samples of the files in order; of file ``only`` alone where that is given.
 

@@ -20,13 +20,13 @@ class Tally:
         self._samples = self._total = self._trained = self._longest = self._too_long = self._of_extremes = 0
         self._histogram: dict[int, int] = {}
 
-    def add(self, sample: EncodedSample, line: int, file: int = 0) -> None:
-        """Count the sample of a line."""
+    def add(self, sample: EncodedSample, line: int, file: int = 0) -> bool:
+        """Count the sample of a line; return whether it is kept, since it is not too long."""
         length = sample.longest
         if self._context_length is not None and length > self._context_length and not sample.packed:
             self._too_long += 1
             self._report(too_long(length, self._context_length, line, file))
-            return
+            return False
         self._samples += 1
         self._total += sample.total
         self._trained += sample.trained - self._cuts(sample)
@@ -34,6 +34,7 @@ class Tally:
         self._longest = max(self._longest, length)
         bound = 1 << (length - 1).bit_length() if length else 0
         self._histogram[bound] = self._histogram.get(bound, 0) + 1
+        return True
 
     def _cuts(self, sample: EncodedSample) -> int:
         """Return how often a text is cut to the context: nothing predicts the first token behind a cut."""
@@ -82,4 +83,5 @@ def merged(parts: Sequence[TokenCounts]) -> TokenCounts:
         too_long=sum(part.too_long for part in parts),
         total_of_extremes=sum(part.total_of_extremes for part in parts),
         left_out=tuple(file for part in parts for file in part.left_out),
+        tables=tuple(table for part in parts for table in part.tables),
     )

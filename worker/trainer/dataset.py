@@ -1,26 +1,31 @@
-"""The training and the validation set: which samples, how often, in which order. All of it follows from the plan."""
+"""The training and the validation set, as the plan says: exactly its samples, as often as it says, in its order."""
 
-import random
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from hashlib import sha256
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import structlog
 import torch
 from torch.utils.data import Sampler
 
-from contracts.dataset import CheckedFile
+from handlers.planning.build import selection_of
 from handlers.planning.plan import Plan, PlannedDataset
 from handlers.ports import ObjectStore
 from worker.tokens.batching import batches, encode_batch
-from worker.tokens.encoder import SampleEncoder
-from worker.tokens.samples import Sample, invalid_lines, read_samples
-from worker.trainer.failures import users_fault
+from worker.tokens.encoder import EncodedSample, SampleEncoder
+from worker.trainer.failures import platforms_fault, users_fault
+from worker.trainer.planned_fates import (
+    PlannedFile,
+    PlannedLine,
+    datasets_of,
+    fate_table,
+    planned_files,
+    planned_samples,
+)
 from worker.trainer.recipes import Recipe
 from worker.trainer.token_file import TokenFile, TokenReader, load_order, save_order
 
@@ -54,20 +59,23 @@ async def build_datasets(
     folder: Path,
     check: Callable[[], None],
 ) -> None:
-    """Read, encode and split the plan's datasets, in the order of the plan, into files in ``folder``. Deterministic.
+    """Read and encode exactly the samples that the plan trains on, in its order, into files in ``folder``.
 
-    Neither the datasets nor their tokens are ever in memory. ``check`` is called again and again, and may raise.
+    Deterministic. Neither the datasets nor their tokens are ever in memory. ``check`` is called again and again, and
+    may raise.
 
     Raises:
-        JobError: nothing is left to train on, or a dataset is gone.
+        JobError: nothing is left to train on, a dataset is gone, or a sample is not what the plan says it is.
         ChatTemplateError, UnreadableSample, PreconditionFailed: see the reader and the encoder.
     """
-    with TokenFile(folder) as file:
-        builder = _Builder(plan, encoder, recipe, file)
-        for planned in plan.training:
-            await builder.add(store, planned, check, validation=False)
-        for planned in plan.validation:
-            await builder.add(store, planned, check, validation=True)
+    try:
+        table = await fate_table(store, plan, encoder, folder, check)
+        with TokenFile(folder) as file:
+            builder = _Builder(store, plan, encoder, recipe, file)
+            for planned in planned_files(table, builder.selection):
+                await builder.add(planned, check)
+    except FileNotFoundError as error:
+        raise users_fault("dataset-gone", f"a file of the dataset is gone: {error}") from error
     builder.finish(folder)
 
 
@@ -77,76 +85,57 @@ def open_datasets(folder: Path) -> Datasets:
 
 
 class _Builder:
-    def __init__(self, plan: Plan, encoder: SampleEncoder, recipe: Recipe, file: TokenFile) -> None:
-        self._plan, self._encoder, self._recipe, self._file = plan, encoder, recipe, file
+    def __init__(self, store: ObjectStore, plan: Plan, encoder: SampleEncoder, recipe: Recipe, file: TokenFile) -> None:
+        self._store, self._plan, self._encoder, self._recipe, self._file = store, plan, encoder, recipe, file
+        self._datasets = datasets_of(plan)
+        self.selection = selection_of(plan, plan.hyperparameters)
         self._training, self._validation = array("q"), array("q")
-        self._too_long = 0
+        #: Of the dataset that is read: its samples, and how often each is trained on.
+        self._source, self._numbers, self._times = -1, array("q"), array("q")
 
-    async def add(
-        self, store: ObjectStore, planned: PlannedDataset, check: Callable[[], None], *, validation: bool
-    ) -> None:
-        training = array("q")
-        too_long = 0
-        async for batch in _batches(store, planned.files, planned.findings_key):
+    async def add(self, planned: PlannedFile, check: Callable[[], None]) -> None:
+        if planned.source != self._source:
+            self._end_dataset()
+            self._source = planned.source
+        dataset, taken = self._datasets[planned.source], deque[PlannedLine]()
+        async for batch in batches(planned_samples(self._store, dataset, planned, taken)):
             check()
             for sample, encoded in zip(batch, encode_batch(self._encoder, self._plan.format, batch), strict=True):
-                if encoded.longest > self._plan.context_length and not encoded.packed:
-                    too_long += 1
-                    continue
-                side = self._validation if validation or self._held_out(sample.data) else training
-                side.append(self._file.append(*self._recipe.kept(sample.data, encoded)))
-        self._too_long += too_long
-        if planned.too_long not in {None, too_long}:
-            # Never seen; the fee and the plan would be about other samples than those trained on.
-            log.warning("dataset.counts_differ", dataset_id=planned.dataset_id, here=too_long, planned=planned.too_long)
-        self._training += drawn(training, planned, self._plan.seed)
+                line = taken.popleft()
+                self._compare(dataset, line, encoded, sample.file)
+                number = self._file.append(*self._recipe.kept(sample.data, encoded))
+                if line.held_out:
+                    self._validation.append(number)
+                else:
+                    self._numbers.append(number)
+                    self._times.append(line.times)
 
-    def _held_out(self, data: dict[str, Any]) -> bool:
-        percent = self._plan.validation_percent
-        return percent is not None and held_out(data, self._plan.seed, percent)
+    def _compare(self, dataset: PlannedDataset, line: PlannedLine, encoded: EncodedSample, file: int) -> None:
+        """Make sure that what is trained on is what was planned, and is billed."""
+        tokens = encoded.total_of_extremes if self.selection.extremes else encoded.total
+        if tokens != line.tokens:
+            where = f"{dataset.dataset_id}: file {file}, line {line.line}"
+            message = f"{where}: {tokens} tokens here, {line.tokens} in the plan"
+            raise platforms_fault("plan-differs", message, retryable=False)
+
+    def _end_dataset(self) -> None:
+        """Put the dataset's samples into the order: whole passes first, then the part that is drawn once more."""
+        numbers, times = np.asarray(self._numbers), np.asarray(self._times)
+        for done in range(int(times.max(initial=0))):
+            self._training.frombytes(numbers[times > done].tobytes())
+        self._numbers, self._times = array("q"), array("q")
 
     def finish(self, folder: Path) -> None:
+        self._end_dataset()
         if not self._training:
             raise users_fault(
                 "nothing-to-train",
-                f"no sample is left to train on: {self._too_long} are longer than the context of "
-                f"{self._plan.context_length} tokens, {len(self._validation)} went to validation",
+                "no sample is left to train on: none is valid and fits the context of "
+                f"{self._plan.context_length} tokens, or {len(self._validation)} went to validation",
             )
         save_order(folder / _TRAINING, self._training)
         save_order(folder / _VALIDATION, self._validation)
-        log.info("data.ready", training=len(self._training), validation=len(self._validation), too_long=self._too_long)
-
-
-async def _batches(
-    store: ObjectStore, files: Sequence[CheckedFile], findings_key: str | None
-) -> AsyncIterator[list[Sample]]:
-    try:
-        async for batch in batches(read_samples(store, files, await invalid_lines(store, findings_key))):
-            yield batch
-    except FileNotFoundError as error:
-        raise users_fault("dataset-gone", f"a file of the dataset is gone: {error}") from error
-
-
-def held_out(data: dict[str, Any], seed: int, percent: int) -> bool:
-    """Return whether a sample is on the validation side. By content: duplicates are on one side, whatever the order."""
-    content = msgspec.json.encode(data, order="sorted")
-    number = int.from_bytes(sha256(f"{seed}/".encode() + content).digest()[:8], "big")
-    return number % 10_000 < percent * 100
-
-
-def drawn(samples: "array[int]", planned: PlannedDataset, seed: int) -> "array[int]":
-    """Return the samples as often as the plan wants them: whole passes first, then a seeded part of another.
-
-    ``sample_count`` beyond what there is repeats samples. Rounded half up. The same seed draws the same samples.
-    """
-    if not samples:
-        return samples
-    wanted = planned.sample_count
-    if wanted is None:
-        wanted = max(1, int(len(samples) * planned.multiplier + 0.5))
-    passes, rest = divmod(wanted, len(samples))
-    chosen = random.Random(f"{seed}/{planned.dataset_id}").sample(range(len(samples)), rest)  # noqa: S311 - a draw, no secret
-    return samples * passes + array("q", (samples[index] for index in sorted(chosen)))
+        log.info("data.ready", training=len(self._training), validation=len(self._validation))
 
 
 class EpochSampler(Sampler[int]):

@@ -12,10 +12,12 @@ from msgspec.structs import replace
 from contracts.dataset import CheckedFile, DatasetFile, Format
 from contracts.envelope import Event
 from handlers.outcome import Outcome
+from handlers.planning.selection import Draws, Selection
 from handlers.ports import ModelEntry, ObjectInfo, TokenCounts
 from handlers.validation.report import Report
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import TINY, World, form_event
+from worker.planning.planner import StorePlanner
 from worker.scan_conclusion import FileScan, concluded
 from worker.scan_parts import Part
 from worker.scan_process import ScanJob, scan_part
@@ -68,6 +70,12 @@ class CountingStore(MemoryStore):
         self._count("put", key)
         return await super().put(key, body, **named)
 
+    async def download(self, key: str, path: Path) -> None:
+        # S3 is asked for the size first, and then for parts of this very version.
+        self._count("head", key)
+        self._count("get", key)
+        await super().download(key, path)
+
     async def delete(self, key: str) -> None:
         self._count("delete", key)
         await super().delete(key)
@@ -79,7 +87,7 @@ class CountingStore(MemoryStore):
 
 
 class _Pool:
-    """The scanner and the token counter as their processes run them, but in this one."""
+    """The scanner, the token counter and the planner as their processes run them, but in this one."""
 
     def __init__(self, store: CountingStore) -> None:
         self._store = store
@@ -110,6 +118,10 @@ class _Pool:
         with _PoolAsks(self._store):
             return await count_file(self._store, job)
 
+    async def draw(self, selection: Selection, task_id: str | None = None) -> Draws:
+        with _PoolAsks(self._store):
+            return await StorePlanner(self._store).draw(selection, task_id)
+
 
 class _PoolAsks:
     """While it is entered, requests count as the pool's."""
@@ -136,7 +148,7 @@ class _CountedWorld(World):
             TINY.prefix + "tokenizer_config.json": tokenizer.config,
             TINY.prefix + "chat_template.jinja": tokenizer.chat_template or b"",
         }
-        self.ports |= {"scanner": _Pool(self.bucket), "tokens": _Pool(self.bucket)}
+        self.ports |= {"scanner": _Pool(self.bucket), "tokens": _Pool(self.bucket), "planner": _Pool(self.bucket)}
 
     async def deliver(self, stage: str, *events: Event[Any]) -> Outcome:
         before, self.bucket.asking = self.bucket.asking, stage

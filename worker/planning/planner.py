@@ -1,0 +1,59 @@
+"""The Planner: a draw runs in a process of the pool, where numpy and Parquet are imported when they are needed."""
+
+import asyncio
+from concurrent.futures import Executor as Pool
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import parent_process
+
+from handlers.errors import Transient
+from handlers.planning.selection import Draws, Selection
+from handlers.ports import ObjectStore
+from worker.settings import Settings
+from worker.storage import open_store
+from worker.telemetry import configure_logging
+
+
+class PoolPlanner:
+    """The Planner. What is in memory does not depend on the number of samples."""
+
+    def __init__(self, settings: Settings, pool: Pool) -> None:
+        self._settings, self._pool = settings, pool
+
+    async def draw(self, selection: Selection, task_id: str | None = None) -> Draws:
+        """Return what comes of a selection; with a task's id, store every line's fate first. See the port.
+
+        Raises:
+            FileNotFoundError: sample rows are gone.
+            Transient: the process was killed.
+            Unavailable: the bucket does not answer.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._pool, draw_in_process, self._settings, selection, task_id)
+        except BrokenProcessPool as error:
+            raise Transient("a process that drew samples was killed") from error
+
+
+class StorePlanner:
+    """The Planner in this very process."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def draw(self, selection: Selection, task_id: str | None = None) -> Draws:
+        """Return what comes of a selection. See the port. Blocks."""
+        from worker.planning.bucket_draw import draw_from_bucket  # noqa: PLC0415 - numpy
+
+        return await draw_from_bucket(self._store, selection, task_id)
+
+
+def draw_in_process(settings: Settings, selection: Selection, task_id: str | None) -> Draws:
+    """Draw in a process of the pool, which then logs as the worker does."""
+    if parent_process():
+        configure_logging(settings.log_format, settings.log_level)
+
+    async def work() -> Draws:
+        async with open_store(settings) as store:
+            return await StorePlanner(store).draw(selection, task_id)
+
+    return asyncio.run(work())
