@@ -121,6 +121,8 @@ class TaskData:
 
 def _short(mix: Mix) -> Undrawn:
     remedy = "choose a lower percent, or have when_short repeat them"
+    if not mix.available:
+        remedy = "every one is invalid, too long for the model, or the same as a sample of the validation set"
     message = f"preset_mix: {mix.wanted} preset samples are wanted, and there are {mix.available}; {remedy}"
     return Undrawn((message,), Failure("preset-too-small", "user", message, retryable=False))
 

@@ -251,7 +251,7 @@ async def test_what_is_split_drawn_and_mixed_in_is_the_same_in_quote_plan_and_tr
         "preset_mix": {"percent": 50, "when_short": "repeat"},
         "shuffle": 2,
     }
-    await imported(service, "preset", ndjson(LINES[wanted][1:4]), format=wanted)
+    await imported(service, "preset", ndjson(LINES[wanted]), format=wanted)
     *_, estimated = await imported(service, "d-1", ndjson(LINES[wanted] * 2), format=wanted, draft=form(**submitted))
     await service.run(form_event(**submitted))
     plan, data = await trained(service, tmp_path, tokenizer_of(model.name))

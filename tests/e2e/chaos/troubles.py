@@ -25,7 +25,7 @@ from worker.settings import Settings
 FAULT_RATE = 0.03
 #: How long a trainer is waited for that could be killed: at all, and with a checkpoint (a real one loads torch first).
 _TRAINER_SECONDS = 5.0
-_CHECKPOINT_SECONDS = 60.0
+_CHECKPOINT_SECONDS = 180.0
 #: Trainers a round that are killed when a checkpoint of theirs is known.
 _SAVED_KILLS = 2
 
