@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import Sampler
 
 from handlers.planning.build import selection_of
+from handlers.planning.marking import Mark
 from handlers.planning.plan import Plan, PlannedDataset
 from handlers.ports import ObjectStore
 from worker.tokens.batching import batches, encode_batch
@@ -21,6 +22,7 @@ from worker.trainer.failures import platforms_fault, users_fault
 from worker.trainer.planned_fates import (
     PlannedFile,
     PlannedLine,
+    counted_marks,
     datasets_of,
     fate_table,
     planned_files,
@@ -76,7 +78,7 @@ async def build_datasets(
                 await builder.add(planned, check)
     except FileNotFoundError as error:
         raise users_fault("dataset-gone", f"a file of the dataset is gone: {error}") from error
-    builder.finish(folder)
+    builder.finish(folder, table)
 
 
 def open_datasets(folder: Path) -> Datasets:
@@ -125,13 +127,15 @@ class _Builder:
             self._training.frombytes(numbers[times > done].tobytes())
         self._numbers, self._times = array("q"), array("q")
 
-    def finish(self, folder: Path) -> None:
+    def finish(self, folder: Path, table: Path) -> None:
         self._end_dataset()
         if not self._training:
+            counts = counted_marks(table, self.selection)
             raise users_fault(
                 "nothing-to-train",
-                "no sample is left to train on: none is valid and fits the context of "
-                f"{self._plan.context_length} tokens, or {len(self._validation)} went to validation",
+                f"no sample is left to train on: {counts[Mark.TOO_LONG]} are longer than the context of "
+                f"{self._plan.context_length} tokens, {counts[Mark.INVALID]} are invalid, {counts[Mark.VALIDATION]} "
+                f"went to validation, {counts[Mark.LEAK]} are the same as one of these",
             )
         save_order(folder / _TRAINING, self._training)
         save_order(folder / _VALIDATION, self._validation)

@@ -1,6 +1,6 @@
 """Which lines are trained on: what the plan's table says, or where it has none, what the same draw says here."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -65,6 +65,14 @@ def planned_files(path: Path, selection: Selection) -> Iterator[PlannedFile]:
     """Yield the files of a table that have lines in use, in its order. Raises JobError where it cannot be read."""
     for (source, file), some in groupby(_fates(path, selection), lambda fates: (fates.source, fates.file)):
         yield PlannedFile(source, file, _used(some))
+
+
+def counted_marks(path: Path, selection: Selection) -> Counter[int]:
+    """Return how many lines of a table have each mark. Raises JobError where it cannot be read."""
+    counts: Counter[int] = Counter()
+    for fates in _fates(path, selection):
+        counts.update(fates.marks.tolist())
+    return counts
 
 
 def _fates(path: Path, selection: Selection) -> Iterator[Fates]:
