@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from handlers import layout
+from handlers.planning.build import FORMATS
 from tests.trainer.bench import Bench, RecordingSink, losses
-from tests.trainer.formats import plan_for
+from tests.trainer.formats import BY_FORMAT, plan_for
 from worker.trainer import collective, environment
 from worker.trainer.job import run_job
 from worker.trainer.ranks import Rank
@@ -29,11 +30,20 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def prepare(bench: Bench, case: str) -> None:
-    """Put the plan of a case into its bucket; it validates on what it trains on."""
+    """Put the plan of a case into its bucket; it validates on samples much like those it trains on."""
     training_type, fields = CASES[case]
-    made = plan_for(bench, training_type, **json.loads(json.dumps(fields)))
-    plan_for(bench, training_type, **json.loads(json.dumps(fields)), validation=made.training)
+    held_out = bench.dataset("held-out", [_altered(sample) for sample in BY_FORMAT[FORMATS[training_type]]])
+    plan_for(bench, training_type, **json.loads(json.dumps(fields)), validation=(held_out,))
     bench.state()
+
+
+def _altered(value: Any, name: str = "") -> Any:
+    """Return a sample that says something else: one that says the same would not be trained on."""
+    if isinstance(value, dict):
+        return {key: _altered(each, key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_altered(each, name) for each in value]
+    return f"{value} again" if name in {"content", "text", "query"} and value else value
 
 
 def run(bench: Bench, rank: Rank) -> dict[str, Any]:
