@@ -102,11 +102,11 @@ async def test_a_named_worker_that_restarts_moves_no_partition_of_the_others(wor
     async with Running(world, stage, instance_id="a", session_timeout_seconds=20.0):
         with capture_logs() as logs:
             async with Running(world, stage, instance_id="b", session_timeout_seconds=20.0):
-                await wait_until(lambda: assignments(logs) >= 2, 30, "both to have their part")
+                await wait_until(lambda: assignments(logs) >= 2, 90, "both to have their part")
             before = assignments(logs)
             async with Running(world, stage, instance_id="b", session_timeout_seconds=20.0):
                 for n in range(20):
                     await command(world, f"t{n}")
-                await wait_until(lambda: len(upstream.done) == 20, 30, "all to be done")
+                await wait_until(lambda: len(upstream.done) == 20, 90, "all to be done")
         # The one that came back, and nobody else.
         assert assignments(logs) == before + 1
