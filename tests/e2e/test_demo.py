@@ -91,6 +91,7 @@ async def test_a_worker_killed_in_the_middle_and_every_event_twice_is_one_traini
     assert _processes_of(tmp_path) == []
 
 
+@pytest.mark.long
 async def test_a_killed_trainer_goes_on_from_its_checkpoint_under_a_new_attempt(tmp_path: Path) -> None:
     demo = _demo(tmp_path)
     running = asyncio.create_task(demo.run())
