@@ -1,5 +1,9 @@
 """What all unit tests share."""
 
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import structlog
 
@@ -8,3 +12,16 @@ import structlog
 def _plain_logs() -> None:
     """Log plainly: structlog's default draws every error as a box of its frames, a tenth of a second each."""
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder without a bucket, and no settings of whoever runs this. Logs are afterwards as before."""
+    monkeypatch.delenv("WORKER_STORAGE_URL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    root, logs = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield tmp_path
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**logs)

@@ -1,14 +1,11 @@
 """``worker estimate``: exit codes, what people and programs read, and the laws of the fee."""
 
 import json
-import logging
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
@@ -21,6 +18,8 @@ from worker.tokens.encoder import SampleEncoder
 from worker.trainer.tiny import write_tokenizer
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 
+pytestmark = pytest.mark.usefixtures("here")
+
 PRICE = Fraction("0.0001")
 ENCODER = SampleEncoder(tiny_tokenizer())
 
@@ -31,19 +30,6 @@ def sample(question: str, answer: str) -> dict[str, Any]:
 
 SAMPLES = [sample(f"{number}?", f"多少关心事 {number}") for number in range(12)]
 LONG = sample("?", "long " * 600)
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder without a bucket, and no settings of whoever runs this. Logs are afterwards as before."""
-    monkeypatch.delenv("WORKER_STORAGE_URL", raising=False)
-    monkeypatch.chdir(tmp_path)
-    root, logs = logging.getLogger(), structlog.get_config()
-    handlers, level = root.handlers[:], root.level
-    yield tmp_path
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.configure(**logs)
 
 
 def lines(samples: list[dict[str, Any]]) -> str:

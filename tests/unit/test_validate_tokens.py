@@ -1,13 +1,10 @@
 """``worker validate --model``: exact token counts of the valid samples, and samples that are too long as findings."""
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from tests.tokenizers import qwen_like, unigram
@@ -18,6 +15,8 @@ from worker.trainer import base_models
 from worker.trainer.tiny import write_tokenizer
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 from worker.validate import tokens
+
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def sample(answer: str) -> dict[str, Any]:
@@ -40,19 +39,6 @@ def validate(*arguments: str | Path) -> Result:
 def as_json(*arguments: str | Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(validate(*arguments, "--json").stdout)
     return found
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder without a bucket, and no settings of whoever runs this. Logs are afterwards as before."""
-    monkeypatch.delenv("WORKER_STORAGE_URL", raising=False)
-    monkeypatch.chdir(tmp_path)
-    root, logs = logging.getLogger(), structlog.get_config()
-    handlers, level = root.handlers[:], root.level
-    yield tmp_path
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.configure(**logs)
 
 
 def write(path: Path, content: str) -> Path:

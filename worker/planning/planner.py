@@ -3,14 +3,12 @@
 import asyncio
 from concurrent.futures import Executor as Pool
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import parent_process
 
 from handlers.errors import Transient
 from handlers.planning.selection import Draws, Selection
 from handlers.ports import ObjectStore
+from worker.over_bucket import over_bucket
 from worker.settings import Settings
-from worker.storage import open_store
-from worker.telemetry import configure_logging
 
 
 class PoolPlanner:
@@ -29,7 +27,7 @@ class PoolPlanner:
         """
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._pool, draw_in_process, self._settings, selection, task_id)
+            return await loop.run_in_executor(self._pool, over_bucket, self._settings, _drawn, selection, task_id)
         except BrokenProcessPool as error:
             raise Transient("a process that drew samples was killed") from error
 
@@ -47,13 +45,5 @@ class StorePlanner:
         return await draw_from_bucket(self._store, selection, task_id)
 
 
-def draw_in_process(settings: Settings, selection: Selection, task_id: str | None) -> Draws:
-    """Draw in a process of the pool, which then logs as the worker does."""
-    if parent_process():
-        configure_logging(settings.log_format, settings.log_level)
-
-    async def work() -> Draws:
-        async with open_store(settings) as store:
-            return await StorePlanner(store).draw(selection, task_id)
-
-    return asyncio.run(work())
+async def _drawn(store: ObjectStore, selection: Selection, task_id: str | None) -> Draws:
+    return await StorePlanner(store).draw(selection, task_id)

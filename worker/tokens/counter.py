@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
-from multiprocessing import parent_process
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -19,9 +18,8 @@ from contracts.datasets.findings import Finding
 from handlers import layout
 from handlers.errors import Transient
 from handlers.ports import LeftOutSamples, ModelEntry, ObjectStore, TokenCounts
+from worker.over_bucket import over_bucket
 from worker.settings import Settings
-from worker.storage import open_store
-from worker.telemetry import configure_logging
 from worker.tokens.batching import batches, encode_batch
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.files import TokenizerFiles
@@ -88,7 +86,7 @@ class TemplateTokenCounter:
             )
             for index in range(len(files))
         ]
-        counting = [loop.run_in_executor(self._pool, count_in_process, self._settings, job) for job in jobs]
+        counting = [loop.run_in_executor(self._pool, over_bucket, self._settings, count_file, job) for job in jobs]
         try:
             return merged(await asyncio.gather(*counting))
         except BrokenProcessPool as error:
@@ -96,18 +94,6 @@ class TemplateTokenCounter:
         finally:
             for job in counting:
                 job.cancel()
-
-
-def count_in_process(settings: Settings, job: CountJob) -> TokenCounts:
-    """Count one file. Runs in a process of the pool, which then logs as the worker does."""
-    if parent_process():
-        configure_logging(settings.log_format, settings.log_level)
-    return asyncio.run(_open_and_count(settings, job))
-
-
-async def _open_and_count(settings: Settings, job: CountJob) -> TokenCounts:
-    async with open_store(settings) as store:
-        return await count_file(store, job)
 
 
 async def count_file(store: ObjectStore, job: CountJob) -> TokenCounts:

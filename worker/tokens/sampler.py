@@ -8,16 +8,14 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import parent_process
 
 from msgspec import Struct
 
 from contracts.dataset import CheckedFile, Format
 from handlers.errors import Transient
 from handlers.ports import ModelEntry, ObjectStore, TokenCounts, TokenRange
+from worker.over_bucket import over_bucket
 from worker.settings import Settings
-from worker.storage import open_store
-from worker.telemetry import configure_logging
 from worker.tokens.batching import batched, encode_batch
 from worker.tokens.blocks import Block, blocks_of, drawn, read_block
 from worker.tokens.counter import CountJob, encoder_for, is_counted
@@ -72,22 +70,11 @@ class BlockSampler:
             context_length=model.context_length,
             findings_key=findings_key,
         )
+        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, sample_in_process, self._settings, job)
+            return await loop.run_in_executor(self._pool, over_bucket, self._settings, sample_dataset, job)
         except BrokenProcessPool as error:
             raise Transient("a process that sampled tokens was killed") from error
-
-
-def sample_in_process(settings: Settings, job: SampleJob) -> TokenRange | None:
-    """Sample a dataset. Runs in a process of the pool, which then logs as the worker does."""
-    if parent_process():
-        configure_logging(settings.log_format, settings.log_level)
-    return asyncio.run(_open_and_sample(settings, job))
-
-
-async def _open_and_sample(settings: Settings, job: SampleJob) -> TokenRange | None:
-    async with open_store(settings) as store:
-        return await sample_dataset(store, job)
 
 
 async def sample_dataset(store: ObjectStore, job: SampleJob) -> TokenRange | None:
