@@ -101,12 +101,14 @@ class _Dispatch:
         if recorded := await self.receipts.recorded(STAGE, submission.task_id):
             await self._unmark(submission.task_id, self._wanted(judged.form) if judged.form else ())
             return Outcome(name=recorded.name, events=recorded.events + task_state.said(state, event, STAGE))
-        if judged.form is None or state.phase.terminal:
-            return Outcome(name="refused" if judged.faults else "ended", events=task_state.said(state, event, STAGE))
-        # The marker goes first, the reports are read second: see the module's docstring.
-        await self.store.put(layout.active(submission.task_id), b"")
-        for dataset_id in self._wanted(judged.form):
-            await self.store.put(layout.waiting(dataset_id, submission.task_id), b"")
+        if judged.form is None:
+            return Outcome(name="refused", events=task_state.said(state, event, STAGE))
+        # One that has ended is decided too: it may have ended in a decision that crashed before its receipt.
+        if not state.phase.terminal:
+            # The marker goes first, the reports are read second: see the module's docstring.
+            await self.store.put(layout.active(submission.task_id), b"")
+            for dataset_id in self._wanted(judged.form):
+                await self.store.put(layout.waiting(dataset_id, submission.task_id), b"")
         return await self._decide(event, judged, judged.form, submission.submitted_at)
 
     async def on_verdict(self, event: Event[Any], dataset_id: str) -> Outcome:

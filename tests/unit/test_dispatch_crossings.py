@@ -196,6 +196,18 @@ async def test_killed_while_refusing_it_is_refused_once(*, after: bool) -> None:
         assert ids(outcome.events) == ids(baseline.events)
         assert (await world.state("t-1")).phase is Phase.FAILED
         assert world.executor.submits == []
+        assert world.keys("receipts/training-dispatch/") == ["receipts/training-dispatch/-/t-1.json"]
+        assert world.keys("waiting/") == []
+
+
+async def test_a_task_that_was_stopped_before_its_form_came_is_decided_when_it_comes() -> None:
+    world = World()
+    await world.deliver("task-command", command_event("stop"))
+    outcome = await world.deliver("training-dispatch", form_event("t-1", "d-1"))
+    assert outcome.name == "ended"
+    assert world.keys("receipts/training-dispatch/") == ["receipts/training-dispatch/-/t-1.json"]
+    assert world.keys("waiting/") == []
+    assert world.executor.submits == []
 
 
 async def test_a_job_that_is_already_under_way_when_its_dispatch_is_redelivered_is_the_same_job() -> None:

@@ -82,12 +82,10 @@ def _receipt_faults(keys: list[str], story: Story, states: dict[str, TaskState])
     parts = [key.removesuffix(".json").split("/") for key in keys]
     kept = Counter((stage, subject) for _, stage, _, subject, *_ in parts)
     completed = [task_id for task_id, state in states.items() if state.phase.value == "Completed"]
-    # A task that was stopped before anything was decided has nothing to record.
-    undecided = [task_id for task_id in story.stopped if ("training-dispatch", task_id) not in kept]
     wanted = Counter(
         [("dataset-validation", dataset_id) for dataset_id in story.datasets]
         + [("cost-estimation", task_id) for task_id in story.tasks if task_id not in story.failed]
-        + [("training-dispatch", task_id) for task_id in story.tasks if task_id not in undecided]
+        + [("training-dispatch", task_id) for task_id in story.tasks]
         + [("model-export", task_id) for task_id in completed]
         + [("task-command", task_id) for task_id in story.stopped]
     )
