@@ -6,10 +6,15 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import kafka_servers, ray_servers, s3_servers, slurm_servers
 
 REQUIRED = "TEST_REQUIRE_REAL_PARTS"
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_report_header() -> list[str]:

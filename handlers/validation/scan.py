@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from contracts.dataset import Format
 from contracts.datasets.findings import CODES, Finding
-from contracts.strict_json import Path, StrictParser, pointer
+from contracts.strict_json import StrictParser
 from handlers.validation.line_digests import LineDigests
 from handlers.validation.line_reading import Reading, read_line
 from handlers.validation.lines import BLOCK_BYTES, MAX_LINE_BYTES, Block, BlockCutter, Line, LongLine, line_of, lines_of
@@ -23,12 +23,10 @@ from handlers.validation.plain import Shape, plain_lines
 from handlers.validation.problems import Problem
 from handlers.validation.rules import RULES, Rules
 from handlers.validation.statistics import Tally
+from handlers.validation.telling import Telling
 
 #: Findings of one line: a line of 16 MiB could have millions.
 MAX_FINDINGS_A_LINE = 1000
-
-#: Characters of a pointer.
-MAX_POINTER_LENGTH = 1000
 
 #: After a block in which some line was not plain: in smaller ones fewer lines stand beside such a line.
 _SMALL_BLOCK_BYTES = 16 << 10
@@ -91,13 +89,12 @@ class Scan:
         max_line_bytes: int = MAX_LINE_BYTES,
         fast: bool = True,
     ) -> None:
-        self._report, self._file, self._digests, self._fast = report, file, digests, fast
+        self._tell, self._digests, self._fast = Telling(report, file), digests, fast
         self._max_line_bytes = max_line_bytes
         self._cutter = BlockCutter(max_line_bytes, at_start=decision is None)
         self._parser, self._tally = StrictParser(), Tally()
         self._size = self._samples = self._valid = 0
         self._line = 1
-        self._totals: Counter[str] = Counter()
         self._shapes: Counter[Shape] = Counter()
         self._whole = decision is None
         self._opening = Opening(format)
@@ -118,9 +115,9 @@ class Scan:
             self._take_block(block)
         if self.decision is None and self._opening.held:
             self._decide()
-        self._say_once("byte-order-mark", "the file begins with a byte-order mark", self._cutter.byte_order_mark)
+        self._note_byte_order_mark()
         if self._whole and not self._samples:
-            self._say(1, Problem((), "empty-file", "the file has no samples", "upload it again, with data"))
+            self._tell.problem(1, Problem((), "empty-file", "the file has no samples", "upload it again, with data"))
         self._add_shapes()
         return FileResult(
             format=self.decision.format if self.decision else self._opening.declared,
@@ -129,7 +126,7 @@ class Scan:
             samples=self._samples,
             valid_samples=self._valid,
             roles=self._tally.of("roles"),
-            totals=dict(sorted(self._totals.items())),
+            totals=dict(sorted(self._tell.totals.items())),
             labels=self._tally.of("labels"),
             candidates=self._tally.of("candidates"),
             spellings=self._tally.of("spellings"),
@@ -149,13 +146,13 @@ class Scan:
             and self._rules is not None
             and len(block.body) <= self._max_line_bytes
             # The first CR of a file is for the note on line endings.
-            and (self._totals["crlf-line-endings"] > 0 or b"\r" not in block.body)
+            and (self._tell.totals["crlf-line-endings"] > 0 or b"\r" not in block.body)
         )
 
     def _take_plain(self, block: Block) -> None:
         """Take the plain lines of a block together, and every other by itself."""
         assert self._rules is not None
-        self._say_once("byte-order-mark", "the file begins with a byte-order mark", self._cutter.byte_order_mark)
+        self._note_byte_order_mark()
         plain = plain_lines(block, self._rules.plain, self._shapes)
         several = sum(plain)
         self._samples += several
@@ -196,7 +193,7 @@ class Scan:
         decision = self._opening.decide()
         if decision:
             if decision.wrong:
-                self._say(1, decision.wrong)
+                self._tell.problem(1, decision.wrong)
             self._settle(decision)
         for line in self._opening.release():
             self._take(line)
@@ -206,11 +203,13 @@ class Scan:
         self._rules = RULES[decision.format] if decision.format and not decision.wrong else None
 
     def _take(self, line: Line) -> None:
-        self._say_once("byte-order-mark", "the file begins with a byte-order mark", self._cutter.byte_order_mark)
-        self._say_once("crlf-line-endings", "lines end with CR LF", line.crlf, "it is read as LF")
+        self._note_byte_order_mark()
+        if line.crlf:
+            self._tell.note_once("crlf-line-endings", "lines end with CR LF", "it is read as LF")
         valid = False
         if line.body is not None and not line.body.strip(_BLANK):
-            self._say(line.number, Problem((), "blank-line", "the line is blank", "nothing to do: it is skipped"))
+            blank = Problem((), "blank-line", "the line is blank", "nothing to do: it is skipped")
+            self._tell.problem(line.number, blank)
         else:
             self._samples += 1
             valid = (self.decision is None or self._rules is not None) and self._is_valid(line)
@@ -228,7 +227,7 @@ class Scan:
         for count, problem in enumerate(self._problems(reading)):
             # Past the bound only the first error still counts: without one the line would pass as valid.
             if count < MAX_FINDINGS_A_LINE or (not wrong and CODES[problem.code].severity == "error"):
-                wrong = self._say(line.number, problem) or wrong
+                wrong = self._tell.problem(line.number, problem) or wrong
             elif wrong:
                 break
         if not wrong and self._rules:
@@ -256,31 +255,6 @@ class Scan:
             self._tally.add_times(self._rules.plain.counted(shape), times)
         self._shapes.clear()
 
-    def _say_once(self, code: str, message: str, applies: bool, why: str = "it is skipped") -> None:
-        if applies and not self._totals[code]:
-            self._say(1, Problem((), code, message, f"nothing to do: {why}"))
-
-    def _say(self, line: int, problem: Problem) -> bool:
-        """Report a finding and return whether it is an error."""
-        severity = CODES[problem.code].severity
-        self._totals[problem.code] += 1
-        self._report(
-            Finding(
-                line=line,
-                pointer=_pointer(problem.path),
-                code=problem.code,
-                severity=severity,
-                message=problem.message,
-                hint=problem.hint,
-                file=self._file,
-            )
-        )
-        return severity == "error"
-
-
-def _pointer(path: Path) -> str:
-    """Return a path as a pointer; where that is very long, the pointer of what it is in. Names can be megabytes."""
-    steps = [pointer((step,)) for step in path]
-    while sum(map(len, steps)) > MAX_POINTER_LENGTH:
-        steps.pop()
-    return "".join(steps)
+    def _note_byte_order_mark(self) -> None:
+        if self._cutter.byte_order_mark:
+            self._tell.note_once("byte-order-mark", "the file begins with a byte-order mark", "it is skipped")

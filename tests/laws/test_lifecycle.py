@@ -144,7 +144,7 @@ async def _comes_to_rest(life: Life) -> None:
         assert running.state in ("queued", "running"), "a task trains for which no job runs"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(STEPS, max_size=25))
 def test_whatever_happens_to_a_task_its_life_holds_together(steps: list[Step]) -> None:
     _lived(steps)

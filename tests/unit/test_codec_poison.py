@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.codec import Poison, decode, encode
@@ -149,7 +149,6 @@ _JSON = st.recursive(
 _NAMES = st.sampled_from(["ce_id", "ce_type", "ce_specversion", "ce_time", "ce_source", "traceparent", "x"])
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     topic=st.sampled_from(sorted(TOPICS)),
     key=st.none() | st.binary(max_size=20),
@@ -169,7 +168,6 @@ def test_whatever_arrives_is_an_event_or_poison(
         encode(outcome)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(topic=st.sampled_from(sorted(TOPICS)), field=st.text(max_size=8), value=_JSON, data=st.data())
 def test_whatever_a_field_holds_is_an_event_or_poison(topic: str, field: str, value: Any, data: st.DataObject) -> None:
     body = json.loads(example(topic, "every-field"))

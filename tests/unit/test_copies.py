@@ -47,7 +47,7 @@ LINES = st.none() | st.integers(0, 60).map(lambda number: str(number).encode())
 FILES = st.lists(st.lists(LINES, max_size=120), max_size=5)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(files=FILES, memory_bytes=st.sampled_from([1, 2048, 8192, MEMORY_BYTES]), skip=st.frozensets(st.integers(0, 4)))
 @example(files=[[], [b"a"], [], [], [b"a"], []], memory_bytes=1, skip=frozenset())
 @example(files=[[b"a"] * 100, [b"a"] * 100], memory_bytes=1, skip=frozenset())

@@ -64,7 +64,7 @@ async def test_whichever_of_two_is_interrupted_wherever_it_is_dispatched_once(
         await _dispatched_once(world, said[0] + said[1])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(ORDERS)
 def test_form_and_both_datasets_in_any_interleaving_dispatch_once(order: list[int]) -> None:
     world = World()
@@ -72,7 +72,7 @@ def test_form_and_both_datasets_in_any_interleaving_dispatch_once(order: list[in
     steps_of(_dispatched_once(world, [event for each in said for event in each]))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(ORDERS)
 def test_the_same_form_delivered_to_three_workers_at_once_is_one_job(order: list[int]) -> None:
     world = _with_the_other_dataset()
@@ -82,7 +82,7 @@ def test_the_same_form_delivered_to_three_workers_at_once_is_one_job(order: list
     assert len({tuple(ids(each)) for each in said}) == 1
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(ORDERS)
 def test_of_two_forms_that_race_for_one_id_one_wins_and_the_other_is_answered(order: list[int]) -> None:
     async def submits(name: str) -> list[Event[Any]]:
@@ -141,7 +141,7 @@ def test_a_stop_that_crosses_the_dispatch_leaves_no_job_behind(*, stop_first: bo
         _never_runs_on(world)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(ORDERS)
 def test_stop_form_and_dataset_in_any_interleaving_leave_no_job_behind(order: list[int]) -> None:
     world = _with_the_other_dataset()

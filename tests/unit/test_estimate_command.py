@@ -160,7 +160,7 @@ def priced(names: list[str], **hyperparameters: int) -> Estimated:
     return estimated(body, {"d-1": names}, load_catalog())
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(FILES, st.integers(1, 9))
 def test_a_fee_is_the_brute_force_count_never_negative_additive_over_files_and_monotone_in_epochs(
     files: list[list[tuple[str, str]]], epochs: int

@@ -108,7 +108,7 @@ _KEYS = st.sampled_from(["a", "b", "c"])
 _STEPS = st.lists(st.one_of(st.tuples(st.just("put"), _KEYS), st.just(("abandon", ""))), max_size=40)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     steps=_STEPS,
     delays=st.lists(st.sampled_from([None, 0.0, 0.001]), max_size=30),

@@ -352,7 +352,7 @@ def _found(asking: Any) -> Any:
     return found[0]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(ORDERS)
 def test_a_pause_a_resume_and_a_success_in_any_interleaving_end_in_one_success(order: list[int]) -> None:
     swept = Swept()

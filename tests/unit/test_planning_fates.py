@@ -107,7 +107,7 @@ def said_plainly(selection: Selection, files: Files) -> list[Mark]:
     return [mark(*each) for each in every]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(cases())
 def test_every_line_has_the_fate_the_rules_give_it(case: tuple[Selection, Files]) -> None:
     selection, files = case
@@ -150,7 +150,7 @@ def test_every_line_has_the_fate_the_rules_give_it(case: tuple[Selection, Files]
     assert measured.isdisjoint(row.line.content for row in found if row.mark in candidates)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cases())
 def test_blocks_do_not_show(case: tuple[Selection, Files]) -> None:
     selection, files = case

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.dataset import CheckedFile, Format
@@ -95,7 +95,6 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 BODIES = st.lists(st.binary(max_size=40).map(lambda raw: raw.replace(b"\n", b"")), max_size=12).map(b"\n".join)
 
 
-@settings(deadline=None)
 @given(BODIES, st.integers(1, 50))
 def test_every_byte_is_in_one_block_and_every_line_in_the_one_it_begins_in(body: bytes, block_bytes: int) -> None:
     store = MemoryStore()

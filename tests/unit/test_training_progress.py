@@ -333,7 +333,7 @@ def _stop() -> Any:
     return event("task.command", {"command_id": "c", "task_id": "t-1", "command": "stop"})
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(_told())
 def test_workers_that_share_a_task_after_a_rebalance_lose_nothing(
     told: tuple[list[TrainingProgress], list[TrainingProgress]],
