@@ -9,6 +9,9 @@ from contracts.envelope import Id, Time
 
 Format = Literal["sft", "preference", "ranking", "pretrain"]
 
+#: What a dataset is said to be when it is imported: ``auto`` leaves it to validation to find out.
+DeclaredFormat = Literal["auto", Format]
+
 
 class DatasetFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One JSONL file of a dataset. ``etag`` pins the bytes; without one, those found at validation are taken."""
@@ -27,7 +30,7 @@ class DatasetImported(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     dataset_id: Id
     files: Annotated[tuple[DatasetFile, ...], Meta(min_length=1, max_length=20)]
-    format: Literal["auto", "sft", "preference", "ranking", "pretrain"] = "auto"
+    format: DeclaredFormat = "auto"
     project: Id = "default"
     imported_at: Time | None = None
     draft: dict[str, Any] | None = None

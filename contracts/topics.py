@@ -36,9 +36,9 @@ class Topic(NamedTuple):
 
 def _topic(
     name: str, contract: type, key: str, publisher: Literal["platform", "executors", "worker"], meaning: str,
-    *, received_as: type | None = None, compacted: bool = False,
+    *, received_as: type | None = None, compacted: bool = False, version: int = 1,
 ) -> Topic:  # fmt: skip
-    return Topic(name, contract, key, publisher, meaning, received_as or contract, compacted=compacted)
+    return Topic(name, contract, key, publisher, meaning, received_as or contract, compacted=compacted, version=version)
 
 
 _ALL = (

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from contracts.dataset import CheckedFile, Format
+from contracts.dataset import CheckedFile, DeclaredFormat
 from handlers.validation.conclusion import (
     Conclusion,
     Copies,
@@ -48,7 +48,7 @@ class Concluded(NamedTuple):
 
 
 def concluded(
-    digest: str, format: Format | Literal["auto"], files: Sequence[FileScan], directory: Path, *, cap: int = CAP
+    digest: str, format: DeclaredFormat, files: Sequence[FileScan], directory: Path, *, cap: int = CAP
 ) -> Concluded:
     """Return the report on the files. Writes into ``directory``, which must outlive the result. Blocks.
 

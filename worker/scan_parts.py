@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import msgspec
 from msgspec import Struct
 
-from contracts.dataset import Format
+from contracts.dataset import DeclaredFormat
 from contracts.datasets.findings import Finding
 from handlers.validation.line_digests import DIGEST_BYTES, LineDigests
 from handlers.validation.opening import Decision
@@ -34,7 +34,7 @@ class Part(Struct, frozen=True, kw_only=True):
     """
 
     file: int
-    format: Format | Literal["auto"]
+    format: DeclaredFormat
     findings_path: str
     digests_path: str
     first: int = 0

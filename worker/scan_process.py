@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from contracts.dataset import DatasetFile, Format
+from contracts.dataset import DatasetFile, DeclaredFormat
 from handlers.errors import OutsideBucket, PreconditionFailed
 from handlers.ports import ObjectInfo, ObjectStore
 from handlers.validation.opening import Decision
@@ -58,7 +58,7 @@ class ConcludeJob(Struct, frozen=True, kw_only=True):
     """Conclude on the files of a dataset and store the findings. ``directory`` is a local one for what it writes."""
 
     digest: str
-    format: Format | Literal["auto"]
+    format: DeclaredFormat
     files: tuple[FileScan, ...]
     findings_key: str
     directory: str

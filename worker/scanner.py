@@ -6,11 +6,11 @@ from concurrent.futures import Executor as Pool
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from contracts.dataset import CheckedFile, DatasetFile, Format
+from contracts.dataset import CheckedFile, DatasetFile, DeclaredFormat
 from handlers.errors import Transient
 from handlers.validation.report import Report, content_digest
 from worker.scan_conclusion import FileScan
@@ -49,7 +49,7 @@ class Scanner:
             Transient: a scanning process was killed.
             Unavailable: the bucket does not answer.
         """
-        declared: Format | Literal["auto"] = msgspec.convert(format, Format | Literal["auto"])
+        declared: DeclaredFormat = msgspec.convert(format, DeclaredFormat)
         if len(files) > MAX_FILES:
             reason = f"{len(files)} files; a dataset has at most {MAX_FILES}: join some of them"
             return _unreadable(files, format, [reason])

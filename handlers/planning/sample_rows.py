@@ -38,7 +38,8 @@ class State(enum.IntEnum):
     INVALID = 2
 
 
-_FIELDS: dict[Format, tuple[str, ...]] = {
+#: What of a sample makes two the same content: every field its contract knows, and no other.
+CONTENT_FIELDS: dict[Format, tuple[str, ...]] = {
     "sft": sft.Sample.__struct_fields__,
     "preference": preference.Sample.__struct_fields__,
     "ranking": ranking.Sample.__struct_fields__,
@@ -54,5 +55,5 @@ def content_digest(format: Format, data: Mapping[str, Any]) -> bytes:
     Neither the order of names nor white space matters, nor what the format does not know, such as a number of the
     user's own. Pure, and the same on any machine.
     """
-    known = {name: data[name] for name in _FIELDS[format] if data.get(name) is not None}
+    known = {name: data[name] for name in CONTENT_FIELDS[format] if data.get(name) is not None}
     return sha256(_encode(known)).digest()[:16]

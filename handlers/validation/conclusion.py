@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contracts.dataset import CheckedFile, Format
+from contracts.dataset import CheckedFile, DeclaredFormat, Format
 from contracts.datasets.findings import CODES, Finding
 from handlers.validation.report import CAP, Capped, Report
 from handlers.validation.scan import FileResult
@@ -47,7 +46,7 @@ class Conclusion(Struct, frozen=True, kw_only=True):
     added: tuple[Finding, ...]
 
 
-def not_compared(declared: Format | Literal["auto"], scanned: Sequence[ScannedFile]) -> frozenset[int]:
+def not_compared(declared: DeclaredFormat, scanned: Sequence[ScannedFile]) -> frozenset[int]:
     """Return the files whose lines are not looked for copies: those of another format, and whole copies of others."""
     copies = frozenset(finding.file for finding in _copies(scanned))
     return copies | _strangers(scanned, _format(declared, scanned))
@@ -61,7 +60,7 @@ def copy_finding(line: int, file: int, first_line: int, first_file: int) -> Find
 
 def conclude(
     digest: str,
-    declared: Format | Literal["auto"],
+    declared: DeclaredFormat,
     scanned: Sequence[ScannedFile],
     copies: Copies = NO_COPIES,
     *,
@@ -106,7 +105,7 @@ def _strangers(scanned: Sequence[ScannedFile], format: Format | None) -> frozens
     return frozenset(index for index, file in enumerate(scanned) if file.result.format not in {None, format})
 
 
-def _format(declared: Format | Literal["auto"], scanned: Sequence[ScannedFile]) -> Format | None:
+def _format(declared: DeclaredFormat, scanned: Sequence[ScannedFile]) -> Format | None:
     if declared != "auto":
         return declared
     return next((file.result.format for file in scanned if file.result.format is not None), None)

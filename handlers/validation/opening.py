@@ -1,8 +1,8 @@
 """The first lines of a file: they are held back until they say which format it has."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from contracts.dataset import Format
+from contracts.dataset import DeclaredFormat, Format
 from handlers.validation import detect
 from handlers.validation.lines import Line
 from handlers.validation.one_value import LINES_TO_TELL, may_begin, one_value
@@ -24,7 +24,7 @@ class Decision(NamedTuple):
 class Opening:
     """Collects the lines of a file until enough is known."""
 
-    def __init__(self, declared: Format | Literal["auto"]) -> None:
+    def __init__(self, declared: DeclaredFormat) -> None:
         self.held: list[Line] = []
         self._declared = declared
         self._begun = False

@@ -7,11 +7,10 @@ rules of the format (rules.py).
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal
 
 from msgspec import Struct
 
-from contracts.dataset import Format
+from contracts.dataset import DeclaredFormat, Format
 from contracts.datasets.findings import CODES, Finding
 from contracts.strict_json import StrictParser
 from handlers.validation.line_digests import LineDigests
@@ -58,7 +57,7 @@ class FileResult(Struct, frozen=True, kw_only=True):
 
 
 def scan_stream(
-    chunks: Iterable[bytes], format: Format | Literal["auto"], report: Callable[[Finding], None], *, file: int = 0
+    chunks: Iterable[bytes], format: DeclaredFormat, report: Callable[[Finding], None], *, file: int = 0
 ) -> FileResult:
     """Scan a file given in chunks of any size. ``report`` gets each finding once, in the order of lines.
 
@@ -80,7 +79,7 @@ class Scan:
 
     def __init__(
         self,
-        format: Format | Literal["auto"],
+        format: DeclaredFormat,
         report: Callable[[Finding], None],
         *,
         file: int = 0,

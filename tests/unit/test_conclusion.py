@@ -1,11 +1,11 @@
 """From the scans of files to the report: formats that differ, files that repeat, counts, findings capped."""
 
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from contracts.dataset import CheckedFile, DatasetFile, Format
+from contracts.dataset import CheckedFile, DatasetFile, DeclaredFormat, Format
 from contracts.datasets.findings import Finding
 from handlers.validation.conclusion import Copies, ScannedFile, conclude, copy_finding, not_compared
 from handlers.validation.report import CAP, Capped, Report, content_digest
@@ -30,7 +30,7 @@ def scanned(
     return ScannedFile(checked=checked, result=result, findings=findings)
 
 
-def concluded(*files: ScannedFile, declared: Format | Literal["auto"] = "auto", cap: int = CAP) -> Report:
+def concluded(*files: ScannedFile, declared: DeclaredFormat = "auto", cap: int = CAP) -> Report:
     return conclude("digest", declared, files, cap=cap).report
 
 

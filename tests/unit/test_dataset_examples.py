@@ -2,12 +2,11 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 import msgspec
 import pytest
 
-from contracts.dataset import CheckedFile, Format
+from contracts.dataset import CheckedFile, DeclaredFormat, Format
 from contracts.datasets import preference, pretrain, ranking, sft
 from contracts.datasets.findings import CODES, Finding, codes_of
 from handlers.validation.rules import RULES
@@ -30,7 +29,7 @@ def files(kind: str) -> list[object]:
     return [pytest.param(path, id=f"{path.parts[-3]}/{path.stem}") for path in found]
 
 
-def scan(path: Path, declared: Format | Literal["auto"]) -> tuple[FileResult, list[Finding]]:
+def scan(path: Path, declared: DeclaredFormat) -> tuple[FileResult, list[Finding]]:
     """Return what is found in one file, but for that it has few samples."""
     with TemporaryDirectory() as scratch:
         part = Part(file=0, format=declared, findings_path=f"{scratch}/findings", digests_path=f"{scratch}/digests")

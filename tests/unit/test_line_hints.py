@@ -2,11 +2,10 @@
 
 import json
 import re
-from typing import Literal
 
 import pytest
 
-from contracts.dataset import Format
+from contracts.dataset import DeclaredFormat, Format
 from contracts.datasets.findings import Finding
 from handlers.validation.scan import FileResult, scan_stream
 
@@ -17,9 +16,7 @@ LINES = [json.dumps(sample) for sample in SAMPLES]
 LINE = LINES[0]
 
 
-def scan(
-    body: str | bytes, format: Format | Literal["auto"] = "auto", size: int = 100
-) -> tuple[FileResult, list[Finding]]:
+def scan(body: str | bytes, format: DeclaredFormat = "auto", size: int = 100) -> tuple[FileResult, list[Finding]]:
     data = body.encode() if isinstance(body, str) else body
     findings: list[Finding] = []
     chunks = (data[start : start + size] for start in range(0, len(data), size))
@@ -85,7 +82,7 @@ def test_utf_16_without_a_zero_byte_is_named_by_its_byte_order_mark(encoding: st
         (json.dumps({"data": SAMPLES}, indent=4), "jq -c '.data[]' FILE"),
     ],
 )
-def test_a_value_over_several_lines_is_named_once(body: str, command: str, format: Format | Literal["auto"]) -> None:
+def test_a_value_over_several_lines_is_named_once(body: str, command: str, format: DeclaredFormat) -> None:
     result, findings = scan(body, format)
     found = [finding for finding in findings if finding.severity == "error"]
     assert [(finding.line, finding.code) for finding in found] == [(1, "wrong-format")]

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -25,7 +25,7 @@ from handlers.validation.statistics import Statistic, Tally
 from tests.mutations import mutated, mutations
 
 _EXAMPLES = Path(__file__).parents[2] / "contracts" / "examples" / "datasets"
-_FORMATS: tuple[Format, ...] = ("sft", "preference", "ranking", "pretrain")
+_FORMATS: tuple[Format, ...] = get_args(Format)
 
 #: What can make a line look like another one, or two mistakes cancel out.
 _PIECES = (

@@ -3,14 +3,14 @@
 import json
 import tracemalloc
 from collections.abc import Iterator
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.dataset import Format
+from contracts.dataset import DeclaredFormat, Format
 from contracts.datasets.findings import Finding, codes_of
 from handlers.validation.lines import BlockCutter, Line, lines_of
 from handlers.validation.scan import MAX_FINDINGS_A_LINE, FileResult, Scan, scan_stream
@@ -32,7 +32,7 @@ PRETRAIN = b'{"text": "t"}'
 
 
 def scan(
-    body: bytes, format: Format | Literal["auto"] = "sft", *, size: int = 1 << 16, max_line_bytes: int = 1 << 20
+    body: bytes, format: DeclaredFormat = "sft", *, size: int = 1 << 16, max_line_bytes: int = 1 << 20
 ) -> tuple[FileResult, list[Finding]]:
     findings: list[Finding] = []
     scanning = Scan(format, findings.append, max_line_bytes=max_line_bytes)
@@ -41,7 +41,7 @@ def scan(
     return scanning.finish(), findings
 
 
-def found(body: bytes, format: Format | Literal["auto"] = "sft", **options: int) -> list[tuple[int, str]]:
+def found(body: bytes, format: DeclaredFormat = "sft", **options: int) -> list[tuple[int, str]]:
     return [(finding.line, finding.code) for finding in scan(body, format, **options)[1]]
 
 
@@ -304,9 +304,7 @@ BODIES = st.lists(PIECES | st.binary(max_size=8), max_size=30).map(b"".join)
 
 @settings(max_examples=300)
 @given(BODIES, st.sampled_from([*get_args(Format), "auto"]), st.integers(1, 400))
-def test_any_bytes_are_scanned_and_the_chunks_do_not_matter(
-    body: bytes, format: Format | Literal["auto"], size: int
-) -> None:
+def test_any_bytes_are_scanned_and_the_chunks_do_not_matter(body: bytes, format: DeclaredFormat, size: int) -> None:
     result, findings = scan(body, format, size=size, max_line_bytes=250)
     assert (result, findings) == scan(body, format, max_line_bytes=250)
     assert {finding.code for finding in findings} <= codes_of(result.format or "")

@@ -3,12 +3,12 @@
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from contracts.dataset import Format
+from contracts.dataset import DeclaredFormat
 from worker.scan_process import MAX_FILE_BYTES
 from worker.scanner import MAX_FILES
 from worker.settings import SettingsError
@@ -33,9 +33,7 @@ def validate(
             metavar="PATH...", help="JSONL files, directories of them, URIs in the bucket, or -: one dataset."
         ),
     ],
-    format: Annotated[
-        Literal["auto", "sft", "preference", "ranking", "pretrain"], typer.Option(help="auto finds it out.")
-    ] = "auto",
+    format: Annotated[DeclaredFormat, typer.Option(help="auto finds it out.")] = "auto",
     max_per_code: Annotated[int, typer.Option(min=0, help="Findings shown a code; totals are always exact.")] = 20,
     report: Annotated[
         str | None,
@@ -96,13 +94,13 @@ def validate(
     raise typer.Exit(0 if checked.report.valid else 1)
 
 
-def _checked(inputs: Inputs, format: Format | Literal["auto"], max_per_code: int, report: Path | None) -> Checked:
+def _checked(inputs: Inputs, format: DeclaredFormat, max_per_code: int, report: Path | None) -> Checked:
     with Bar(Console(stderr=True), sum(file.size_bytes for file in inputs.files)) as bar:
         return check(inputs, format, max_per_code=max_per_code, advance=bar.advance, report_path=report)
 
 
 def _counted(
-    inputs: Inputs, format: Format | Literal["auto"], max_per_code: int, report: Path | None, model: str
+    inputs: Inputs, format: DeclaredFormat, max_per_code: int, report: Path | None, model: str
 ) -> "tuple[Checked, CountedTokens | None]":
     from worker.validate.model import find_model  # noqa: PLC0415 - the reason is at the top
     from worker.validate.tokens import Counting, encoder_of, refuse_pipes  # noqa: PLC0415 - the same

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from contracts.dataset import CheckedFile, Format
+from contracts.dataset import CheckedFile, DeclaredFormat
 from contracts.datasets.findings import Finding, Severity
 from handlers.validation.report import Report
 from worker.scan_conclusion import Concluded, FileScan, concluded
@@ -52,7 +52,7 @@ class Checked(NamedTuple):
 
 def check(
     inputs: Inputs,
-    format: Format | Literal["auto"],
+    format: DeclaredFormat,
     *,
     max_per_code: int,
     advance: Advance,
@@ -79,9 +79,7 @@ def check(
     return Checked(inputs, found.conclusion.report, seconds)
 
 
-def _scan(
-    file: Input, index: int, format: Format | Literal["auto"], cap: int, directory: Path, advance: Advance
-) -> FileScan:
+def _scan(file: Input, index: int, format: DeclaredFormat, cap: int, directory: Path, advance: Advance) -> FileScan:
     part = Part(
         file=index,
         format=format,
