@@ -21,13 +21,17 @@ STATES = (*_FINE, "stopped", "stuck", "unreachable")
 
 
 class StageHealth(Struct, frozen=True, kw_only=True):
-    """A stage as it was seen last. ``behind``, ``unfinished``: records not taken in, and taken in but not finished."""
+    """A stage as it was seen last. ``behind``, ``unfinished``: records not taken in, and taken in but not finished.
+
+    ``paused``: partitions that have not been read for a while, though others of the stage may be, each with the reason.
+    """
 
     state: str
     behind: int = 0
     unfinished: int = 0
     seconds_without_progress: float = 0.0
     trouble: str | None = None
+    paused: tuple[str, ...] = ()
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -96,4 +100,5 @@ class Health:
             unfinished=seen.unfinished,
             seconds_without_progress=round(now - since, 1),
             trouble=judged.trouble,
+            paused=seen.paused,
         )

@@ -7,13 +7,13 @@ from aiokafka.errors import KafkaConnectionError
 
 from tests.fakes.clock import ManualClock
 from worker.delivery.standing import TAKING_SECONDS, Look, standing
-from worker.health import Health
+from worker.health import Health, StageHealth
 
 IDLE = Look(untaken=0, taken=5, unfinished=0, in_lanes=0)
 BEHIND = Look(untaken=9, taken=5, unfinished=0, in_lanes=0)
 IN_WORK = Look(untaken=0, taken=5, unfinished=2, in_lanes=2)
 NOT_DUE = Look(untaken=0, taken=5, unfinished=2, in_lanes=0)
-STOPPED = Look(untaken=9, taken=5, unfinished=1, in_lanes=1, stopped=("task.created 3",))
+STOPPED = Look(untaken=9, taken=5, unfinished=1, in_lanes=1, stopped=("task.created[3]",))
 STUCK_SECONDS = 600.0
 
 
@@ -70,6 +70,12 @@ async def _watch(health: Health, clock: ManualClock, look: Callable[[], Awaitabl
         await clock.advance(10)
         await health.look_at("s", look)
     return health.report().stages["s"].state
+
+
+async def test_a_partition_that_is_paused_is_seen_though_the_stage_works(health: Health) -> None:
+    paused = ("task.created[3] for 40 s: spread, offset 7 is unfinished",)
+    await health.look_at("s", _seen(IN_WORK._replace(paused=paused)))
+    assert health.report().stages["s"] == StageHealth(state="working", unfinished=2, paused=paused)
 
 
 async def test_an_idle_stage_stays_well_for_ever(health: Health, clock: ManualClock) -> None:

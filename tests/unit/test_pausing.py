@@ -63,14 +63,16 @@ def test_it_goes_on_at_half_of_the_limit_and_not_before() -> None:
     assert consumer.calls == ["pause", "resume"]
 
 
-async def test_only_a_pause_that_lasts_is_logged_and_once() -> None:
+async def test_only_a_pause_that_lasts_is_told_and_logged_once() -> None:
     clock = ManualClock()
     pauses = Pauses("tested", clock, spread_limit=10_000)
     progress = _taken_in(2000, done=range(7))
     with capture_logs() as logged:
         pauses.steer(Consumer(), P0, _taken_in(2000), waits=False)
         pauses.say({P0: progress})
+        assert list(pauses.lasting({P0: progress})) == []
         await clock.advance(30)
+        assert list(pauses.lasting({P0: progress})) == ["task.command[0] for 30 s: unfinished, offset 7 is unfinished"]
         pauses.say({P0: progress})
         pauses.say({P0: progress})
         pauses.steer(Consumer(), P0, _taken_in(2000, done=range(1500)), waits=False)

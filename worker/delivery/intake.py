@@ -136,8 +136,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             taken=self._taken,
             unfinished=sum(progress.unfinished for progress in self._progress.values()),
             in_lanes=self.lanes.depth,
-            stopped=tuple(f"{topic} {partition}" for topic, partition in sorted(stopped)),
+            stopped=tuple(f"{topic}[{partition}]" for topic, partition in sorted(stopped)),
             held_back=held_back,
+            paused=tuple(self._pauses.lasting(self._progress)),
         )
 
     def load(self) -> Load:

@@ -67,6 +67,14 @@ class Pauses:
         """Note that a partition is another's now."""
         self._paused.pop(partition, None)
 
+    def lasting(self, progress: Mapping[TopicPartition, PartitionProgress]) -> Iterator[str]:
+        """Yield the partitions whose pause lasts, in words: why, and which record holds them up."""
+        now = self._clock.monotonic()
+        for partition, pause in self._paused.items():
+            if now - pause.since >= _WORTH_SAYING_SECONDS:
+                at = f", offset {progress[partition].position} is unfinished" if partition in progress else ""
+                yield f"{partition.topic}[{partition.partition}] for {now - pause.since:.0f} s: {pause.reason}{at}"
+
     def say(self, progress: Mapping[TopicPartition, PartitionProgress]) -> None:
         """Log the pauses that last, each once, with the record that holds them up."""
         now = self._clock.monotonic()

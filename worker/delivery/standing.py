@@ -14,7 +14,8 @@ class Look(NamedTuple):
 
     ``untaken``: records on the broker that are not taken in, of partitions that are not paused; ``held_back``: of those
     that are. ``taken``: records taken in since the start; of these ``unfinished``, and ``in_lanes`` (the rest waits for
-    its due time). ``stopped``: the partitions that the limit on bugs has stopped.
+    its due time). ``stopped``: the partitions that the limit on bugs has stopped. ``paused``: those whose pause lasts,
+    with why.
     """
 
     untaken: int
@@ -23,6 +24,7 @@ class Look(NamedTuple):
     in_lanes: int
     stopped: tuple[str, ...] = ()
     held_back: int = 0
+    paused: tuple[str, ...] = ()
 
     def moved_since(self, before: "Look") -> bool:
         """Return whether anything was taken in or finished between two looks."""
