@@ -1,43 +1,48 @@
-"""The probe of a model: what it says to fixed prompts, kept beside it, for whoever loads it to compare.
+"""The probe of a model: what it makes of fixed samples, kept beside it for whoever loads it to compare.
 
-``probe.json`` in a model's folder. The prompts are the same for all models: no sample of anybody's is in one.
+``probe.json`` in a model's folder. The samples are the same for all models: nobody's data are in one.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 PROBE_FILE = "probe.json"
+#: Where the merged weights of an adapter are, in its model's folder.
+MERGED_FOLDER = "merged"
+
+ProbeFormat = Literal["sft", "pretrain", "ranking"]
 
 
-class ProbeCase(Struct, frozen=True, kw_only=True):
-    """What a model made of one prompt.
+class ProbeSequence(Struct, frozen=True, kw_only=True):
+    """What a model made of a text.
 
-    ``input_ids`` are the prompt as its tokenizer reads it. ``values``: of a language model the log-probabilities of the
-    ``watched`` tokens as the next one, of an embedding model the embedding.
+    ``ids`` are the text as its tokenizer and template write it. ``values``: of a language model the log-probability of
+    each token but the first, of an embedding model the embedding.
     """
 
-    prompt: str
-    input_ids: tuple[int, ...]
-    watched: tuple[int, ...] = ()
+    ids: Annotated[tuple[int, ...], Meta(min_length=1)]
     values: Annotated[tuple[float, ...], Meta(min_length=1)]
 
 
-class Probe(Struct, frozen=True, kw_only=True):
-    """A model's answers, computed on a CPU in float32; a value repeats where it is at most ``tolerance`` off.
+class ProbeCase(Struct, frozen=True, kw_only=True):
+    """A sample, as a line of a dataset has it, and what the model made of each of its texts."""
 
-    ``asked`` is how: ``chat`` through the chat template, ``text`` as it is, ``embedding`` as
-    sentence-transformers does.
-    """
+    sample: dict[str, Any]
+    sequences: Annotated[tuple[ProbeSequence, ...], Meta(min_length=1)]
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """A model's answers, computed in float32 on a CPU. One repeats where no value is more than ``tolerance`` off."""
 
     schema_version: Literal[1] = 1
-    asked: Literal["chat", "text", "embedding"]
+    format: ProbeFormat
     tolerance: Annotated[float, Meta(gt=0)]
     cases: Annotated[tuple[ProbeCase, ...], Meta(min_length=1)]
 
 
 class Repetition(Struct, frozen=True, kw_only=True):
-    """A probe once more: the largest difference of a value, and what did not repeat, each in words for people."""
+    """A probe once more: the largest difference of a value, and everything that did not repeat, for people."""
 
     difference: float
     faults: tuple[str, ...] = ()

@@ -199,6 +199,11 @@ def model(model_id: str) -> str:
     return f"models/{segment(model_id)}/"
 
 
+def base_model(name: str, version: str) -> str:
+    """Return the prefix of a foundation model that we provide, with its final slash."""
+    return f"base-models/{name}/{version}/"
+
+
 def name_of(segment_: str) -> str:
     """Return the id a segment was made of."""
     return "." + segment_[3:] if segment_.startswith("%2E") else segment_

@@ -3,6 +3,9 @@ better than its base on samples that nobody trained on, loaded by the libraries 
 """
 
 import asyncio
+import json
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,6 +50,7 @@ class Service(NamedTuple):
 
     platform: Platform
     bucket: Path
+    settings: Settings
 
     async def trained(
         self, training_type: str, split: samples.Split, **hyperparameters: Any
@@ -65,7 +69,18 @@ class Service(NamedTuple):
         exported = (await self.platform.wait_for("model.exported", name)).data
         said = {event.data.seq: event.data for event in self.platform.said("training.progress", name)}
         steps = {each.progress.step: each.progress.loss for _, each in sorted(said.items()) if each.progress}
-        return self.bucket / layout.model(exported.model_id), list(steps.values())
+        folder = self.bucket / layout.model(exported.model_id)
+        await self.verified(folder)
+        return folder, list(steps.values())
+
+    async def verified(self, folder: Path) -> None:
+        """Make sure that `worker models verify` finds nothing wrong with an export, and loads it."""
+        command = (sys.executable, "-m", "worker", "models", "verify", str(folder), "--json")
+        environment = os.environ | self.settings.to_environment()
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
+        verdict = json.loads((await process.communicate())[0])
+        assert (process.returncode, verdict["problems"], verdict["unchecked"]) == (0, [], [])
+        assert verdict["difference"] <= verdict["tolerance"]
 
     def base(self, training_type: str) -> Path:
         """Return where the base model of a training type is."""
@@ -96,7 +111,7 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
         async with open_store(settings), platform(servers) as seen:
             worker = asyncio.create_task(run_worker(settings, stopping=stopping))
             try:
-                yield Service(seen, folder / "bucket")
+                yield Service(seen, folder / "bucket", settings)
             finally:
                 stopping.set()
                 await worker

@@ -405,7 +405,7 @@ async def test_a_model_card_names_what_loads_the_model(format: Any, kind: Any, l
 
     card = ModelCard(model_card("m", plan, output, kept_because(output, [output])))
 
-    said = card.data.to_dict()
+    said: dict[str, Any] = vars(card.data)
     assert (said["library_name"], said["pipeline_tag"], said["base_model"]) == (library, task, 'a "base": of #1')
     assert said["tags"] == ["fine-tuned", "FinetuneLoRA"]
     assert card.text.strip().startswith("# m")

@@ -21,12 +21,12 @@ from worker.trainer.exact_trainer import ExactTrainer
 from worker.trainer.fence import Fence, Interrupted, Standing
 from worker.trainer.hyperparameters import Hyperparameters, Share, hyperparameters_of
 from worker.trainer.metrics import Meter, Work, cost_of
-from worker.trainer.model_files import fetch_model
 from worker.trainer.progress import Reporter
 from worker.trainer.ranks import Rank
 from worker.trainer.recipes import Recipe, recipe_of
 from worker.trainer.recipes.recipe import Beginning
 from worker.trainer.validation import Validation
+from worker.trainer.whole import fetch_whole
 
 log = structlog.get_logger()
 
@@ -55,9 +55,8 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
     # Until the first process of a machine has gathered it all, the others wait here; what they get is its folder.
     resumed = _gathered(spec, plan, recipe, bucket, scratch, go_on) if rank.first_here else None
     scratch, resumed = collective.of_machine((scratch, resumed), rank)
-    base_folder = scratch / "base"
     run = _Run(plan, chosen, recipe, open_datasets(scratch), scratch)
-    recipe.load(base_folder)
+    recipe.load(scratch / "base")
     recipe.model.to(run.device)
     resume_from = scratch / "resumed" if resumed else None
     recipe.prepare(Beginning(run.data.reader, run.data.used(), scratch, resume_from, go_on, rank))
@@ -76,7 +75,7 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
     if chronicle.interrupted:
         raise Interrupted(chronicle.checkpoint)
     if rank.first:
-        left = _left(spec, plan, bucket, chronicle, base_folder)
+        left = _left(spec, plan, bucket, chronicle, scratch, merge=chosen.merge)
         reporter.succeeded(chronicle.progress, left)
 
 
@@ -84,7 +83,7 @@ def _gathered(
     spec: JobSpec, plan: Plan, recipe: Recipe, bucket: Bucket, scratch: Path, check: Callable[[], None]
 ) -> Complete | None:
     """Bring base model, tokens and the checkpoint to go on from into files of ``scratch``."""
-    fetch_model(bucket, plan.base_prefix, scratch / "base")
+    fetch_whole(bucket, plan.base_prefix, scratch / "base")
     check()
     encoder = SampleEncoder(read_folder(scratch / "base"))
     bucket.loop.run(build_datasets(bucket.store, plan, encoder, recipe, scratch, check))
@@ -165,17 +164,12 @@ def _arguments(plan: Plan, chosen: Hyperparameters, share: Share, total_steps: i
     )
 
 
-def _left(spec: JobSpec, plan: Plan, bucket: Bucket, chronicle: Chronicle, base_folder: Path) -> tuple[Output, ...]:
+def _left(
+    spec: JobSpec, plan: Plan, bucket: Bucket, chronicle: Chronicle, scratch: Path, *, merge: bool
+) -> tuple[Output, ...]:
     # Checkpoints of older attempts may have been cleared away meanwhile.
     there = [kept for kept in chronicle.history if bucket.get(kept.prefix + checkpoints.COMPLETE) is not None]
     return tuple(
-        outputs.export(
-            bucket,
-            kept,
-            attempt_prefix=spec.attempt_prefix,
-            base_prefix=plan.base_prefix,
-            base_folder=base_folder,
-            kind="adapter" if plan.method == "LoRA" else "full",
-        )
+        outputs.export(bucket, kept, plan=plan, attempt_prefix=spec.attempt_prefix, scratch=scratch, merge=merge)
         for kept in outputs.chosen(there, plan.output_count)
     )
