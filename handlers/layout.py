@@ -199,6 +199,12 @@ def model(model_id: str) -> str:
     return f"models/{segment(model_id)}/"
 
 
+def exported_model(prefix: str) -> str | None:
+    """Return the id of the model in the repository that a prefix of a base leads into; None for any other prefix."""
+    folder, _, rest = prefix.partition("/")
+    return name_of(rest.partition("/")[0]) if folder == "models" and rest else None
+
+
 def base_model(name: str, version: str) -> str:
     """Return the prefix of a foundation model that we provide, with its final slash."""
     return f"base-models/{name}/{version}/"

@@ -26,7 +26,10 @@ _TOKENIZER = ("tokenizer", "chat_template", "special_tokens_map", "added_tokens"
 
 
 class BaseRevision(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which base a model was trained from. ``revision`` is the digest of the list of its files, None without one."""
+    """Which base a model was trained from: a foundation, or with ``model_id`` what an earlier task made of it.
+
+    ``revision`` is the digest of the list of its files, None where there was none.
+    """
 
     name: str
     version: str
@@ -57,13 +60,20 @@ def kept_because(output: Output, outputs: Sequence[Output]) -> Kept:
     )
 
 
+def base_name(plan: Plan) -> str:
+    """Return what a plan trains: ``name@version``, or the id of a model exported earlier. Pure."""
+    return layout.exported_model(plan.base_prefix) or f"{plan.base_model}@{plan.base_version}"
+
+
 async def base_of(plan: Plan, store: ObjectStore) -> BaseRevision:
     """Return which base a plan trains, pinned by what is in the bucket now. Raises Unavailable."""
-    listed = await store.get(plan.base_prefix + BASE_COMPLETE)
+    model_id = layout.exported_model(plan.base_prefix)
+    listed = await store.get(layout.model(model_id) + MANIFEST if model_id else plan.base_prefix + BASE_COMPLETE)
     return BaseRevision(
         name=plan.base_model,
         version=plan.base_version,
         prefix=plan.base_prefix,
+        model_id=model_id,
         revision=f"sha256:{layout.sha256_hex(listed.body)}" if listed else None,
     )
 

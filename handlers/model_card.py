@@ -5,6 +5,8 @@ from typing import Any
 
 from contracts.model import Kept
 from contracts.training import Output
+from handlers import layout
+from handlers.manifests import base_name
 from handlers.planning.plan import Plan
 
 
@@ -22,7 +24,7 @@ def model_card(model_id: str, plan: Plan, output: Output, kept: Kept) -> str:
 
 # {model_id}
 
-{plan.training_type} ({plan.method}) of `{plan.base_model}` version `{plan.base_version}`, kept at step {output.step}
+{plan.training_type} ({plan.method}) of `{base_name(plan)}`{_foundation(plan)}, kept at step {output.step}
 with a training loss of {output.loss}{_validation(output)}: {_why(kept)}.
 
 ## Training data
@@ -44,12 +46,17 @@ def _front_matter(plan: Plan, output: Output) -> str:
     fields: dict[str, Any] = {
         "library_name": "sentence-transformers" if embeds else "peft" if output.kind == "adapter" else "transformers",
         "pipeline_tag": "sentence-similarity" if embeds else "text-generation",
-        "base_model": plan.base_model,
+        "base_model": layout.exported_model(plan.base_prefix) or plan.base_model,
         "base_model_relation": "adapter" if output.kind == "adapter" else "finetune",
         "tags": ["fine-tuned", plan.training_type],
     }
     # JSON is YAML too, whatever characters a name has.
     return "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items())
+
+
+def _foundation(plan: Plan) -> str:
+    exported = layout.exported_model(plan.base_prefix)
+    return f", a fine-tuned `{plan.base_model}` version `{plan.base_version}`" if exported else ""
 
 
 def _validation(output: Output) -> str:

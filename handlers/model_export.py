@@ -11,7 +11,7 @@ from contracts.task import Phase, TaskStatus
 from contracts.training import Failure, FileDigest, Output
 from handlers import attempts, compare_and_set, layout, task_state
 from handlers.errors import OutsideBucket
-from handlers.manifests import MANIFEST, base_of, kept_because, manifest_of
+from handlers.manifests import MANIFEST, base_name, base_of, kept_because, manifest_of
 from handlers.model_card import model_card
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.planning.plan import Plan
@@ -121,7 +121,7 @@ async def _export(
             uri=store.uri(prefix),
             manifest_uri=store.uri(prefix + MANIFEST),
             size_bytes=sum(file.size for file in manifest.files),
-            base_model=f"{plan.base_model}@{plan.base_version}",
+            base_model=base_name(plan),
             loss=output.loss,
             validation_loss=output.validation_loss,
         )

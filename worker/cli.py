@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from worker.commands import bucket, dead_letters, demo, estimate, explain, models, publish, replay, run, topics, validate
+from worker.commands import (
+    bucket,
+    dead_letters,
+    demo,
+    estimate,
+    explain,
+    models,
+    publish,
+    replay,
+    run,
+    topics,
+    validate,
+)
 from worker.settings import SettingsError
 
 app = typer.Typer(

@@ -55,7 +55,9 @@ def _entry(folder: str, sizes: Iterable[int], body: bytes | None) -> Entry:
     manifest = read_manifest(body, layout.name_of(folder)).manifest
     if manifest is None:
         return Entry(model_id=layout.name_of(folder), complete=False, size_bytes=sum(sizes), files=len(sizes))
-    base, version = (manifest.lineage.get(name) for name in ("base_model", "base_version"))
+    stated = manifest.lineage.get("base")
+    name, version = (manifest.lineage.get(name) for name in ("base_model", "base_version"))
+    exported = stated.get("model_id") if isinstance(stated, dict) else None
     return Entry(
         model_id=manifest.model_id,
         complete=True,
@@ -63,7 +65,7 @@ def _entry(folder: str, sizes: Iterable[int], body: bytes | None) -> Entry:
         files=len(sizes),
         project=manifest.project,
         task_id=manifest.task_id,
-        base_model=f"{base}@{version}",
+        base_model=exported or f"{name}@{version}",
         kind=manifest.kind,
         merged=any(file.path.startswith(f"{MERGED_FOLDER}/") for file in manifest.files),
         step=manifest.step,

@@ -8,6 +8,7 @@ import torch
 from transformers import TrainingArguments, set_seed
 
 from contracts.training import Output
+from handlers.manifests import base_name
 from handlers.planning.plan import Plan
 from handlers.ports import JobSpec
 from worker.tokens.encoder import SampleEncoder
@@ -65,7 +66,7 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
         bucket=bucket,
         fence=fence,
         reporter=reporter,
-        base=f"{plan.base_model}@{plan.base_version}",
+        base=base_name(plan),
         meter=run.meter(resumed.history[-1].trained_tokens if resumed else 0),
         validation=run.validation(),
         history=resumed.history if resumed else (),
