@@ -192,7 +192,7 @@ async def test_training_goes_on_from_an_exported_adapter(service: Service) -> No
     first, begun = await service.trained("FinetuneLoRA", few, epochs=6, checkpoint_steps=1000, verify=False)
     second, gone_on = await service.trained("FinetuneLoRA", few, on=first.name, epochs=1, checkpoint_steps=1000)
 
-    assert gone_on[0] < 0.7 * begun[0]
+    assert gone_on[0] < 0.9 * begun[0]
     assert json.loads((second / "adapter_config.json").read_text())["base_model_name_or_path"] == first.name
 
 

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from contracts.probe import PROBE_FILE, Probe
-from contracts.training import Output
 from handlers import layout
 from tests.trainer.bench import Bench, losses
 from worker.trainer.bucket import open_bucket
@@ -30,32 +29,27 @@ def bench(bucket_root: Path) -> Bench:
     return bench
 
 
-def trained(bench: Bench, name: str, method: str, on: str | None = None) -> tuple[Path, list[float], Output]:
-    """Train a model, on an exported one or on the foundation; return where it is exported, and its losses."""
+def trained(bench: Bench, name: str, on: str | None = None) -> tuple[Path, list[float]]:
+    """Train an adapter, on an exported one or on the foundation; return where it is exported, and its losses."""
     prefix = {"base_prefix": layout.model(on)} if on else {}
-    # The catalogue's rates: what they learn of six samples must be seen in the next one's first loss.
-    chosen = {"learning_rate": 0.02 if method == "LoRA" else 0.003, "epochs": 10}
-    bench.plan(method, hyperparameters=chosen, **prefix)  # type: ignore[arg-type]
+    bench.plan("LoRA", hyperparameters={"learning_rate": 0.01, "epochs": 3}, **prefix)
     _, sink = bench.run()
     assert sink.last.failure is None, sink.last.failure
     folder = bench.root / layout.model(name)
     shutil.copytree(bench.path(sink.last.outputs[0].uri), folder)
-    return folder, [loss or 0.0 for _, loss in losses(sink)], sink.last.outputs[0]
+    return folder, [loss or 0.0 for _, loss in losses(sink)]
 
 
 def test_an_adapter_on_an_adapter_is_trained_on_from_and_put_together(bench: Bench, tmp_path: Path) -> None:
-    first, begun, _ = trained(bench, "first", "LoRA")
-    second, gone_on, _ = trained(bench, "second", "LoRA", on="first")
-    third, finished, output = trained(bench, "third", "full", on="second")
+    first, begun = trained(bench, "first")
+    second, gone_on = trained(bench, "second", on="first")
 
-    assert gone_on[0] < 0.7 * begun[0], "each begins where the one before ended"
-    assert finished[0] < 0.7 * gone_on[0]
+    # The same batch: where the second had begun from the foundation, it would have lost as much as the first.
+    assert gone_on[0] < 0.9 * begun[0]
     bases = [
         json.loads((each / "adapter_config.json").read_text())["base_model_name_or_path"] for each in (first, second)
     ]
     assert bases == ["tiny@1", "first"]
-    assert output.kind == "full"
-    assert not (third / "adapter_config.json").exists()
     with open_bucket(bench.settings) as bucket:
         fetch_whole(bucket, layout.model("second"), tmp_path / "whole")
     probe = msgspec.json.decode((second / PROBE_FILE).read_bytes(), type=Probe)
