@@ -178,7 +178,8 @@ async def price_draft(
 ) -> Quote:
     """Return the fee of a form as far as it is filled in, for the task or dataset that is the subject.
 
-    ``base`` is what the form's base model is. With a ``sampler`` large datasets are sampled, not counted, and the quote has an interval.
+    ``base`` is what the form names as its base model. With a ``sampler`` large datasets are sampled, not counted, and
+    the quote has an interval.
 
     Raises Unavailable where the bucket does not answer.
     """

@@ -205,6 +205,11 @@ def exported_model(prefix: str) -> str | None:
     return name_of(rest.partition("/")[0]) if folder == "models" and rest else None
 
 
+def base_name(prefix: str, name: str, version: str) -> str:
+    """Return what a base is called: the id of an exported model where its prefix leads into one, else name@version."""
+    return exported_model(prefix) or f"{name}@{version}"
+
+
 def base_model(name: str, version: str) -> str:
     """Return the prefix of a foundation model that we provide, with its final slash."""
     return f"base-models/{name}/{version}/"

@@ -62,7 +62,7 @@ def kept_because(output: Output, outputs: Sequence[Output]) -> Kept:
 
 def base_name(plan: Plan) -> str:
     """Return what a plan trains: ``name@version``, or the id of a model exported earlier. Pure."""
-    return layout.exported_model(plan.base_prefix) or f"{plan.base_model}@{plan.base_version}"
+    return layout.base_name(plan.base_prefix, plan.base_model, plan.base_version)
 
 
 async def base_of(plan: Plan, store: ObjectStore) -> BaseRevision:

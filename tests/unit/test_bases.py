@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from contracts.model import Manifest
 from handlers import layout
 from handlers.planning.plan import Plan
-from handlers.ports import ModelEntry
+from handlers.ports import ModelEntry, TokenRange
 from tests.fakes.dispatch import refusal
+from tests.fakes.estimation import estimate, verdict_on
 from tests.fakes.world import TINY, World, form, form_event, received
 
 
@@ -114,6 +115,37 @@ async def test_it_is_estimated_for_the_price_of_what_it_was_made_of() -> None:
     missing = await quoted(**on("no-such-model"))
     assert not missing.complete
     assert any("there is no exported model no-such-model" in each for each in missing.missing)
+
+
+async def test_a_quote_is_of_one_base_and_not_of_what_that_was_made_of() -> None:
+    world = World()
+    model_id = await exported(world)
+    own = (await estimate(world, await verdict_on(world, "d-2", draft=form("t-2", "d-2") | on(model_id)))).quote
+    base = (await estimate(world, await verdict_on(world, "d-2", draft=form("t-2", "d-2")))).quote
+    assert (own.model, base.model) == (model_id, "tiny@1")
+    assert own.quote_id != base.quote_id
+    world.executor.submits.clear()
+    status = await refusal(world, form_event("t-2", "d-2", **on(model_id, quote_id=base.quote_id)))
+    assert status.reason == "quote-changed"
+    assert f"base model {model_id}, was tiny@1" in status.message
+    unaddressed = form("t-3", "d-2") | on(model_id, task_id=None)
+    cited = (await estimate(world, await verdict_on(world, "d-2", draft=unaddressed))).quote
+    said = await world.run(form_event("t-3", "d-2", **on(model_id, quote_id=cited.quote_id)))
+    assert [received(each).data.quote_id for each in said if each.topic == "training.dispatched"] == [cited.quote_id]
+
+
+async def test_a_large_dataset_is_sampled_and_then_counted_with_the_exported_tokenizer() -> None:
+    world = World()
+    model_id = await exported(world)
+    world.sampler.range = TokenRange(total=(20, 50), total_of_extremes=(7, 9), sampled=2)
+    counted = watch_counting(world)
+    verdict = await verdict_on(world, "d-2", draft=form("t-9", "d-2") | on(model_id))
+    (said,) = (await world.deliver("cost-estimation", verdict)).events
+    assert received(said).data.quote.interval is not None
+    (said,) = (await world.deliver("exact-estimation", received(said))).events
+    exact = received(said).data
+    assert (exact.quote.complete, exact.quote.model, exact.revision) == (True, model_id, 2)
+    assert counted == [layout.model(model_id)]
 
 
 async def test_a_model_that_does_not_exist_is_refused_together_with_every_other_fault() -> None:
