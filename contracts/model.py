@@ -1,11 +1,13 @@
 """A kept output in the model repository."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from contracts.envelope import Id
-from contracts.training import FileDigest
+from contracts.envelope import END, Id
+from contracts.training import OutputProbe
+
+Kind = Literal["adapter", "full"]
 
 
 class ModelExported(Struct, frozen=True, kw_only=True):
@@ -16,7 +18,7 @@ class ModelExported(Struct, frozen=True, kw_only=True):
     project: Id
     attempt: int
     step: int
-    kind: Literal["adapter", "full"]
+    kind: Kind
     uri: str
     manifest_uri: str
     size_bytes: int
@@ -25,15 +27,40 @@ class ModelExported(Struct, frozen=True, kw_only=True):
     validation_loss: float | None = None
 
 
+class Descriptor(Struct, frozen=True, kw_only=True, rename={"media_type": "mediaType"}):
+    """One file of a model, in the words of OCI's content descriptors; ``path`` is relative to the manifest's folder."""
+
+    path: Annotated[str, Meta(min_length=1)]
+    media_type: str
+    digest: Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}" + END)]
+    size: Annotated[int, Meta(ge=0)]
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """Why this checkpoint was kept: the ``rank``-th best by validation loss, or the ``rank``-th from the end.
+
+    ``steps`` are those of all that were kept, in order; ``distance`` is how many steps the nearest other one is away,
+    None where there is none: close neighbours are nearly the same model.
+    """
+
+    by: Literal["validation-loss", "last"]
+    rank: Annotated[int, Meta(ge=1)]
+    steps: tuple[int, ...]
+    distance: int | None = None
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
     """``manifest.json``: written last, so a model that has one is complete. ``lineage`` says what it was made of."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     model_id: Id
     task_id: Id
+    project: Id
     attempt: int
     step: int
-    kind: Literal["adapter", "full"]
-    files: tuple[FileDigest, ...]
+    kind: Kind
+    files: tuple[Descriptor, ...]
+    kept: Kept
     metrics: dict[str, float]
+    probe: OutputProbe | None = None
     lineage: dict[str, Any]

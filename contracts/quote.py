@@ -58,6 +58,7 @@ class Quote(Struct, frozen=True, kw_only=True):
     Where only tokens are not all counted yet ``interval`` says between which amounts it will be; the exact quote
     follows. A task may cite a complete quote by its id. Until ``valid_until`` it is billed at the quote's price,
     whatever the price table says by then. The same subject, bytes, form and prices have the same id everywhere.
+    ``model`` is ``name@version`` of a foundation model, or the id of a model exported earlier.
     """
 
     quote_id: str

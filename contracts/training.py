@@ -30,8 +30,23 @@ class FileDigest(Struct, frozen=True):
     sha256: str
 
 
+class OutputProbe(Struct, frozen=True, kw_only=True):
+    """The probe of an output, see :mod:`contracts.probe`: which file it is, and how far a repetition may be off.
+
+    ``merged_difference`` is how far the merged weights are from base and adapter on the same prompts, where there are
+    merged weights: at most the tolerance.
+    """
+
+    path: str
+    tolerance: float
+    merged_difference: float | None = None
+
+
 class Output(Struct, frozen=True, kw_only=True):
-    """A model a trainer left under its attempt's prefix, complete and hashed."""
+    """A model a trainer left under its attempt's prefix, complete and hashed.
+
+    ``versions`` are those of the code that made it, by package.
+    """
 
     step: int
     uri: str
@@ -39,6 +54,8 @@ class Output(Struct, frozen=True, kw_only=True):
     files: tuple[FileDigest, ...]
     loss: float | None = None
     validation_loss: float | None = None
+    probe: OutputProbe | None = None
+    versions: dict[str, str] = {}
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):

@@ -13,13 +13,14 @@ from contracts.form import Draft, read_draft
 from contracts.hyperparameters import resolve
 from contracts.quote import CostEstimated, Quote
 from contracts.task import TrainingDataset
-from handlers import datasets, drafts, layout, quotes, revisions
+from handlers import bases, datasets, drafts, layout, quotes, revisions
+from handlers.bases import Base
 from handlers.counting import Counts
 from handlers.datasets import KnownDataset
 from handlers.interval import with_interval
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.planning.build import FORMATS
-from handlers.ports import Catalog, Clock, ModelEntry, ObjectStore, Planner, Receipts, TokenCounter, TokenSampler
+from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, TokenCounter, TokenSampler
 from handlers.pricing import make_quote, method_of
 from handlers.task_data import TaskData, WantedData
 
@@ -103,13 +104,14 @@ class Estimation:
         draft = asked.draft
         wanted = asked.wanted(self.catalog)
         known = await datasets.load_all(self.store, wanted.dataset_ids())
-        model = model_of(draft, self.catalog)
+        base = await bases.find(draft.base_model, asked.project, self.store, self.catalog)
+        model = base.model
         price = self.catalog.price(model, method_of(draft.training_type)) if model and draft.training_type else None
         verdicts = {name: found.digest if found else None for name, found in known.items()}
         key = f"{asked.subject}/{layout.digest(draft, verdicts, model, price)}"
         if recorded := await self.receipts.recorded(STAGE, key):
             return recorded
-        quote = await self._quote(asked, wanted, known)
+        quote = await self._quote(asked, wanted, known, base)
         if not quote.complete:
             # What is missing may be there at the next delivery: only a complete quote is recorded for good.
             key = f"{key}/{quote.quote_id}"
@@ -129,13 +131,16 @@ class Estimation:
 
         return await self.receipts.once(STAGE, key, event, work)
 
-    async def _quote(self, asked: Asked, wanted: WantedData, known: dict[str, KnownDataset | None]) -> Quote:
+    async def _quote(
+        self, asked: Asked, wanted: WantedData, known: dict[str, KnownDataset | None], base: Base
+    ) -> Quote:
         """Return the quote, kept: as it was made first."""
         draft = asked.draft
         made = await price_draft(
             draft,
             wanted,
             known,
+            base,
             subject=asked.subject,
             catalog=self.catalog,
             tokens=self.tokens,
@@ -159,17 +164,11 @@ def wanted_by(draft: Draft, training_set: tuple[TrainingDataset, ...], catalog: 
     )
 
 
-def model_of(draft: Draft, catalog: Catalog) -> ModelEntry | None:
-    """Return the foundation model a draft names, or None. Pure."""
-    if draft.base_model is None or draft.base_model.foundation is None:
-        return None
-    return catalog.model(draft.base_model.foundation.name, draft.base_model.foundation.version)
-
-
 async def price_draft(
     draft: Draft,
     wanted: WantedData,
     known: dict[str, KnownDataset | None],
+    base: Base,
     *,
     subject: str,
     catalog: Catalog,
@@ -179,15 +178,16 @@ async def price_draft(
 ) -> Quote:
     """Return the fee of a form as far as it is filled in, for the task or dataset that is the subject.
 
-    With a ``sampler`` large datasets are sampled, not counted, and the quote has an interval.
+    ``base`` is what the form names as its base model. With a ``sampler`` large datasets are sampled, not counted, and
+    the quote has an interval.
 
     Raises Unavailable where the bucket does not answer.
     """
-    model = model_of(draft, catalog)
+    model = base.model
     # Without a model and a training type nothing can be said of a hyperparameter, and both are missing anyway.
     rules = model.training_types.get(draft.training_type) if model and draft.training_type else None
     hyperparameters, faults = resolve(draft.hyperparameters or {}, rules) if rules is not None else ({}, ())
-    open_questions = [f"{fault.field}: {fault.message}" for fault in faults]
+    open_questions = [f"{fault.field}: {fault.message}" for fault in (*faults, *([base.fault] if base.fault else ()))]
     if model and draft.training_type and rules is None:
         open_questions.append(f"training_type: {draft.training_type} is not available for {model.name}")
     open_questions += _of_other_formats(draft, known)

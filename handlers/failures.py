@@ -80,6 +80,8 @@ FAILURES: dict[str, FailureClass] = {
     ),
     "base-model-missing": FailureClass("platform", Again.FURTHER, "Put the base model into the bucket"),
     "model-refused": FailureClass("platform", Again.NEVER, "Take the model out of the catalogue, or mend it"),
+    "model-unusable": FailureClass("platform", Again.NEVER, _LOOK),
+    "merge-differs": FailureClass("platform", Again.NEVER, "Submit a new task with merge off, or precision fp32"),
     "packing-leaks": FailureClass("platform", Again.NEVER, "Take Pretrain away from the model in the catalogue"),
     "checkpoint-missing": FailureClass("platform", Again.LIMIT, "Find out who deleted the checkpoint", anew=True),
     "checkpoint-broken": FailureClass("platform", Again.LIMIT, "Find out who changed the checkpoint", anew=True),

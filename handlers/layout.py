@@ -199,6 +199,22 @@ def model(model_id: str) -> str:
     return f"models/{segment(model_id)}/"
 
 
+def exported_model(prefix: str) -> str | None:
+    """Return the id of the model in the repository that a prefix of a base leads into; None for any other prefix."""
+    folder, _, rest = prefix.partition("/")
+    return name_of(rest.partition("/")[0]) if folder == "models" and rest else None
+
+
+def base_name(prefix: str, name: str, version: str) -> str:
+    """Return what a base is called: the id of an exported model where its prefix leads into one, else name@version."""
+    return exported_model(prefix) or f"{name}@{version}"
+
+
+def base_model(name: str, version: str) -> str:
+    """Return the prefix of a foundation model that we provide, with its final slash."""
+    return f"base-models/{name}/{version}/"
+
+
 def name_of(segment_: str) -> str:
     """Return the id a segment was made of."""
     return "." + segment_[3:] if segment_.startswith("%2E") else segment_

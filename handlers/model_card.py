@@ -1,10 +1,16 @@
 """The model card: README.md with the front matter model hubs read."""
 
+import json
+from typing import Any
+
+from contracts.model import Kept
 from contracts.training import Output
+from handlers import layout
+from handlers.manifests import base_name
 from handlers.planning.plan import Plan
 
 
-def model_card(model_id: str, plan: Plan, output: Output) -> str:
+def model_card(model_id: str, plan: Plan, output: Output, kept: Kept) -> str:
     """Return a model's card as Markdown. Deterministic: no time, no machine."""
     data = "\n".join(
         f"- `{dataset.dataset_id}`: {dataset.samples} samples, files "
@@ -12,20 +18,14 @@ def model_card(model_id: str, plan: Plan, output: Output) -> str:
         for dataset in plan.training
     )
     settings = "\n".join(f"| {name} | {value} |" for name, value in sorted(plan.hyperparameters.items()))
-    embeds = plan.format == "ranking"
-    library = "sentence-transformers" if embeds else "peft" if output.kind == "adapter" else "transformers"
-    task = "sentence-similarity" if embeds else "text-generation"
     return f"""---
-library_name: {library}
-pipeline_tag: {task}
-base_model: {plan.base_model}
-tags: [fine-tuned, {plan.training_type}]
+{_front_matter(plan, output)}
 ---
 
 # {model_id}
 
-{plan.training_type} ({plan.method}) of `{plan.base_model}` version `{plan.base_version}`, kept at step {output.step}
-with a training loss of {output.loss}{_validation(output)}.
+{plan.training_type} ({plan.method}) of `{base_name(plan)}`{_foundation(plan)}, kept at step {output.step}
+with a training loss of {output.loss}{_validation(output)}: {_why(kept)}.
 
 ## Training data
 
@@ -41,5 +41,34 @@ Every file's SHA-256 and the whole lineage are in `manifest.json`.
 """
 
 
+def _front_matter(plan: Plan, output: Output) -> str:
+    embeds = plan.format == "ranking"
+    fields: dict[str, Any] = {
+        "library_name": "sentence-transformers" if embeds else "peft" if output.kind == "adapter" else "transformers",
+        "pipeline_tag": "sentence-similarity" if embeds else "text-generation",
+        "base_model": layout.exported_model(plan.base_prefix) or plan.base_model,
+        "base_model_relation": "adapter" if output.kind == "adapter" else "finetune",
+        "tags": ["fine-tuned", plan.training_type],
+    }
+    # JSON is YAML too, whatever characters a name has.
+    return "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items())
+
+
+def _foundation(plan: Plan) -> str:
+    exported = layout.exported_model(plan.base_prefix)
+    return f", a fine-tuned `{plan.base_model}` version `{plan.base_version}`" if exported else ""
+
+
 def _validation(output: Output) -> str:
     return "" if output.validation_loss is None else f" and a validation loss of {output.validation_loss}"
+
+
+def _why(kept: Kept) -> str:
+    if len(kept.steps) == 1:
+        return f"the {'best' if kept.by == 'validation-loss' else 'last'} checkpoint, the only one kept"
+    of = f"of {len(kept.steps)} kept"
+    place = f"the best {of}" if kept.rank == 1 else f"number {kept.rank} {of}"
+    if kept.by == "last":
+        place = f"the last {of}" if kept.rank == 1 else f"the last but {kept.rank - 1} {of}"
+    apart = "" if kept.distance is None else f", {kept.distance} steps from the next"
+    return f"{place}{' by validation loss' if kept.by == 'validation-loss' else ''}{apart}"

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from contracts.envelope import Event
@@ -12,6 +11,7 @@ from contracts.task import Phase, TaskStatus
 from contracts.training import Failure, FileDigest, Output
 from handlers import attempts, compare_and_set, layout, task_state
 from handlers.errors import OutsideBucket
+from handlers.manifests import MANIFEST, base_name, base_of, kept_because, manifest_of
 from handlers.model_card import model_card
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.planning.plan import Plan
@@ -20,9 +20,8 @@ from handlers.task_state import TaskState
 
 STAGE = "model-export"
 
-#: Ours, whatever a trainer left under these names.
+#: Ours, whatever a trainer left under this name, as the manifest is.
 CARD = "README.md"
-MANIFEST = "manifest.json"
 
 #: Never exported, whatever a trainer left: a pickle runs code when it is loaded.
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
@@ -55,13 +54,20 @@ async def export_models(event: Event[TaskStatus], *, store: ObjectStore, receipt
             return None
         if fault is not None:
             return attempts.ended(now, Failure("export-refused", "platform", fault, retryable=False))
-        message = f"{len(now.outputs)} model{'s' * (len(now.outputs) != 1)} in the repository"
-        return replace(now, phase=Phase.COMPLETED, reason="completed", party=None, message=message)
+        return replace(now, phase=Phase.COMPLETED, reason="completed", party=None, message=_kept(now.outputs))
 
     state = await task_state.change(store, clock, state.task_id, ended)
     assert state is not None
     name = "exported" if fault is None else "export-refused"
     return Outcome(name=name, events=(*said, *task_state.said(state, event, STAGE)))
+
+
+def _kept(outputs: Sequence[Output]) -> str:
+    """Say how many models there are, and how far apart: of neighbours one alone tells little more than the other."""
+    distances = [kept_because(output, outputs).distance for output in outputs]
+    apart = min((distance for distance in distances if distance is not None), default=None)
+    steps = "" if apart is None else f", at least {apart} step{'s' * (apart != 1)} apart"
+    return f"{len(outputs)} model{'s' * (len(outputs) != 1)} in the repository{steps}"
 
 
 async def recorded(state: TaskState, receipts: Receipts) -> tuple[Event[Any], ...]:
@@ -114,8 +120,8 @@ async def _export(
             kind=output.kind,
             uri=store.uri(prefix),
             manifest_uri=store.uri(prefix + MANIFEST),
-            size_bytes=sum(file.size_bytes for file in manifest.files),
-            base_model=f"{plan.base_model}@{plan.base_version}",
+            size_bytes=sum(file.size for file in manifest.files),
+            base_model=base_name(plan),
             loss=output.loss,
             validation_loss=output.validation_loss,
         )
@@ -133,9 +139,10 @@ async def _copy(
     prefix = layout.model(name)
     for file in files:
         await store.copy(source + file.path, prefix + file.path)
-    card = model_card(name, plan, output).encode()
+    card = model_card(name, plan, output, kept_because(output, state.outputs)).encode()
     await store.put(prefix + CARD, card)
-    manifest = _manifest(name, state, output, plan, card)
+    described = (*_exported(output), FileDigest(CARD, len(card), layout.sha256_hex(card)))
+    manifest = manifest_of(name, state, output, plan, await base_of(plan, store), described)
     await compare_and_set.first(store, prefix + MANIFEST, manifest)
     return manifest
 
@@ -173,19 +180,3 @@ def _checked_source(state: TaskState, output: Output, store: ObjectStore) -> str
 def _exported(output: Output) -> list[FileDigest]:
     """Return the files that are copied: all but a model card of the trainer's, in whose place ours goes."""
     return [file for file in output.files if file.path != CARD]
-
-
-def _manifest(name: str, state: TaskState, output: Output, plan: Plan, card: bytes) -> Manifest:
-    metrics = {"loss": output.loss, "validation_loss": output.validation_loss}
-    return Manifest(
-        model_id=name,
-        task_id=state.task_id,
-        attempt=state.promoted or 0,
-        step=output.step,
-        kind=output.kind,
-        files=(*_exported(output), FileDigest(CARD, len(card), layout.sha256_hex(card))),
-        metrics={metric: value for metric, value in metrics.items() if value is not None},
-        # Where the promoted attempt ran, which need not be where the first one did.
-        lineage=msgspec.to_builtins(plan)
-        | {"executor": state.executor, "resources": msgspec.to_builtins(state.resources)},
-    )

@@ -98,7 +98,7 @@ def _quote(
     price: Price | None,
 ) -> Quote:
     amount = plain(sum((Decimal(item.amount) for item in items), Decimal(0))) if not missing else None
-    model_name = f"{model.name}@{model.version}" if model else None
+    model_name = layout.base_name(model.prefix, model.name, model.version) if model else None
     # Not where lists of what is too long lie: the same figures have the same id on any machine.
     figures = [replace(item, too_long=()) for item in items]
     return Quote(

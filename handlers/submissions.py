@@ -5,11 +5,12 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from contracts.envelope import Event
+from contracts.envelope import Event, Id
 from contracts.form import FormReading, form_digest, read_form
 from contracts.hyperparameters import resolve
 from contracts.task import Fault, TaskForm, TaskSubmission
-from handlers import compare_and_set, layout
+from handlers import bases, compare_and_set, layout
+from handlers.bases import Base
 from handlers.planning.build import FORMATS
 from handlers.ports import Catalog, ModelEntry, ObjectStore
 
@@ -49,22 +50,37 @@ async def load(store: ObjectStore, task_id: str) -> Submission | None:
     return await compare_and_set.read(store, layout.task(task_id, "form"), Submission)
 
 
+class _OfProject(Struct, frozen=True):
+    """Whose a form is, where it says so without fault."""
+
+    project: Id = "default"
+
+
+async def judged(body: bytes, catalog: Catalog, store: ObjectStore) -> Judged:
+    """Return a form and all its faults at once: also those of a base that was exported earlier. Raises Unavailable."""
+    try:
+        project = msgspec.json.decode(body, type=_OfProject).project
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        project = _OfProject().project  # the form's own fault says so
+    reading = read_form(body)
+    return _judged(reading, catalog, await bases.find(reading.draft.base_model, project, store, catalog))
+
+
 def judge(body: bytes, catalog: Catalog) -> Judged:
-    """Return a form and all its faults at once: its own, and those against the catalogue. Pure."""
-    reading: FormReading = read_form(body)
+    """Return a form and all its faults at once, where no bucket is at hand: an exported model cannot be found. Pure."""
+    reading = read_form(body)
+    base = bases.of_catalogue(reading.draft.base_model, catalog)
+    if reading.draft.base_model and reading.draft.base_model.custom_model_id:
+        message = "an exported model can only be found where its bucket is at hand; name a foundation model"
+        base = Base(fault=Fault("base_model.custom_model_id", "not-available", message))
+    return _judged(reading, catalog, base)
+
+
+def _judged(reading: FormReading, catalog: Catalog, base: Base) -> Judged:
     faults = list(reading.faults)
     draft = reading.draft
-    model: ModelEntry | None = None
-    if draft.base_model and draft.base_model.foundation:
-        wanted = draft.base_model.foundation
-        model = catalog.model(wanted.name, wanted.version)
-        if model is None:
-            known = ", ".join(f"{entry.name}@{entry.version}" for entry in catalog.models())
-            message = f"{wanted.name}@{wanted.version} is not in the catalogue; choose one of {known}"
-            faults.append(Fault("base_model.foundation", "unknown-model", message))
-    elif draft.base_model and draft.base_model.custom_model_id:
-        message = "training on from an exported model is not available yet; name a foundation model"
-        faults.append(Fault("base_model.custom_model_id", "not-available", message))
+    model = base.model
+    faults += [base.fault] if base.fault else []
     faults += _training_type_faults(draft.training_type, model, catalog)
     rules = model.training_types.get(draft.training_type) if model and draft.training_type else None
     hyperparameters: dict[str, int | float | bool | str] = {}

@@ -96,7 +96,7 @@ class _Dispatch:
         submission, won = await submissions.claim(self.store, event)
         if not won:
             return await self._conflict(event, submission)
-        judged = submissions.judge(bytes(submission.form), self.catalog)
+        judged = await submissions.judged(bytes(submission.form), self.catalog, self.store)
         state = await self._enter(submission, judged)
         if recorded := await self.receipts.recorded(STAGE, submission.task_id):
             await self._unmark(submission.task_id, self._wanted(judged.form) if judged.form else ())
@@ -127,7 +127,7 @@ class _Dispatch:
         submission = await submissions.load(self.store, task_id)
         if submission is None:
             return ()
-        judged = submissions.judge(bytes(submission.form), self.catalog)
+        judged = await submissions.judged(bytes(submission.form), self.catalog, self.store)
         if judged.form is not None:
             return (await self._decide(event, judged, judged.form, submission.submitted_at)).events
         # Its model was withdrawn while it waited: it must not wait for good.

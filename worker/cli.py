@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from worker.commands import bucket, dead_letters, demo, estimate, explain, publish, replay, run, topics, validate
+from worker.commands import (
+    bucket,
+    dead_letters,
+    demo,
+    estimate,
+    explain,
+    models,
+    publish,
+    replay,
+    run,
+    topics,
+    validate,
+)
 from worker.settings import SettingsError
 
 app = typer.Typer(
@@ -43,6 +55,7 @@ app.command("replay")(replay.replay)
 app.command("explain")(explain.explain)
 app.add_typer(topics.app, name="topics")
 app.add_typer(bucket.app, name="bucket")
+app.add_typer(models.app, name="models")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.command("demo")(demo.demo)
 

@@ -58,6 +58,16 @@ def _check(facts: dict[str, Any]) -> None:
     assert (Path(facts["models"][0]["path"]) / "manifest.json").is_file()
 
 
+def _verify(model: str, folder: Path) -> None:
+    command = [sys.executable, "-m", "worker", "models", "verify", model]
+    # The demo's bucket has what its adapter is on.
+    settings = Settings(storage_url=(folder / "bucket").as_uri())
+    environment = os.environ | settings.to_environment()
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "verified: " in run.stdout
+
+
 def test_the_demo_ends_by_itself_and_works_again(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "worker", "demo", "--model", "tiny", "--folder", str(tmp_path), "--json"]
     runs = [subprocess.run(command, capture_output=True, text=True, check=False, timeout=300) for _ in range(2)]
@@ -70,6 +80,7 @@ def test_the_demo_ends_by_itself_and_works_again(tmp_path: Path) -> None:
         assert topics.index("dataset.validated") < topics.index("cost.estimated") < topics.index("model.exported")
         assert len({event["id"] for event in facts["events"]}) == len(facts["events"])
         assert "It says the same answer twice, and trains once." in run.stderr
+    _verify(facts["models"][0]["path"], tmp_path)
     assert _processes_of(tmp_path) == []
 
 

@@ -3,6 +3,9 @@ better than its base on samples that nobody trained on, loaded by the libraries 
 """
 
 import asyncio
+import json
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,13 +50,23 @@ class Service(NamedTuple):
 
     platform: Platform
     bucket: Path
+    settings: Settings
 
     async def trained(
-        self, training_type: str, split: samples.Split, **hyperparameters: Any
+        self,
+        training_type: str,
+        split: samples.Split,
+        *,
+        on: str | None = None,
+        verify: bool = True,
+        **hyperparameters: Any,
     ) -> tuple[Path, list[float]]:
-        """Have a tiny model trained on samples; return where the exported one is, and the loss of each step."""
-        name = f"{training_type}-task"
-        base = {"foundation": {"name": model_of(training_type), "version": "1"}}
+        """Have a tiny model, or one exported earlier, trained on samples.
+
+        Return where the exported one is, verified unless otherwise said, and the loss of each step.
+        """
+        name = f"{training_type}-on-{on or 'base'}"[:60]
+        base = {"custom_model_id": on} if on else {"foundation": {"name": model_of(training_type), "version": "1"}}
         submitted = form(name, name, training_type=training_type, base_model=base, hyperparameters=hyperparameters)
         uploaded = self.bucket / "uploads" / f"{name}.jsonl"
         uploaded.parent.mkdir(exist_ok=True)
@@ -65,7 +78,19 @@ class Service(NamedTuple):
         exported = (await self.platform.wait_for("model.exported", name)).data
         said = {event.data.seq: event.data for event in self.platform.said("training.progress", name)}
         steps = {each.progress.step: each.progress.loss for _, each in sorted(said.items()) if each.progress}
-        return self.bucket / layout.model(exported.model_id), list(steps.values())
+        folder = self.bucket / layout.model(exported.model_id)
+        if verify:
+            await self.verified(folder)
+        return folder, list(steps.values())
+
+    async def verified(self, folder: Path) -> None:
+        """Make sure that `worker models verify` finds nothing wrong with an export, and loads it."""
+        command = (sys.executable, "-m", "worker", "models", "verify", str(folder), "--json")
+        environment = os.environ | self.settings.to_environment()
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
+        verdict = json.loads((await process.communicate())[0])
+        assert (process.returncode, verdict["problems"], verdict["unchecked"]) == (0, [], [])
+        assert verdict["difference"] <= verdict["tolerance"]
 
     def base(self, training_type: str) -> Path:
         """Return where the base model of a training type is."""
@@ -96,7 +121,7 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
         async with open_store(settings), platform(servers) as seen:
             worker = asyncio.create_task(run_worker(settings, stopping=stopping))
             try:
-                yield Service(seen, folder / "bucket")
+                yield Service(seen, folder / "bucket", settings)
             finally:
                 stopping.set()
                 await worker
@@ -158,6 +183,17 @@ async def test_a_query_finds_its_document_among_all(service: Service) -> None:
     assert fell(losses, to=0.25)
     base, trained = (recall_at_1(path, split.held_out) for path in (service.base("Embedding"), folder))
     assert trained >= base + 0.5
+
+
+async def test_training_goes_on_from_an_exported_adapter(service: Service) -> None:
+    split = samples.conversations()
+    few = samples.Split(split.training[:8], [])
+
+    first, begun = await service.trained("FinetuneLoRA", few, epochs=6, checkpoint_steps=1000, verify=False)
+    second, gone_on = await service.trained("FinetuneLoRA", few, on=first.name, epochs=1, checkpoint_steps=1000)
+
+    assert gone_on[0] < 0.9 * begun[0]
+    assert json.loads((second / "adapter_config.json").read_text())["base_model_name_or_path"] == first.name
 
 
 def _losses(

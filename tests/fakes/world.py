@@ -55,7 +55,7 @@ class FakeCatalog:
         return self.entries
 
     def price(self, model: ModelEntry, method: Literal["full", "LoRA"]) -> Price | None:
-        assert model in self.entries
+        assert self.model(model.name, model.version), "an exported model has its foundation's price"
         amount = self.prices.get(method)
         return Price(per_1k_tokens=amount, currency="CNY", version="2026-01") if amount else None
 

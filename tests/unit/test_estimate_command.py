@@ -110,6 +110,7 @@ def test_what_is_too_long_is_not_billed_and_named() -> None:
     ("changes", "more", "said"),
     [
         ({"base_model": None}, "", "the fee is not known: base_model"),
+        ({"base_model": {"custom_model_id": "m-1"}}, "", "form: base_model.custom_model_id: an exported model can"),
         ({"hyperparameters": {"epochs": 0}}, "", "form: hyperparameters.epochs: "),
         ({"name": "not allowed!"}, "", "form: name: "),
         ({}, "{broken\n", "dataset d-1: 1 of 13 samples are invalid (invalid-json); worker validate shows where"),

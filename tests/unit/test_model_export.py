@@ -5,12 +5,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from huggingface_hub import ModelCard
 
 from contracts.envelope import Event
 from contracts.model import Manifest, ModelExported
 from contracts.task import Phase
 from contracts.training import FileDigest, Output
 from handlers import layout, task_state
+from handlers.manifests import kept_because
 from handlers.model_card import model_card
 from handlers.model_export import model_id
 from handlers.planning.plan import Plan
@@ -18,6 +20,8 @@ from handlers.task_state import TaskState
 from tests.fakes.faults import Faults, faulty_world, survives
 from tests.fakes.steps import interleave, preempted, steps_of
 from tests.fakes.world import World, bodies, command_event, ids, received, statuses
+
+BEST = "validation-loss"
 
 
 async def _trained(world: World, *steps: int, **changes: Any) -> Event[Any]:
@@ -61,12 +65,40 @@ async def test_the_manifest_describes_every_file_and_what_the_model_was_made_of(
     prefix = layout.model(model.model_id)
     files = {key.removeprefix(prefix): world.store.objects[key] for key in world.keys(prefix)}
     del files["manifest.json"]
-    described = {file.path: (file.size_bytes, file.sha256) for file in manifest.files}
-    assert described == {name: (len(body), layout.sha256_hex(body)) for name, body in files.items()}
+    described = {file.path: (file.size, file.digest) for file in manifest.files}
+    assert described == {name: (len(body), "sha256:" + layout.sha256_hex(body)) for name, body in files.items()}
+    types = {file.path: file.media_type.removeprefix("application/vnd.cncf.model.") for file in manifest.files}
+    assert types["adapter_model.safetensors"] == "weight.v1.raw"
+    assert (types["adapter_config.json"], types["README.md"]) == ("weight.config.v1.raw", "doc.v1.raw")
+    as_json = msgspec.json.decode(world.store.objects[world.store.key(model.manifest_uri)])
+    assert as_json["files"][0].keys() == {"path", "mediaType", "digest", "size"}
+    assert manifest.project == "default"
     assert model.size_bytes == sum(map(len, files.values()))
     assert manifest.lineage["training"][0]["files"][0]["sha256"] == "ab" * 32
     assert manifest.lineage["hyperparameters"] == {"epochs": 2}
     assert (manifest.attempt, manifest.step, manifest.metrics) == (1, 10, {"loss": 0.5})
+
+
+async def test_the_lineage_pins_base_tokenizer_and_code() -> None:
+    world = World()
+    await world.store.put("base-models/tiny/1/complete.json", b'{"files": []}')
+    tokenizer = {"path": "tokenizer.json", "size_bytes": 3, "sha256": "cd" * 32}
+    await world.dispatched()
+    output = await world.leave_output()
+    await world.store.put(layout.attempt("t-1", 1) + "outputs/step-10/tokenizer.json", b"tok")
+    output |= {"files": [*output["files"], tokenizer], "versions": {"finetune-worker": "0.1.0", "torch": "2.13.0"}}
+    (status,) = (await world.progress("succeeded", 5, outputs=[output])).events
+    (model,) = _models(await _export(world, received(status)))
+    lineage = _manifest(world, model).lineage
+    assert lineage["base"] == {
+        "name": "tiny",
+        "version": "1",
+        "prefix": "base-models/tiny/1/",
+        "revision": "sha256:" + layout.sha256_hex(b'{"files": []}'),
+    }
+    assert lineage["tokenizer"] == {"tokenizer.json": "sha256:" + "cd" * 32}
+    assert lineage["versions"] == {"finetune-worker": "0.1.0", "torch": "2.13.0"}
+    assert {"seed", "shuffle", "validation", "validation_percent", "executor", "training_type"} <= lineage.keys()
 
 
 async def test_every_kept_output_is_exported_under_a_name_of_its_own() -> None:
@@ -75,7 +107,41 @@ async def test_every_kept_output_is_exported_under_a_name_of_its_own() -> None:
     assert [model.step for model in _models(said)] == [10, 20, 30]
     assert len({model.model_id for model in _models(said)}) == 3
     assert len(set(ids(said))) == len(said)
-    assert statuses(said)[-1].message == "3 models in the repository"
+    assert statuses(said)[-1].message == "3 models in the repository, at least 10 steps apart"
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ((None, None, None), {10: ("last", 3, 20), 30: ("last", 2, 5), 35: ("last", 1, 5)}),
+        (
+            (0.3, 0.1, 0.2),
+            {10: ("validation-loss", 3, 20), 30: ("validation-loss", 1, 5), 35: ("validation-loss", 2, 5)},
+        ),
+        # A checkpoint that was written on the way out of an interrupted attempt was not measured.
+        ((0.3, None, None), {10: (BEST, 1, 20), 30: ("last", 2, 5), 35: ("last", 1, 5)}),
+    ],
+    ids=["last", "best", "mixed"],
+)
+async def test_a_manifest_says_why_its_checkpoint_was_kept_and_how_far_the_next_one_is(
+    losses: Any, expected: dict[int, tuple[str, int, int]]
+) -> None:
+    world = World()
+    await world.dispatched()
+    outputs = [await world.leave_output(step=step) for step in (10, 30, 35)]
+    for output, loss in zip(outputs, losses, strict=True):
+        output["validation_loss"] = loss
+    (status,) = (await world.progress("succeeded", 5, outputs=outputs)).events
+    manifests = [_manifest(world, model) for model in _models(await _export(world, received(status)))]
+    assert {each.step: (each.kept.by, each.kept.rank, each.kept.distance) for each in manifests} == expected
+    assert {each.kept.steps for each in manifests} == {(10, 30, 35)}
+
+
+async def test_a_single_output_is_no_distance_from_any_other() -> None:
+    world = World()
+    (model,) = _models(await _export(world, await _trained(world)))
+    kept = _manifest(world, model).kept
+    assert (kept.by, kept.rank, kept.steps, kept.distance) == ("last", 1, (10,), None)
 
 
 async def test_the_manifest_is_written_last() -> None:
@@ -335,10 +401,15 @@ async def test_a_model_card_names_what_loads_the_model(format: Any, kind: Any, l
     await world.dispatched()
     plan = msgspec.json.decode(world.store.objects[layout.task("t-1", "plan")], type=Plan)
     output = Output(step=1, uri="u", kind=kind, files=())
+    plan = msgspec.structs.replace(plan, format=format, base_model='a "base": of #1')
 
-    card = model_card("m", msgspec.structs.replace(plan, format=format), output)
+    card = ModelCard(model_card("m", plan, output, kept_because(output, [output])))
 
-    assert f"library_name: {library}\npipeline_tag: {task}\n" in card
+    said: dict[str, Any] = vars(card.data)
+    assert (said["library_name"], said["pipeline_tag"], said["base_model"]) == (library, task, 'a "base": of #1')
+    assert said["tags"] == ["fine-tuned", "FinetuneLoRA"]
+    assert card.text.strip().startswith("# m")
+    assert "the last checkpoint, the only one kept" in card.text
 
 
 def _digest(path: str) -> FileDigest:

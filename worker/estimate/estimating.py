@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from contracts.form import Draft, read_form
+from contracts.form import read_form
 from contracts.quote import Quote
 from contracts.task import Fault, Tolerance
-from handlers import submissions
-from handlers.cost_estimation import model_of, price_draft, wanted_by
+from handlers import bases, submissions
+from handlers.cost_estimation import price_draft, wanted_by
 from handlers.datasets import KnownDataset, acceptable
 from handlers.planning.selection import Draws, Selection
-from handlers.ports import Catalog
+from handlers.ports import Catalog, ModelEntry
 from worker.estimate.datasets import LocalCounter, checked_datasets
 from worker.validate.inputs import CouldNotCheck
 from worker.validate.model import Model, find_model
@@ -64,11 +64,15 @@ def estimated(body: bytes, paths: Mapping[str, Sequence[str]], catalog: Catalog)
         raise CouldNotCheck(f"the form's datasets need their files: add {options}")
     with checked_datasets({wanted.dataset_id: paths[wanted.dataset_id] for wanted in training_set}) as datasets:
         known: dict[str, KnownDataset | None] = {name: dataset.known() for name, dataset in datasets.items()}
-        counter = LocalCounter(datasets, _model(draft, catalog))
+        # A bucket with exported models is not at hand: that one is meant is among the faults.
+        base = bases.of_catalogue(draft.base_model, catalog)
+        counter = LocalCounter(datasets, _model(base.model))
         subject = draft.task_id or training_set[0].dataset_id
         wanted = wanted_by(draft, training_set, catalog)
         known |= {name: None for name in wanted.dataset_ids() if name not in known}
-        priced = price_draft(draft, wanted, known, subject=subject, catalog=catalog, tokens=counter, planner=_NoRows())
+        priced = price_draft(
+            draft, wanted, known, base, subject=subject, catalog=catalog, tokens=counter, planner=_NoRows()
+        )
         quote = asyncio.run(priced)
     return Estimated(
         quote=quote,
@@ -81,8 +85,7 @@ def estimated(body: bytes, paths: Mapping[str, Sequence[str]], catalog: Catalog)
     )
 
 
-def _model(draft: Draft, catalog: Catalog) -> Model | None:
-    entry = model_of(draft, catalog)
+def _model(entry: ModelEntry | None) -> Model | None:
     return find_model(f"{entry.name}@{entry.version}") if entry else None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from handlers import layout
 from worker.settings import Settings, SettingsError
 from worker.tokens.files import TokenizerFiles
 from worker.trainer import environment
@@ -40,7 +41,7 @@ KNOWN = tuple(_MAKERS)
 
 def prefix_of(name: str) -> str:
     """Return a base model's prefix in the bucket, with its final slash."""
-    return f"base-models/{name}/{VERSION}/"
+    return layout.base_model(name, VERSION)
 
 
 def provide(name: str, settings: Settings) -> bool:

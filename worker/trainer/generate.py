@@ -9,7 +9,7 @@ from typing import Any
 
 from worker.settings import Settings, SettingsError
 from worker.trainer import environment
-from worker.trainer.base_models import VERSION
+from worker.trainer.base_models import prefix_of
 from worker.trainer.bucket import Bucket, open_bucket
 from worker.trainer.failures import JobError
 
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
             open_bucket(Settings.from_environment()) as bucket,
             tempfile.TemporaryDirectory(prefix="model-") as scratch,
         ):
-            prefix = bucket.key(given.model_uri) if given.model_uri else f"base-models/{given.base}/{VERSION}/"
+            prefix = bucket.key(given.model_uri) if given.model_uri else prefix_of(given.base)
             answer = ask(bucket, prefix, given.prompt, Path(scratch), given.max_new_tokens)
     except (JobError, SettingsError, ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
@@ -66,15 +66,14 @@ def load(bucket: Bucket, prefix: str, scratch: Path) -> Any:
 
     from worker.trainer.model_files import fetch_model  # noqa: PLC0415 - the same
     from worker.trainer.models import load_base  # noqa: PLC0415 - the same
+    from worker.trainer.whole import base_prefix_of, fetch_whole  # noqa: PLC0415 - the same
 
     folder = scratch / "model"
     fetch_model(bucket, prefix, folder)
-    adapter = folder / "adapter_config.json"
-    if not adapter.exists():
+    if not (folder / "adapter_config.json").exists():
         model: Any = load_base(folder)
         return model.eval()
-    name, _, version = json.loads(adapter.read_text())["base_model_name_or_path"].rpartition("@")
-    fetch_model(bucket, f"base-models/{name}/{version}/", scratch / "base")
+    fetch_whole(bucket, base_prefix_of(folder), scratch / "base")
     adapted: Any = PeftModel.from_pretrained(load_base(scratch / "base"), folder)
     return adapted.eval()
 

@@ -19,8 +19,9 @@ class Share(NamedTuple):
 class Hyperparameters(Struct, frozen=True, kw_only=True):
     """What may be set. ``max_steps`` 0: as many as the epochs take. ``learning_rate`` falls linearly after warm-up.
 
-    ``batch_size`` is of all processes together: of rows of the context for pretrain, of samples for the others. For
-    what the last five mean, see the recipes of preference and ranking.
+    ``batch_size`` is of all processes together: of rows of the context for pretrain, of samples for the others.
+    ``merge`` leaves an adapter with its base as one model, too. For what the last five mean, see the recipes of
+    preference and ranking.
     """
 
     epochs: int = 1
@@ -35,6 +36,7 @@ class Hyperparameters(Struct, frozen=True, kw_only=True):
     lora_rank: int = 8
     lora_alpha: int = 16
     lora_dropout: float = 0.0
+    merge: bool = False
     pairs: Literal["best-worst", "all"] = "best-worst"
     beta: float = 0.1
     sft_weight: float = 1.0

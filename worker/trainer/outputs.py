@@ -1,14 +1,20 @@
 """The models a run leaves: plain Hugging Face directories, copied inside the bucket from its checkpoints."""
 
+import platform
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 from contracts.training import FileDigest, Output
+from handlers.planning.plan import Plan
 from worker.trainer import checkpoints
 from worker.trainer.bucket import Bucket, digest_of
 from worker.trainer.checkpoints import Kept
 from worker.trainer.model_files import MODEL_FILES, TOKENIZER_FILES
+from worker.trainer.proof import prove
+
+#: What decides which weights come of a plan.
+_PACKAGES = ("finetune-worker", "torch", "transformers", "peft", "sentence-transformers", "safetensors", "tokenizers")
 
 
 def chosen(history: Sequence[Kept], count: int) -> list[Kept]:
@@ -21,34 +27,39 @@ def chosen(history: Sequence[Kept], count: int) -> list[Kept]:
     return (judged + others)[:count]
 
 
-def export(
-    bucket: Bucket,
-    kept: Kept,
-    *,
-    attempt_prefix: str,
-    base_prefix: str,
-    base_folder: Path,
-    kind: Literal["adapter", "full"],
-) -> Output:
-    """Copy one checkpoint's model and the base's tokenizer under the attempt's outputs. May be repeated.
+def export(bucket: Bucket, kept: Kept, *, plan: Plan, attempt_prefix: str, scratch: Path, merge: bool) -> Output:
+    """Copy one checkpoint's model and the base's tokenizer under the attempt's outputs, and prove it. May be repeated.
 
-    Weights are copied inside the bucket; optimizer state stays behind. Raises JobError where the checkpoint is gone.
+    Weights are copied inside the bucket; optimizer state stays behind. ``scratch`` has the base model, in ``base``.
+    Raises JobError where the checkpoint is gone, or merged weights are not what base and adapter are.
     """
+    base = scratch / "base"
     target = f"{attempt_prefix}outputs/step-{kept.step}/"
     files: list[FileDigest] = []
     for file in checkpoints.read(bucket, kept.prefix).files:
         if MODEL_FILES.fullmatch(file.path):
             bucket.copy(kept.prefix + file.path, target + file.path)
             files.append(file)
-    for path in sorted(base_folder.iterdir()):
+    for path in sorted(base.iterdir()):
         if TOKENIZER_FILES.fullmatch(path.name):
-            bucket.copy(base_prefix + path.name, target + path.name)
+            bucket.copy(plan.base_prefix + path.name, target + path.name)
             files.append(digest_of(path))
+    adapter = plan.method == "LoRA"
+    probe, proof = prove(
+        bucket, target, scratch, format=plan.format, base=base if adapter else None, merge=merge and adapter
+    )
     return Output(
         step=kept.step,
         uri=bucket.uri(target),
-        kind=kind,
-        files=tuple(sorted(files, key=lambda file: file.path)),
+        kind="adapter" if adapter else "full",
+        files=tuple(sorted(files + proof, key=lambda file: file.path)),
         loss=kept.loss,
         validation_loss=kept.validation_loss,
+        probe=probe,
+        versions=versions(),
     )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the code that trains, by package."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}

@@ -8,6 +8,7 @@ import torch
 from transformers import TrainingArguments, set_seed
 
 from contracts.training import Output
+from handlers.manifests import base_name
 from handlers.planning.plan import Plan
 from handlers.ports import JobSpec
 from worker.tokens.encoder import SampleEncoder
@@ -21,12 +22,12 @@ from worker.trainer.exact_trainer import ExactTrainer
 from worker.trainer.fence import Fence, Interrupted, Standing
 from worker.trainer.hyperparameters import Hyperparameters, Share, hyperparameters_of
 from worker.trainer.metrics import Meter, Work, cost_of
-from worker.trainer.model_files import fetch_model
 from worker.trainer.progress import Reporter
 from worker.trainer.ranks import Rank
 from worker.trainer.recipes import Recipe, recipe_of
 from worker.trainer.recipes.recipe import Beginning
 from worker.trainer.validation import Validation
+from worker.trainer.whole import fetch_whole
 
 log = structlog.get_logger()
 
@@ -55,9 +56,8 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
     # Until the first process of a machine has gathered it all, the others wait here; what they get is its folder.
     resumed = _gathered(spec, plan, recipe, bucket, scratch, go_on) if rank.first_here else None
     scratch, resumed = collective.of_machine((scratch, resumed), rank)
-    base_folder = scratch / "base"
     run = _Run(plan, chosen, recipe, open_datasets(scratch), scratch)
-    recipe.load(base_folder)
+    recipe.load(scratch / "base")
     recipe.model.to(run.device)
     resume_from = scratch / "resumed" if resumed else None
     recipe.prepare(Beginning(run.data.reader, run.data.used(), scratch, resume_from, go_on, rank))
@@ -66,7 +66,7 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
         bucket=bucket,
         fence=fence,
         reporter=reporter,
-        base=f"{plan.base_model}@{plan.base_version}",
+        base=base_name(plan),
         meter=run.meter(resumed.history[-1].trained_tokens if resumed else 0),
         validation=run.validation(),
         history=resumed.history if resumed else (),
@@ -76,7 +76,7 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
     if chronicle.interrupted:
         raise Interrupted(chronicle.checkpoint)
     if rank.first:
-        left = _left(spec, plan, bucket, chronicle, base_folder)
+        left = _left(spec, plan, bucket, chronicle, scratch, merge=chosen.merge)
         reporter.succeeded(chronicle.progress, left)
 
 
@@ -84,7 +84,7 @@ def _gathered(
     spec: JobSpec, plan: Plan, recipe: Recipe, bucket: Bucket, scratch: Path, check: Callable[[], None]
 ) -> Complete | None:
     """Bring base model, tokens and the checkpoint to go on from into files of ``scratch``."""
-    fetch_model(bucket, plan.base_prefix, scratch / "base")
+    fetch_whole(bucket, plan.base_prefix, scratch / "base")
     check()
     encoder = SampleEncoder(read_folder(scratch / "base"))
     bucket.loop.run(build_datasets(bucket.store, plan, encoder, recipe, scratch, check))
@@ -165,17 +165,12 @@ def _arguments(plan: Plan, chosen: Hyperparameters, share: Share, total_steps: i
     )
 
 
-def _left(spec: JobSpec, plan: Plan, bucket: Bucket, chronicle: Chronicle, base_folder: Path) -> tuple[Output, ...]:
+def _left(
+    spec: JobSpec, plan: Plan, bucket: Bucket, chronicle: Chronicle, scratch: Path, *, merge: bool
+) -> tuple[Output, ...]:
     # Checkpoints of older attempts may have been cleared away meanwhile.
     there = [kept for kept in chronicle.history if bucket.get(kept.prefix + checkpoints.COMPLETE) is not None]
     return tuple(
-        outputs.export(
-            bucket,
-            kept,
-            attempt_prefix=spec.attempt_prefix,
-            base_prefix=plan.base_prefix,
-            base_folder=base_folder,
-            kind="adapter" if plan.method == "LoRA" else "full",
-        )
+        outputs.export(bucket, kept, plan=plan, attempt_prefix=spec.attempt_prefix, scratch=scratch, merge=merge)
         for kept in outputs.chosen(there, plan.output_count)
     )

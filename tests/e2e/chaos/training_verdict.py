@@ -9,7 +9,7 @@ from safetensors.numpy import load
 from contracts.model import Manifest
 from contracts.task import Phase
 from handlers import layout
-from handlers.model_export import MANIFEST
+from handlers.manifests import MANIFEST
 from tests.e2e.chaos.evidence import Evidence
 from tests.e2e.chaos.troubles import Killed
 from worker.executors.local_supervisor import SCRATCH
@@ -59,7 +59,7 @@ async def _manifest_of(evidence: Evidence, model_id: str) -> tuple[Manifest | No
         body = await evidence.store.get(prefix + file.path)
         if body is None:
             found.append(f"{model_id}: {file.path} is missing")
-        elif (len(body.body), sha256(body.body).hexdigest()) != (file.size_bytes, file.sha256):
+        elif (len(body.body), f"sha256:{sha256(body.body).hexdigest()}") != (file.size, file.digest):
             found.append(f"{model_id}: {file.path} is not what the manifest says")
     there = {key.removeprefix(prefix) for key in await evidence.keys(prefix)}
     found += [

@@ -45,13 +45,13 @@ class RankingRecipe(Recipe):
     def load(self, folder: Path) -> None:
         """Load the base model. Raises JobError where its description names code that is not the library's."""
         self._base = folder
-        self.model = _loaded(folder)
+        self.model = load_encoder(folder)
         if self.chosen.gradient_checkpointing:
             self.model.transformers_model.activation_checkpointing_enable()
 
     def restore(self, folder: Path) -> bool:
         """Put a checkpoint's weights into the model: the names of its weights are not those in the file."""
-        self.model.load_state_dict(_loaded(folder).state_dict())
+        self.model.load_state_dict(load_encoder(folder).state_dict())
         return True
 
     def prepare(self, beginning: Beginning) -> None:
@@ -118,7 +118,8 @@ def _modules(folder: Path, field: str) -> list[str]:
     return [module[field] for module in json.loads(described.read_text())] if described.exists() else []
 
 
-def _loaded(folder: Path) -> SentenceTransformer:
+def load_encoder(folder: Path) -> SentenceTransformer:
+    """Return an embedding model from local files. Raises JobError where it names code that is not the library's."""
     foreign = [name for name in _modules(folder, "type") if not name.startswith(_MODULES)]
     if foreign:
         raise platforms_fault("model-refused", f"modules.json names {', '.join(foreign)}", retryable=False)
