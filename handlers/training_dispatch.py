@@ -5,10 +5,9 @@ reports; a report is stored before its event looks for markers. The bucket is st
 at least one sees the other; where both do, the receipt lets one win.
 """
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -18,18 +17,13 @@ from contracts.dataset import DatasetRejected, DatasetValidated
 from contracts.envelope import Event
 from contracts.form import form_digest
 from contracts.task import Fault, Phase, TaskForm, TaskSubmission
-from handlers import attempts, compare_and_set, datasets, layout, quotes, settlement, submissions, task_state
-from handlers.admission import admit
-from handlers.datasets import KnownDataset
-from handlers.errors import Unavailable
+from handlers import compare_and_set, datasets, layout, submissions, task_state
+from handlers.first_attempt import FirstAttempt
 from handlers.outcome import Decision, Outcome
-from handlers.planning.build import build_plan
-from handlers.ports import Catalog, Choice, Clock, Executors, ObjectStore, Planner, Receipts, TokenCounter
-from handlers.quotes import Citation, KeptQuote
-from handlers.settlement import Quoted
+from handlers.ports import Catalog, Clock, Executors, ObjectStore, Planner, Receipts, TokenCounter
 from handlers.submissions import Judged, Submission
 from handlers.task_data import wanted_data
-from handlers.task_state import WITH_JOB, TaskState
+from handlers.task_state import TaskState
 
 STAGE = "training-dispatch"
 
@@ -54,18 +48,17 @@ async def dispatch_training(
     with faults is answered with all of them in one ``task.status``; the same task id with another form is answered
     with ``conflict`` and changes nothing.
     """
-    dispatch = _Dispatch(
-        store,
-        catalog,
-        tokens,
-        planner,
-        executors,
-        receipts,
-        clock,
-        retry_limit,
-        cancel_grace_seconds,
-        quote_valid_seconds,
+    first = FirstAttempt(
+        store=store,
+        catalog=catalog,
+        tokens=tokens,
+        planner=planner,
+        executors=executors,
+        clock=clock,
+        cancel_grace_seconds=cancel_grace_seconds,
+        quote_valid_seconds=quote_valid_seconds,
     )
+    dispatch = _Dispatch(store, catalog, receipts, clock, retry_limit, first)
     if isinstance(event.data, TaskSubmission):
         return await dispatch.on_submission(event)
     return await dispatch.on_verdict(event, event.data.dataset_id)
@@ -79,18 +72,14 @@ class _Woken(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class _Dispatch:
-    """The steps of one dispatch, over their ports."""
+    """The join, over its ports. ``first`` decides what has all it needs."""
 
     store: ObjectStore
     catalog: Catalog
-    tokens: TokenCounter
-    planner: Planner
-    executors: Executors
     receipts: Receipts
     clock: Clock
     retry_limit: int
-    cancel_grace_seconds: float
-    quote_valid_seconds: float
+    first: FirstAttempt
 
     async def on_submission(self, event: Event[Any]) -> Outcome:
         submission, won = await submissions.claim(self.store, event)
@@ -200,8 +189,7 @@ class _Dispatch:
         ready = {name: each for name, each in known.items() if each is not None}
 
         async def work() -> Decision:
-            citation = await quotes.cited(self.store, form.quote_id, submitted_at)
-            return await self._start(form, judged, ready, found, citation)
+            return await self.first.begin(form, judged, ready, found, submitted_at)
 
         outcome = await self.receipts.once(STAGE, form.task_id, event, work)
         await self._unmark(form.task_id, known)
@@ -216,61 +204,3 @@ class _Dispatch:
     async def _unmark(self, task_id: str, dataset_ids: Iterable[str]) -> None:
         for dataset_id in dataset_ids:
             await self.store.delete(layout.waiting(dataset_id, task_id))
-
-    async def _start(
-        self,
-        form: TaskForm,
-        judged: Judged,
-        ready: Mapping[str, KnownDataset],
-        found: TaskState,
-        citation: Citation | None,
-    ) -> Decision:
-        assert judged.model is not None
-        if found.attempt == 0 and found.phase.terminal:
-            # Ended before it was decided, or decided by one that crashed: not all of its datasets need be there.
-            return Decision(name=_undispatched(found))
-        admission = await admit(form, judged, judged.model, ready, self.catalog, self.tokens, self.planner, citation)
-        refused = admission.refused
-        quoted = await self._quoted(admission.quote) if admission.quote and refused is None else None
-        placed = self.executors.choose(form.project, judged.model.name, form.training_type)
-        if refused is None:
-            assert admission.data is not None
-            plan = build_plan(form, admission.data, admission.draws, judged.model, judged.hyperparameters, placed)
-            plan = await compare_and_set.first(self.store, layout.task(form.task_id, "plan"), plan)
-            # The plan of a dispatch that crashed holds, whatever is configured since.
-            placed = Choice(plan.executor, plan.resources)
-
-        def decided(state: TaskState | None) -> TaskState | None:
-            # Only a task that nobody decided yet: a crash after this change must not begin a second attempt.
-            if state is None or state.phase is not Phase.PREPROCESSING:
-                return None
-            if refused is not None:
-                return attempts.ended(state, refused)
-            return replace(attempts.begun(state, placed, reason="dispatched"), quoted=quoted)
-
-        state = await task_state.change(self.store, self.clock, form.task_id, decided)
-        assert state is not None
-        if state.phase in WITH_JOB and state.attempt == 1:
-            await self._submit(state)
-        if state.attempt == 0:
-            return Decision(name=_undispatched(state))
-        first = replace(state, attempt=1, executor=placed.name)
-        # The quote of a dispatch that crashed holds, like its plan.
-        quote_id = state.quoted.quote_id if state.quoted else None
-        return Decision(name="dispatched", follow_ons=(attempts.dispatched(first, self.store, quote_id),))
-
-    async def _submit(self, state: TaskState) -> None:
-        # Where the engine does not answer: the attempt has begun, and the reconciler hands it over again and again. To
-        # wait here would hold up all other tasks that the same event woke, whatever engine they are for.
-        with suppress(Unavailable):
-            await attempts.submit(
-                state, store=self.store, executors=self.executors, grace_seconds=self.cancel_grace_seconds
-            )
-
-    async def _quoted(self, made: KeptQuote) -> Quoted:
-        valid_until = self.clock.now() + timedelta(seconds=self.quote_valid_seconds)
-        return settlement.quoted(await quotes.keep(self.store, made, valid_until))
-
-
-def _undispatched(state: TaskState) -> str:
-    return "refused" if state.phase is Phase.FAILED else "ended"

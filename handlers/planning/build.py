@@ -23,8 +23,8 @@ FORMATS: dict[str, Format] = {
     "Embedding": "ranking",
 }
 
-#: Of a plan and its datasets: where and for whom things are, which does not decide about training.
-_PLACES = {"task_id", "executor", "resources", "fates_key", "plan_hash"}
+#: Of a plan and its datasets: where and for whom things are and at which price, which does not decide about training.
+_PLACES = {"task_id", "executor", "resources", "fates_key", "plan_hash", "quoted"}
 _DATASET_PLACES = {"digest", "files", "findings_key"}
 
 

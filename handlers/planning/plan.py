@@ -9,6 +9,7 @@ from contracts.envelope import Id
 from contracts.task import PresetMix
 from handlers.planning.selection import Draws
 from handlers.ports import Resources
+from handlers.settlement import Quoted
 
 
 class PlannedDataset(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -58,7 +59,7 @@ class Plan(PlannedData, frozen=True, kw_only=True):
     rules.
     ``plan_hash`` is of all that decides about training, and of nothing about where it happens: neither places of files
     nor the task's id. ``executor`` and ``resources`` are where its first attempt runs; where a later one does is in the
-    task's state.
+    task's state. ``quoted`` is what the task is billed by, made of the same data.
     """
 
     task_id: Id
@@ -76,3 +77,4 @@ class Plan(PlannedData, frozen=True, kw_only=True):
     draws: Draws | None = None
     fates_key: str | None = None
     plan_hash: str = ""
+    quoted: Quoted | None = None

@@ -1,9 +1,11 @@
 """Dispatch against the world: interrupted at every await, and killed at every call. Trained once, lost never."""
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,9 @@ from hypothesis import strategies as st
 from contracts.envelope import Event
 from contracts.task import Phase
 from handlers import layout
+from handlers.planning.plan import Plan
+from handlers.ports import PresetDataset
+from handlers.quotes import KeptQuote
 from tests.fakes.faults import Crash, Faults, faulty_world, survives
 from tests.fakes.steps import interleave, preempted, steps_of
 from tests.fakes.world import World, bodies, command_event, form_event, ids, received
@@ -221,6 +226,45 @@ async def test_a_job_that_is_already_under_way_when_its_dispatch_is_redelivered_
     assert len(world.submitted) == 1
     assert (await world.state("t-1")).phase is Phase.RUNNING
     assert ids(again.events)[0] == ids(first.events)[0]
+
+
+@KILLED
+async def test_killed_at_any_call_it_is_billed_by_the_quote_of_what_is_trained(*, after: bool) -> None:
+    """The price changes, and other data come under the same name, between the crash and the next try."""
+    world, faults, submitted = await _judged()
+    already = len(faults.calls)
+    await world.deliver("training-dispatch", submitted)
+    for at in range(len(faults.calls) - already):
+        world, faults, submitted = await _judged()
+        faults.crash_at, faults.after = len(faults.calls) + at, after
+        with suppress(Crash):
+            await world.deliver("training-dispatch", submitted)
+        faults.crash_at = None
+        world.catalog.prices["LoRA"] = "7.00"
+        world.tokens.samples = 500
+        await world.deliver("dataset-validation", await world.import_dataset("d-1", b"{}\n{}\n"))
+        await world.deliver("training-dispatch", submitted)
+        plan = msgspec.json.decode(world.store.objects[layout.task("t-1", "plan")], type=Plan)
+        state = await world.state("t-1")
+        assert state.quoted == plan.quoted
+        assert state.quoted
+        quote = msgspec.json.decode(world.store.objects[layout.quote(state.quoted.quote_id)], type=KeptQuote)
+        assert [item.samples for item in quote.quote.items] == [each.samples for each in plan.training]
+        assert world.executor.started == [("t-1", 1)]
+
+
+async def test_what_was_dispatched_is_said_whatever_has_become_of_the_catalogue() -> None:
+    world, _, _ = await _judged()
+    world.catalog.preset_datasets = [PresetDataset(dataset_id="p-1", version="1")]
+    await world.deliver("dataset-validation", await world.import_dataset("p-1", b"{}\n"))
+    submitted = form_event("t-1", "d-1", preset_mix={"percent": 10})
+    first = await world.deliver("training-dispatch", submitted)
+    assert first.name == "dispatched"
+    (receipt,) = world.keys("receipts/training-dispatch/")
+    del world.store.objects[receipt]  # The crash: submitted, but not recorded.
+    world.catalog.preset_datasets = [PresetDataset(dataset_id="p-2", version="1")]  # nobody has imported it yet
+    again = await world.deliver("training-dispatch", submitted)
+    assert ids(again.events) == ids(first.events)
 
 
 async def test_a_verdict_says_again_years_later_what_it_led_to() -> None:
