@@ -31,7 +31,7 @@ Which = Annotated[
 def list_models(
     where: Annotated[
         str | None,
-        typer.Argument(metavar="[WHERE]", help="A folder or URI with models in it; the bucket's repository without."),
+        typer.Argument(metavar="WHERE", help="A folder or URI with models in it; the bucket's repository without."),
     ] = None,
     project: Annotated[str | None, typer.Option(metavar="ID", help="Of this project alone.")] = None,
     json: AsJson = False,
@@ -42,7 +42,8 @@ def list_models(
 
     Examples: worker models list; worker models list --project poems --json; worker models list s3://bucket/models
     """
-    from worker.models.repository import Entry, entries  # noqa: PLC0415 - what brings much is imported where it is used
+    from handlers.validation.problems import counted  # noqa: PLC0415 - what brings much is imported where it is used
+    from worker.models.repository import Entry, entries  # noqa: PLC0415 - the same
     from worker.models.show import entry_lines  # noqa: PLC0415 - the same
     from worker.models.source import opened  # noqa: PLC0415 - the same
 
@@ -55,7 +56,7 @@ def list_models(
         _print({"models": found})
     else:
         _say(entry_lines(found))
-        typer.echo(f"{len(found)} models, {sum(each.size_bytes for each in found) / 1e6:,.1f} MB", err=True)
+        typer.echo(f"{counted(len(found), 'model')}, {sum(each.size_bytes for each in found) / 1e6:,.1f} MB", err=True)
 
 
 @app.command("show")

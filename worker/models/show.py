@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from contracts.model import Manifest
 from contracts.strict_json import printable
+from handlers.validation.problems import counted
 from worker.models.repository import Entry
 from worker.models.verification import Verdict
 
@@ -56,10 +57,10 @@ def verdict_lines(verdict: Verdict) -> Iterator[str]:
         yield f"{printable(problem.path)}: {problem.code}: {printable(problem.message)}"
     for unchecked in verdict.unchecked:
         yield f"not checked: {printable(unchecked)}"
-    what = f"{verdict.model_id or verdict.place}: {verdict.files} files, {verdict.size_bytes / 1e6:,.1f} MB"
+    what = f"{verdict.model_id or verdict.place}: {counted(verdict.files, 'file')}, {verdict.size_bytes / 1e6:,.1f} MB"
     if verdict.problems:
         files = len({problem.path for problem in verdict.problems})
-        yield f"broken: {what}, {len(verdict.problems)} problems in {files} files"
+        yield f"broken: {what}, {counted(len(verdict.problems), 'problem')} in {counted(files, 'file')}"
     elif verdict.unchecked:
         yield f"not verified: {what}; what was checked is intact"
     else:
