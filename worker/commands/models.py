@@ -9,7 +9,9 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import typer
 
+from handlers.validation.problems import counted
 from worker.settings import Settings
+from worker.validate.excerpt import safe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,8 +44,7 @@ def list_models(
 
     Examples: worker models list; worker models list --project poems --json; worker models list s3://bucket/models
     """
-    from handlers.validation.problems import counted  # noqa: PLC0415 - what brings much is imported where it is used
-    from worker.models.repository import Entry, entries  # noqa: PLC0415 - the same
+    from worker.models.repository import Entry, entries  # noqa: PLC0415 - what brings much is imported where it is used
     from worker.models.show import entry_lines  # noqa: PLC0415 - the same
     from worker.models.source import opened  # noqa: PLC0415 - the same
 
@@ -81,7 +82,7 @@ def show(model: Which, json: AsJson = False) -> None:
         if json:
             _print({"model_id": None, "problems": problems})
         for problem in problems:
-            typer.echo(f"worker models show: {model}: {problem.path}: {problem.message}", err=True)
+            typer.echo(safe(f"worker models show: {model}: {problem.path}: {problem.message}"), err=True)
         raise typer.Exit(1)
     if json:
         _print(manifest)
@@ -147,7 +148,7 @@ def download(
         if json:
             _print({"path": None, "problems": error.problems})
         for problem in error.problems:
-            typer.echo(f"{problem.path}: {problem.code}: {problem.message}", err=True)
+            typer.echo(safe(f"{problem.path}: {problem.code}: {problem.message}"), err=True)
         raise typer.Exit(1) from None
     if json:
         _print(done)
@@ -167,7 +168,7 @@ def _run(command: str, work: Callable[[Settings], Coroutine[Any, Any, Result]], 
     except CouldNotRead as error:
         if json:
             _print({"error": str(error)})
-        typer.echo(f"worker models {command}: {error}", err=True)
+        typer.echo(safe(f"worker models {command}: {error}"), err=True)
         raise typer.Exit(2) from None
 
 
