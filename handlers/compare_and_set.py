@@ -53,11 +53,18 @@ async def update(
 
 async def first(store: ObjectStore, key: str, value: Value) -> Value:
     """Store a value unless there is one already; return the one that was first. Idempotent."""
+    body = msgspec.json.encode(value, order="deterministic")
+    held = await first_bytes(store, key, body)
+    return value if held == body else msgspec.json.decode(held, type=type(value))
+
+
+async def first_bytes(store: ObjectStore, key: str, body: bytes) -> bytes:
+    """Store an object unless there is one already; return the bytes that were first. Idempotent."""
     try:
-        await store.put(key, msgspec.json.encode(value, order="deterministic"), if_none_match=True)
+        await store.put(key, body, if_none_match=True)
     except PreconditionFailed:
-        held = await read(store, key, type(value))
+        held = await store.get(key)
         if held is None:
             raise Transient(f"{key} was there and is not any more") from None
-        return held
-    return value
+        return held.body
+    return body

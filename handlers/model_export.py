@@ -6,29 +6,19 @@ from typing import Any
 from msgspec.structs import replace
 
 from contracts.envelope import Event
-from contracts.model import Manifest, ModelExported
+from contracts.model import ModelExported
 from contracts.task import Phase, TaskStatus
-from contracts.training import Failure, FileDigest, Output
+from contracts.training import Failure, Output
 from handlers import attempts, compare_and_set, layout, task_state
 from handlers.errors import OutsideBucket
-from handlers.manifests import MANIFEST, base_name, base_of, kept_because, manifest_of
-from handlers.model_card import model_card
+from handlers.exported_files import ForeignOutput, Irreproducible, checked_source, complete_model, write_model
+from handlers.manifests import MANIFEST, base_name, kept_because
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.planning.plan import Plan
 from handlers.ports import Clock, ObjectStore, Receipts
 from handlers.task_state import TaskState
 
 STAGE = "model-export"
-
-#: Ours, whatever a trainer left under this name, as the manifest is.
-CARD = "README.md"
-
-#: Never exported, whatever a trainer left: a pickle runs code when it is loaded.
-_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-
-
-class ForeignOutput(Exception):
-    """An output that is not under its attempt's own prefix, or holds what may not be exported."""
 
 
 async def export_models(event: Event[TaskStatus], *, store: ObjectStore, receipts: Receipts, clock: Clock) -> Outcome:
@@ -94,12 +84,12 @@ async def _export_all(
     said: list[Event[Any]] = []
     try:
         for output in state.outputs:
-            _checked_source(state, output, store)
+            checked_source(state, output, store)
         for output in state.outputs:
             said += (await _export(event, state, output, plan, store, receipts)).events
             if missing_only:
-                await _complete(state, output, plan, store)
-    except (ForeignOutput, OutsideBucket, FileNotFoundError) as error:
+                await complete_model(state, output, plan, store)
+    except (ForeignOutput, Irreproducible, OutsideBucket, FileNotFoundError) as error:
         # Trying again would not help, and a dead letter would leave the task in Completing for good.
         return said, str(error)
     return said, None
@@ -109,7 +99,7 @@ async def _export(
     event: Event[Any], state: TaskState, output: Output, plan: Plan, store: ObjectStore, receipts: Receipts
 ) -> Outcome:
     async def work() -> Decision:
-        manifest = await _copy(state, output, plan, store, _exported(output))
+        manifest = await write_model(state, output, plan, store)
         prefix = layout.model(manifest.model_id)
         said = ModelExported(
             model_id=manifest.model_id,
@@ -130,53 +120,5 @@ async def _export(
     return await receipts.once(STAGE, _key(state, output), event, work)
 
 
-async def _copy(
-    state: TaskState, output: Output, plan: Plan, store: ObjectStore, files: Sequence[FileDigest]
-) -> Manifest:
-    """Copy files of an output into its model, then write the card and last the manifest; return that."""
-    source = _checked_source(state, output, store)
-    name = model_id(state.task_id, state.promoted or 0, output.step)
-    prefix = layout.model(name)
-    for file in files:
-        await store.copy(source + file.path, prefix + file.path)
-    card = model_card(name, plan, output, kept_because(output, state.outputs)).encode()
-    await store.put(prefix + CARD, card)
-    described = (*_exported(output), FileDigest(CARD, len(card), layout.sha256_hex(card)))
-    manifest = manifest_of(name, state, output, plan, await base_of(plan, store), described)
-    await compare_and_set.first(store, prefix + MANIFEST, manifest)
-    return manifest
-
-
-async def _complete(state: TaskState, output: Output, plan: Plan, store: ObjectStore) -> None:
-    """Copy what is not there of a model; all that is there stays."""
-    prefix = layout.model(model_id(state.task_id, state.promoted or 0, output.step))
-    there = {info.key.removeprefix(prefix): info.size_bytes async for info in store.list(prefix)}
-    missing = [file for file in _exported(output) if there.get(file.path) != file.size_bytes]
-    if missing or not {CARD, MANIFEST} <= there.keys():
-        await _copy(state, output, plan, store, missing)
-
-
 def _key(state: TaskState, output: Output) -> str:
     return f"{state.task_id}/{state.promoted}/{output.step}"
-
-
-def model_id(task_id: str, attempt: int, step: int) -> str:
-    """Return the id of a kept output: readable, at most 128 characters, and the same at every export."""
-    return f"{task_id[:90]}-step{step}-{layout.digest(task_id, attempt, step)[:8]}"
-
-
-def _checked_source(state: TaskState, output: Output, store: ObjectStore) -> str:
-    prefix = store.key(output.uri)
-    prefix += "" if prefix.endswith("/") else "/"
-    if not prefix.startswith(layout.attempt(state.task_id, state.promoted or 0)):
-        raise ForeignOutput(f"{output.uri} is not under the prefix of attempt {state.promoted}")
-    for file in output.files:
-        odd = any(part in ("", ".", "..") for part in file.path.split("/"))
-        if odd or file.path == MANIFEST or file.path.lower().endswith(_PICKLES):
-            raise ForeignOutput(f"{output.uri}: {file.path!r} may not be exported")
-    return prefix
-
-
-def _exported(output: Output) -> list[FileDigest]:
-    """Return the files that are copied: all but a model card of the trainer's, in whose place ours goes."""
-    return [file for file in output.files if file.path != CARD]

@@ -26,6 +26,8 @@ from worker.trainer.probe import SAMPLES, compared, probe_of, repeated
 
 pytestmark = [
     pytest.mark.trainer,
+    # Each verification is a process that imports torch and its relatives: half a minute where others have the cores.
+    pytest.mark.timeout(400),
     # peft asks transformers under a name that the next major version drops.
     pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),
 ]

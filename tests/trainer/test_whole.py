@@ -9,6 +9,7 @@ import pytest
 
 from contracts.probe import PROBE_FILE, Probe
 from handlers import layout
+from tests.exported import export
 from tests.trainer.bench import Bench, losses
 from worker.trainer.bucket import open_bucket
 from worker.trainer.failures import JobError
@@ -58,6 +59,12 @@ def test_an_adapter_on_an_adapter_is_trained_on_from_and_put_together(bench: Ben
     shutil.move(bench.root / "base-models/tiny/1", bench.root / "elsewhere")
     with open_bucket(bench.settings) as bucket, pytest.raises(JobError, match="base-models/tiny/1"):
         fetch_whole(bucket, layout.model("first"), tmp_path / "gone")
+    files = {path.name: path.read_bytes() for path in first.iterdir()}
+    export(first, files, kind="adapter", lineage={"base_prefix": "elsewhere/"})
+    with open_bucket(bench.settings) as bucket:
+        fetch_whole(bucket, layout.model("first"), tmp_path / "found")
+    probe = msgspec.json.decode(files[PROBE_FILE], type=Probe)
+    assert repeated(probe, tmp_path / "found").faults == ()
 
 
 def test_adapters_on_each_other_are_no_model(bench: Bench, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from contracts.task import Phase
 from contracts.training import TrainingDispatched
 from handlers import layout
 from handlers.errors import Unavailable
-from handlers.model_export import model_id
+from handlers.exported_files import model_id
 from handlers.planning.plan import Plan
 from handlers.ports import Choice, Executors, Resources
 from handlers.table import STAGES

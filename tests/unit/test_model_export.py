@@ -1,5 +1,6 @@
 """Export: all of it or none, once, and nothing a trainer should not have left."""
 
+import contextlib
 from functools import partial
 from typing import Any
 
@@ -12,12 +13,13 @@ from contracts.model import Manifest, ModelExported
 from contracts.task import Phase
 from contracts.training import FileDigest, Output
 from handlers import layout, task_state
+from handlers import model_card as model_cards
+from handlers.exported_files import model_id
 from handlers.manifests import kept_because
 from handlers.model_card import model_card
-from handlers.model_export import model_id
 from handlers.planning.plan import Plan
 from handlers.task_state import TaskState
-from tests.fakes.faults import Faults, faulty_world, survives
+from tests.fakes.faults import Crash, Faults, faulty_world, survives
 from tests.fakes.steps import interleave, preempted, steps_of
 from tests.fakes.world import World, bodies, command_event, ids, received, statuses
 
@@ -237,6 +239,44 @@ async def test_killed_at_any_call_the_export_is_finished_by_the_redelivery(*, af
         assert (await world.state("t-1")).phase is Phase.COMPLETED
 
 
+def _disagreements(world: World) -> list[str]:
+    """Return the files that are not what the manifest of their model names."""
+    prefixes = [key.removesuffix("manifest.json") for key in world.keys("models/") if key.endswith("/manifest.json")]
+    return [
+        prefix + file.path
+        for prefix in prefixes
+        for file in msgspec.json.decode(world.store.objects[prefix + "manifest.json"], type=Manifest).files
+        if file.digest != "sha256:" + layout.sha256_hex(world.store.objects.get(prefix + file.path, b""))
+    ]
+
+
+def _upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have model cards written in other words from now on, as another version of this code would."""
+    monkeypatch.setattr(model_cards, "_why", lambda _: "for reasons that were put otherwise before")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_an_upgrade_between_two_deliveries_leaves_every_file_as_its_manifest_names_it(
+    monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> None:
+    world, faults = faulty_world()
+    status = await _trained(world)
+    already = len(faults.calls)
+    await _export(world, status)
+    for at in range(len(faults.calls) - already):
+        world, faults = faulty_world()
+        status = await _trained(world)
+        with contextlib.suppress(Crash):
+            faults.crash_at, faults.after = len(faults.calls) + at, after
+            await _export(world, status)
+        faults.crash_at = None
+        with monkeypatch.context() as patched:
+            _upgrade(patched)
+            (model,) = _models(await _export(world, status))
+        assert _disagreements(world) == []
+        assert model.size_bytes == sum(file.size for file in _manifest(world, model).files)
+
+
 # --- asked for once more ---------------------------------------------------------------------------------------
 
 
@@ -284,6 +324,25 @@ async def test_a_file_that_was_cut_is_missing_too() -> None:
     world.store.objects[cut] = b"wei"
     await _again(world)
     assert world.store.objects[cut] == b"weights"
+
+
+async def test_after_an_upgrade_all_is_put_back_but_what_the_manifest_does_not_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    first = await _completed(world)
+    prefix = layout.model(_models(first)[0].model_id)
+    lost = [prefix + name for name in ("README.md", "adapter_model.safetensors")]
+    whole = {key: world.store.objects[key] for key in world.keys("models/")}
+    _upgrade(monkeypatch)
+    for key in lost:
+        del world.store.objects[key]
+    answer, now = statuses(await _again(world))
+    assert (answer.phase, answer.reason, now.reason) == (Phase.COMPLETED, "export-impossible", "completed")
+    assert "README.md is gone or was cut" in answer.message
+    assert "safetensors" not in answer.message
+    del whole[lost[0]]
+    assert {key: world.store.objects[key] for key in world.keys("models/")} == whole
 
 
 async def test_once_deleted_a_whole_model_is_said_again_and_a_broken_one_is_beyond_help() -> None:

@@ -65,9 +65,36 @@ def test_a_model_is_shown_with_why_it_was_kept_and_every_file(bucket: Path) -> N
     assert "number 2 of 2 by validation loss, 30 steps from the next" in shown
     assert "tokenizer.json" in shown
     assert as_json("show", "m")["files"][0].keys() == {"path", "mediaType", "digest", "size"}
+    assert "  base       tiny@1  revision not known" in shown
     missing = models("show", "other")
     assert missing.exit_code == 1
     assert "manifest.json" in missing.stderr
+
+
+def test_a_model_of_an_exported_one_is_shown_and_listed_as_that(bucket: Path) -> None:
+    base = {"model_id": "first", "revision": "sha256:" + "ab" * 32}
+    lineage = {"base_model": "tiny", "base_version": "1", "base": base}
+    training = [{"dataset_id": "poems", "samples": 1, "files": [{"uri": "u"}]}]
+    export(bucket / "models/m", lineage=lineage | {"training": training})
+    shown = models("show", "m").stdout
+    assert f"  base       first, made of tiny@1  sha256:{'ab' * 32}" in shown
+    assert "  dataset    poems: 1 sample in 1 file" in shown
+    assert "full of first, step 10" in models("list").stdout
+
+
+@pytest.mark.parametrize(
+    "lineage", [{}, {"base_model": 1, "base_version": []}, {"base_model": "t", "base_version": "1", "training": [{}]}]
+)
+def test_a_lineage_that_says_something_else_is_no_crash(bucket: Path, lineage: dict[str, Any]) -> None:
+    export(bucket / "models/m", lineage=lineage)
+    shown = models("show", "m")
+    assert (shown.exit_code, "not as the export stage writes it" in shown.stdout) == (0, True)
+    assert "full of an unknown base, step 10" in models("list").stdout
+
+
+def test_what_a_manifest_says_moves_no_cursor(bucket: Path) -> None:
+    export(bucket / "models/m", lineage={"base_model": "\x1b[2Jtiny", "base_version": "1", "executor": "\x1b]0;x"})
+    assert "\x1b" not in models("show", "m").stdout + models("list").stdout
 
 
 # --- download --------------------------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import typer
 
+from handlers.validation.problems import counted
 from worker.settings import Settings
+from worker.validate.excerpt import safe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,7 +33,7 @@ Which = Annotated[
 def list_models(
     where: Annotated[
         str | None,
-        typer.Argument(metavar="[WHERE]", help="A folder or URI with models in it; the bucket's repository without."),
+        typer.Argument(metavar="WHERE", help="A folder or URI with models in it; the bucket's repository without."),
     ] = None,
     project: Annotated[str | None, typer.Option(metavar="ID", help="Of this project alone.")] = None,
     json: AsJson = False,
@@ -55,7 +57,7 @@ def list_models(
         _print({"models": found})
     else:
         _say(entry_lines(found))
-        typer.echo(f"{len(found)} models, {sum(each.size_bytes for each in found) / 1e6:,.1f} MB", err=True)
+        typer.echo(f"{counted(len(found), 'model')}, {sum(each.size_bytes for each in found) / 1e6:,.1f} MB", err=True)
 
 
 @app.command("show")
@@ -80,7 +82,7 @@ def show(model: Which, json: AsJson = False) -> None:
         if json:
             _print({"model_id": None, "problems": problems})
         for problem in problems:
-            typer.echo(f"worker models show: {model}: {problem.path}: {problem.message}", err=True)
+            typer.echo(safe(f"worker models show: {model}: {problem.path}: {problem.message}"), err=True)
         raise typer.Exit(1)
     if json:
         _print(manifest)
@@ -146,7 +148,7 @@ def download(
         if json:
             _print({"path": None, "problems": error.problems})
         for problem in error.problems:
-            typer.echo(f"{problem.path}: {problem.code}: {problem.message}", err=True)
+            typer.echo(safe(f"{problem.path}: {problem.code}: {problem.message}"), err=True)
         raise typer.Exit(1) from None
     if json:
         _print(done)
@@ -166,7 +168,7 @@ def _run(command: str, work: Callable[[Settings], Coroutine[Any, Any, Result]], 
     except CouldNotRead as error:
         if json:
             _print({"error": str(error)})
-        typer.echo(f"worker models {command}: {error}", err=True)
+        typer.echo(safe(f"worker models {command}: {error}"), err=True)
         raise typer.Exit(2) from None
 
 

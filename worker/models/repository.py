@@ -9,6 +9,7 @@ from contracts.model import Kind
 from contracts.probe import MERGED_FOLDER
 from handlers import layout
 from handlers.manifests import MANIFEST
+from worker.models.lineage import lineage_of
 from worker.models.source import Source
 from worker.models.verify import read_manifest
 
@@ -55,9 +56,7 @@ def _entry(folder: str, sizes: Iterable[int], body: bytes | None) -> Entry:
     manifest = read_manifest(body, layout.name_of(folder)).manifest
     if manifest is None:
         return Entry(model_id=layout.name_of(folder), complete=False, size_bytes=sum(sizes), files=len(sizes))
-    stated = manifest.lineage.get("base")
-    name, version = (manifest.lineage.get(name) for name in ("base_model", "base_version"))
-    exported = stated.get("model_id") if isinstance(stated, dict) else None
+    lineage = lineage_of(manifest)
     return Entry(
         model_id=manifest.model_id,
         complete=True,
@@ -65,7 +64,7 @@ def _entry(folder: str, sizes: Iterable[int], body: bytes | None) -> Entry:
         files=len(sizes),
         project=manifest.project,
         task_id=manifest.task_id,
-        base_model=exported or f"{name}@{version}",
+        base_model=(lineage.base.model_id or lineage.foundation) if lineage else None,
         kind=manifest.kind,
         merged=any(file.path.startswith(f"{MERGED_FOLDER}/") for file in manifest.files),
         step=manifest.step,
