@@ -19,7 +19,7 @@ from handlers.counting import Counts
 from handlers.datasets import KnownDataset
 from handlers.interval import with_interval
 from handlers.outcome import Decision, FollowOn, Outcome
-from handlers.planning.build import FORMATS
+from handlers.planning.build import FORMATS, packed_to
 from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, TokenCounter, TokenSampler
 from handlers.pricing import make_quote, method_of
 from handlers.task_data import TaskData, WantedData
@@ -43,7 +43,8 @@ async def estimate_cost(
 
     Delivery brings the event when it is due. Of several imports of one task only the newest is priced; the others end
     as ``superseded``. The quote is kept, so that a task can cite it. Where a dataset is too large to be counted now,
-    the quote has an interval, and exact_estimation.py follows. Idempotent by (task, draft, verdicts, prices).
+    the quote says so, with an interval where it can, and exact_estimation.py follows. Idempotent by (task, draft,
+    verdicts, prices).
     """
     verdict = event.data
     draft = read_draft(verdict.draft) if verdict.draft else Draft()
@@ -126,7 +127,7 @@ class Estimation:
         )
 
         async def work() -> Decision:
-            name = "estimated" if quote.complete else "sampled" if quote.interval else "incomplete"
+            name = "estimated" if quote.complete else "sampled" if quote.counting else "incomplete"
             return Decision(name=name, follow_ons=(FollowOn("cost.estimated", asked.subject, body),))
 
         return await self.receipts.once(STAGE, key, event, work)
@@ -178,8 +179,8 @@ async def price_draft(
 ) -> Quote:
     """Return the fee of a form as far as it is filled in, for the task or dataset that is the subject.
 
-    ``base`` is what the form names as its base model. With a ``sampler`` large datasets are sampled, not counted, and
-    the quote has an interval.
+    ``base`` is what the form names as its base model. With a ``sampler`` large datasets are sampled, not counted: see
+    interval.py.
 
     Raises Unavailable where the bucket does not answer.
     """
@@ -194,9 +195,10 @@ async def price_draft(
     open_questions += unsettled(draft, wanted)
     there = {name: found for name, found in known.items() if found is not None}
     counts = Counts(model, tokens, sampler) if model else None
+    rows = packed_to(draft.training_type, model) if draft.training_type and model else None
 
     async def made(by: Counts | None) -> Quote:
-        data = TaskData(wanted, there, by, planner, hyperparameters) if by else None
+        data = TaskData(wanted, there, by, planner, hyperparameters, rows) if by else None
         return await make_quote(
             subject=subject,
             known=known,

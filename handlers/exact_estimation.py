@@ -1,7 +1,7 @@
-"""cost.estimated (an interval) -> cost.estimated (exact): once all tokens are counted.
+"""cost.estimated (while tokens are counted) -> cost.estimated (exact): once all are.
 
-A stage of its own, so that counting for an hour holds up no fee that is due meanwhile, and so that the interval is said
-before the counting begins, whatever becomes of this process.
+A stage of its own, so that counting for an hour holds up no fee that is due meanwhile, and so that what is known is
+said before the counting begins, whatever becomes of this process.
 """
 
 from contracts.envelope import Event
@@ -31,7 +31,8 @@ async def estimate_exactly(
     Idempotent, by the receipt that an estimate has which need not be sampled. May take as long as counting does.
     """
     quote = event.data.quote
-    if quote.interval is None:
+    # One that an older version said has an interval alone.
+    if not quote.counting and quote.interval is None:
         # Nearly every estimate: none of them may cost the bucket a request.
         return Outcome(name="nothing-to-count")
     kept = await compare_and_set.read(store, layout.quote(quote.quote_id), KeptQuote)

@@ -11,7 +11,7 @@ from handlers import layout
 from handlers.datasets import KnownDataset
 from handlers.money import plain
 from handlers.planning.figures import Figures, Undrawn
-from handlers.planning.selection import Drawn, Kind
+from handlers.planning.selection import Drawn, Kind, Stop
 from handlers.ports import Catalog, ModelEntry, Price, TokenCounts
 
 #: What a sample of each kind costs beside a user's training sample.
@@ -55,14 +55,17 @@ async def make_quote(
     if model and method and price is None:
         missing.append(f"price of {model.name} {model.version} ({method})")
     items: list[QuoteItem] = []
+    stop: Stop | None = None
     if draw and price and not missing:
         found = await draw()
         if isinstance(found, Figures):
-            epochs = int(hyperparameters.get("epochs", 1))
-            items = [_item(drawn, found.counts[drawn.dataset_id], epochs, price) for drawn in found.draws.drawn]
+            epochs, seen = found.draws.over(int(hyperparameters.get("epochs", 1)))
+            stop = found.draws.stop
+            items = [_item(drawn, found.counts[drawn.dataset_id], epochs, price) for drawn in seen]
         else:
             missing += found.reasons
-    return _quote((subject, contents_of(known)), items, missing, model, method, price)
+    max_steps = stop.steps if stop and stop.rows else None
+    return _quote((subject, contents_of(known)), items, missing, model, method, price, max_steps)
 
 
 def _item(drawn: Drawn, counts: TokenCounts, epochs: int, price: Price) -> QuoteItem:
@@ -96,13 +99,16 @@ def _quote(
     model: ModelEntry | None,
     method: Method | None,
     price: Price | None,
+    max_steps: int | None,
 ) -> Quote:
     amount = plain(sum((Decimal(item.amount) for item in items), Decimal(0))) if not missing else None
     model_name = layout.base_name(model.prefix, model.name, model.version) if model else None
     # Not where lists of what is too long lie: the same figures have the same id on any machine.
     figures = [replace(item, too_long=()) for item in items]
+    # Only where there is one: quotes that were kept before there were any have their ids still.
+    limit = [] if max_steps is None else [max_steps]
     return Quote(
-        quote_id="q-" + layout.digest(about, figures, missing, model_name, method, price)[:24],
+        quote_id="q-" + layout.digest(about, figures, missing, model_name, method, price, *limit)[:24],
         amount=amount,
         currency=price.currency if price else "CNY",
         complete=not missing,
@@ -113,4 +119,5 @@ def _quote(
         method=method,
         price_version=price.version if price else "none",
         price_per_1k_tokens=price.per_1k_tokens if price else None,
+        max_steps=max_steps,
     )
