@@ -188,7 +188,8 @@ async def price_draft(
     # Without a model and a training type nothing can be said of a hyperparameter, and both are missing anyway.
     rules = model.training_types.get(draft.training_type) if model and draft.training_type else None
     hyperparameters, faults = resolve(draft.hyperparameters or {}, rules) if rules is not None else ({}, ())
-    open_questions = [f"{fault.field}: {fault.message}" for fault in (*faults, *([base.fault] if base.fault else ()))]
+    faults = (*draft.faults, *faults, *([base.fault] if base.fault else ()))
+    open_questions = [f"{fault.field}: {fault.message}" for fault in faults]
     if model and draft.training_type and rules is None:
         open_questions.append(f"training_type: {draft.training_type} is not available for {model.name}")
     open_questions += _of_other_formats(draft, known)

@@ -125,7 +125,7 @@ class Drawing:
             for mark in map(Mark, np.unique(fates.marks)):
                 these, key = fates.marks == mark, (fates.source, mark)
                 samples[key] += int(fates.times[these].sum() if mark in _KINDS else these.sum())
-                tokens[key] += int(fates.times[these] @ fates.tokens[these].astype(np.int64))
+                tokens[key] += _tokens_of(fates.times[these], fates.tokens[these])
         drawn = [
             (number, self._drawn(number, mark, count, tokens[number, mark]))
             for (number, mark), count in sorted(samples.items())
@@ -157,6 +157,15 @@ class Drawing:
 def _drawable(marks: Marks) -> NDArray[np.bool_]:
     found: NDArray[np.bool_] = (marks == Mark.TRAINED) | (marks == Mark.PRESET)
     return found
+
+
+def _tokens_of(times: NDArray[np.int64], tokens: NDArray[np.uint32]) -> int:
+    """Return the tokens of samples with their repetitions, however many.
+
+    Of one source all samples are drawn equally often, or some once more: only that is left to the 64 bits of numpy.
+    """
+    least, each = int(times.min()), tokens.astype(np.int64)
+    return least * int(each.sum()) + int((times - least) @ each)
 
 
 def _hashed(fates: Fates) -> bytes:

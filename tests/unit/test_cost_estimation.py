@@ -116,6 +116,8 @@ def test_the_amount_is_exact_and_the_sum_of_its_items(
         ({"training_type": "DPO"}, "dataset d-1: is in format sft, but DPO trains on preference"),
         ({"validation": {"percent": 10}}, "dataset d-1: its samples are not counted"),
         ({"preset_mix": {"percent": 10}}, "preset_mix"),
+        ({"training_set": [{"dataset_id": "d-1", "sample_count": 10**9}]}, "training_set[0].sample_count: must be at"),
+        ({"hyperparameters": {"epochs": [9]}}, "hyperparameters.epochs: must be"),
     ],
 )
 async def test_without_every_figure_there_is_no_amount_and_what_is_missing_is_named(

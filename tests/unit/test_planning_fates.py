@@ -207,3 +207,11 @@ def test_fates_are_the_same_on_any_machine(tmp_path: Path) -> None:
     draws = drawing(tmp_path, selection, [[NUMBERS[:300]], [NUMBERS[200:]]]).draws()
 
     assert draws.fates_digest == "a4f0cc47a7b03eab37705f6eecd7653069073e85c7be2593b66cba990dc8dd76"
+
+
+@pytest.mark.parametrize(("samples", "count"), [(1, 10**12), (3, 10**12), (7, 3 * 10**17), (2, 2**62)])
+def test_no_number_of_repetitions_is_too_much_for_the_sums(samples: int, count: int, tmp_path: Path) -> None:
+    most = 2**32 - 1
+    files = [[[Line(content, tokens=most) for content in range(samples)]]]
+    draws = drawing(tmp_path, Selection(sources=(source("d0", sample_count=count),), seed=1), files).draws()
+    assert draws.drawn == (Drawn(dataset_id="d0", kind="user", samples=count, tokens=count * most),)
