@@ -22,6 +22,7 @@ from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.planning.build import FORMATS, packed_to
 from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, TokenCounter, TokenSampler
 from handlers.pricing import make_quote, method_of
+from handlers.revisions import Came, Made, Newest
 from handlers.task_data import TaskData, WantedData
 
 STAGE = "cost-estimation"
@@ -43,8 +44,8 @@ async def estimate_cost(
 
     Delivery brings the event when it is due. Of several imports of one task only the newest is priced; the others end
     as ``superseded``. The quote is kept, so that a task can cite it. Where a dataset is too large to be counted now,
-    the quote says so, with an interval where it can, and exact_estimation.py follows. Idempotent by (task, draft,
-    verdicts, prices).
+    the quote says so, with an interval where it can, and exact_estimation.py follows. Idempotent by (task, what was
+    asked and how often that changed).
     """
     verdict = event.data
     draft = read_draft(verdict.draft) if verdict.draft else Draft()
@@ -55,10 +56,12 @@ async def estimate_cost(
     estimation = Estimation(store, catalog, tokens, planner, receipts, clock, quote_valid_seconds, sampler)
     asked = Asked(draft, verdict.dataset_id, verdict.project)
 
-    async def revised(quote: Quote) -> int:
-        return await revisions.revised(store, asked.newest, quote.quote_id)
+    came = Came(verdict.imported_at, layout.digest(draft))
 
-    return await estimation.said(event, asked, revised)
+    async def settle(made: Made) -> Newest | None:
+        return await revisions.revised(store, asked.newest, came, made)
+
+    return await estimation.said(event, asked, settle)
 
 
 class Asked(NamedTuple):
@@ -78,6 +81,14 @@ class Asked(NamedTuple):
         """Return the key of the subject's newest estimate."""
         return layout.estimate(self.draft.task_id, self.dataset_id)
 
+    def business_key(self, estimate: Newest) -> str:
+        """Return what an estimate is recorded under.
+
+        What is missing may be there at the next delivery: only a complete quote is recorded for all deliveries.
+        """
+        key = f"{self.subject}/{estimate.asking}-{estimate.asked}"
+        return key if estimate.complete else f"{key}/{estimate.revision}"
+
     def wanted(self, catalog: Catalog) -> WantedData:
         """Return the data it is about: without a training set of its own, the imported dataset."""
         return wanted_by(self.draft, self.draft.training_set or (TrainingDataset(dataset_id=self.dataset_id),), catalog)
@@ -96,11 +107,13 @@ class Estimation:
     quote_valid_seconds: float
     sampler: TokenSampler | None = None
 
-    async def said(self, event: Event[Any], asked: Asked, revised: Callable[[Quote], Awaitable[int | None]]) -> Outcome:
+    async def said(
+        self, event: Event[Any], asked: Asked, settle: Callable[[Made], Awaitable[Newest | None]]
+    ) -> Outcome:
         """Return the estimate of what is asked, by all that is known now.
 
-        Idempotent by (subject, draft, verdicts, price). ``revised`` makes a quote the newest of its subject and
-        returns its revision; None: it is superseded already.
+        Idempotent by (subject, draft, verdicts, price, how often these changed). ``settle`` makes an estimate the
+        newest of its subject; None: it is superseded already.
         """
         draft = asked.draft
         wanted = asked.wanted(self.catalog)
@@ -109,28 +122,28 @@ class Estimation:
         model = base.model
         price = self.catalog.price(model, method_of(draft.training_type)) if model and draft.training_type else None
         verdicts = {name: found.digest if found else None for name, found in known.items()}
-        key = f"{asked.subject}/{layout.digest(draft, verdicts, model, price)}"
-        if recorded := await self.receipts.recorded(STAGE, key):
-            return recorded
-        quote = await self._quote(asked, wanted, known, base)
-        if not quote.complete:
-            # What is missing may be there at the next delivery: only a complete quote is recorded for good.
-            key = f"{key}/{quote.quote_id}"
-            if recorded := await self.receipts.recorded(STAGE, key):
+        rests_on = layout.digest(draft, verdicts, model, price)
+        held = await revisions.newest(self.store, asked.newest)
+        if held and held.complete and held.asked == rests_on:
+            again = await settle(Made(held.quote_id, complete=True, asked=rests_on))
+            if again is None:
+                return Outcome(name="superseded")
+            if recorded := await self.receipts.recorded(STAGE, asked.business_key(again)):
                 return recorded
-        revision = await revised(quote)
-        if revision is None:
+        quote = await self._quote(asked, wanted, known, base)
+        newest = await settle(Made(quote.quote_id, quote.complete, rests_on))
+        if newest is None:
             return Outcome(name="superseded")
         own = wanted._replace(presets=()).dataset_ids()
         body = CostEstimated(
-            task_id=draft.task_id, dataset_ids=tuple(own), project=asked.project, quote=quote, revision=revision
+            task_id=draft.task_id, dataset_ids=tuple(own), project=asked.project, quote=quote, revision=newest.revision
         )
 
         async def work() -> Decision:
             name = "estimated" if quote.complete else "sampled" if quote.counting else "incomplete"
             return Decision(name=name, follow_ons=(FollowOn("cost.estimated", asked.subject, body),))
 
-        return await self.receipts.once(STAGE, key, event, work)
+        return await self.receipts.once(STAGE, asked.business_key(newest), event, work)
 
     async def _quote(
         self, asked: Asked, wanted: WantedData, known: dict[str, KnownDataset | None], base: Base

@@ -5,12 +5,13 @@ said before the counting begins, whatever becomes of this process.
 """
 
 from contracts.envelope import Event
-from contracts.quote import CostEstimated, Quote
+from contracts.quote import CostEstimated
 from handlers import compare_and_set, layout, revisions
 from handlers.cost_estimation import Asked, Estimation
 from handlers.outcome import Outcome
 from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, TokenCounter
 from handlers.quotes import KeptQuote
+from handlers.revisions import Made, Newest
 
 STAGE = "exact-estimation"
 
@@ -39,11 +40,12 @@ async def estimate_exactly(
     if kept is None or kept.draft is None or kept.dataset_id is None:
         return Outcome(name="unknown-quote")
     asked = Asked(kept.draft, kept.dataset_id, kept.project)
-    if not await revisions.is_newest(store, asked.newest, quote.quote_id):
+    held = await revisions.newest(store, asked.newest)
+    if held is None or quote.quote_id not in (held.quote_id, held.exact_for):
         return Outcome(name="superseded")
 
-    async def revised(exact: Quote) -> int | None:
-        return await revisions.made_exact(store, asked.newest, quote.quote_id, exact.quote_id)
+    async def settle(made: Made) -> Newest | None:
+        return await revisions.made_exact(store, asked.newest, quote.quote_id, made)
 
     estimation = Estimation(store, catalog, tokens, planner, receipts, clock, quote_valid_seconds)
-    return await estimation.said(event, asked, revised)
+    return await estimation.said(event, asked, settle)

@@ -2,15 +2,18 @@
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from contracts.envelope import Event
 from contracts.hyperparameters import HyperparameterRule
 from handlers.errors import Unavailable
+from handlers.outcome import Outcome
 from tests.fakes.estimation import LINES, estimate, raises, verdict_on
 from tests.fakes.faults import faulty_world, survives
-from tests.fakes.world import TINY, World, bodies, form, ids
+from tests.fakes.world import TINY, World, bodies, form, ids, received
 
 # --- once ----------------------------------------------------------------------------------------------------
 
@@ -60,6 +63,69 @@ async def test_an_import_for_another_task_supersedes_nothing() -> None:
     older = await verdict_on(world, imported_at="2026-01-01T00:00:01Z")
     await verdict_on(world, "d-2", draft=form("t-2", "d-2"), imported_at="2026-01-01T00:00:02Z")
     assert (await estimate(world, older)).quote.complete
+
+
+async def said_of(world: World, second: int, dataset_id: str = "d-1", **changes: Any) -> Event[Any]:
+    """Return the verdict on an import of that second, with another draft."""
+    return await verdict_on(world, dataset_id, draft=form(**changes), imported_at=f"2026-01-01T00:00:0{second}Z")
+
+
+def revision_of(outcome: Outcome) -> tuple[int, int]:
+    """Return the revision that was said, and how many epochs it is about."""
+    (said,) = outcome.events
+    return received(said).data.revision, received(said).data.quote.items[0].epochs
+
+
+async def test_going_back_to_an_earlier_draft_is_a_later_revision_and_a_replay_says_it_again() -> None:
+    world = World()
+    first, events = [], []
+    for second, epochs in enumerate((2, 3, 2)):
+        events.append(await said_of(world, second, hyperparameters={"epochs": epochs}))
+        first.append(await world.deliver("cost-estimation", events[-1]))
+    assert [revision_of(each) for each in first] == [(1, 2), (2, 3), (3, 2)]
+    assert len({ids(each.events)[0] for each in first}) == 3
+    replayed = [await world.deliver("cost-estimation", each) for each in events]
+    assert [each.name for each in replayed] == ["superseded", "superseded", "estimated"]
+    assert (ids(replayed[-1].events), bodies(replayed[-1].events)) == (ids(first[-1].events), bodies(first[-1].events))
+
+
+async def test_what_is_missing_again_after_something_else_was_is_a_later_revision() -> None:
+    world = World()
+    verdict = await verdict_on(world)
+    said = []
+    for why in ("no tokenizer", "no template", "no tokenizer"):
+        world.ports["tokens"] = raises(LookupError(why))
+        said.append(await estimate(world, verdict))
+    assert [each.revision for each in said] == [1, 2, 3]
+    assert said[0].quote == said[2].quote
+
+
+async def test_an_older_import_that_takes_longer_supersedes_nothing() -> None:
+    world = World()
+    older = await said_of(world, 1, hyperparameters={"epochs": 3})
+    count, newer = world.tokens.count, list[Outcome]()
+
+    class Slow:
+        async def count(self, *given: Any) -> Any:
+            world.ports["tokens"] = world.tokens
+            verdict = await said_of(world, 2, "d-2", training_set=[{"dataset_id": "d-1"}, {"dataset_id": "d-2"}])
+            newer.append(await world.deliver("cost-estimation", verdict))
+            return await count(*given)
+
+    world.ports["tokens"] = Slow()
+    assert await world.deliver("cost-estimation", older) == Outcome(name="superseded")
+    assert revision_of(newer[0]) == (1, 2)
+
+
+async def test_of_two_drafts_imported_at_one_instant_the_same_one_holds_in_any_order() -> None:
+    said = []
+    for order in ((2, 3), (3, 2)):
+        world = World()
+        verdicts = [await said_of(world, 1, hyperparameters={"epochs": epochs}) for epochs in order]
+        outcomes = [await world.deliver("cost-estimation", each) for each in verdicts * 2]
+        said.append([each for each in outcomes if each.events][-1])
+        assert len({ids(each.events)[0] for each in outcomes[2:] if each.events}) == 1
+    assert revision_of(said[0])[1] == revision_of(said[1])[1]
 
 
 async def test_new_prices_rules_or_verdicts_are_anotherestimate() -> None:
