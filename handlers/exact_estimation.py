@@ -6,8 +6,8 @@ said before the counting begins, whatever becomes of this process.
 
 from contracts.envelope import Event
 from contracts.quote import CostEstimated
-from handlers import compare_and_set, layout, revisions
-from handlers.cost_estimation import Asked, Estimation
+from handlers import compare_and_set, cost_estimation, layout, revisions
+from handlers.cost_estimation import Asked, Estimation, decided
 from handlers.outcome import Outcome
 from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, TokenCounter
 from handlers.quotes import KeptQuote
@@ -29,7 +29,8 @@ async def estimate_exactly(
 ) -> Outcome:
     """Count what was only sampled, and say the exact quote as a later revision, unless a newer estimate was said.
 
-    Idempotent, by the receipt that an estimate has which need not be sampled. May take as long as counting does.
+    Idempotent, by the receipt that an estimate has which need not be sampled. Once the task is decided, an exact quote
+    that was said is only said again. May take as long as counting does.
     """
     quote = event.data.quote
     # One that an older version said has an interval alone.
@@ -43,9 +44,13 @@ async def estimate_exactly(
     held = await revisions.newest(store, asked.newest)
     if held is None or quote.quote_id not in (held.quote_id, held.exact_for):
         return Outcome(name="superseded")
+    # Made exact before, and maybe at other prices than today's.
+    ended = held.exact_for == quote.quote_id and await decided(store, kept.draft.task_id)
+    if ended and (said := await receipts.recorded(cost_estimation.STAGE, asked.business_key(held))):
+        return said
 
     async def settle(made: Made) -> Newest | None:
         return await revisions.made_exact(store, asked.newest, quote.quote_id, made)
 
     estimation = Estimation(store, catalog, tokens, planner, receipts, clock, quote_valid_seconds)
-    return await estimation.said(event, asked, settle)
+    return await estimation.said(event, asked, held, settle)

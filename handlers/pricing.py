@@ -17,6 +17,9 @@ from handlers.ports import Catalog, ModelEntry, Price, TokenCounts
 #: What a sample of each kind costs beside a user's training sample.
 FACTORS: dict[Kind, Decimal] = {"user": Decimal(1), "preset": Decimal(1), "validation": Decimal(0)}
 
+#: The hyperparameters that a fee depends on: in steps.py, in ``selection_of`` and here.
+FEE_HYPERPARAMETERS = ("epochs", "max_steps", "batch_size", "gradient_accumulation", "pairs")
+
 #: The value of the hyperparameter ``pairs`` with which the other candidates of a preference are never looked at.
 BEST_WORST = "best-worst"
 

@@ -8,12 +8,16 @@ import pytest
 from msgspec.structs import replace
 
 from contracts.envelope import Event
-from contracts.hyperparameters import HyperparameterRule
+from contracts.hyperparameters import HyperparameterRule, resolve
+from handlers import draft_price, layout
 from handlers.errors import Unavailable
 from handlers.outcome import Outcome
+from handlers.ports import TokenRange
+from handlers.pricing import FEE_HYPERPARAMETERS
 from tests.fakes.estimation import LINES, estimate, raises, verdict_on
 from tests.fakes.faults import faulty_world, survives
-from tests.fakes.world import TINY, World, bodies, form, ids, received
+from tests.fakes.world import TINY, World, bodies, form, form_event, ids, received
+from worker.catalog import load_catalog
 
 # --- once ----------------------------------------------------------------------------------------------------
 
@@ -142,6 +146,69 @@ async def test_new_prices_rules_or_verdicts_are_anotherestimate() -> None:
     await world.deliver("dataset-validation", replace(imported, id="again", time=imported.time + timedelta(seconds=1)))
     estimates.append(await world.deliver("cost-estimation", verdict))
     assert len({ids(estimate.events)[0] for estimate in estimates}) == len(estimates)
+
+
+async def test_what_the_fee_does_not_depend_on_makes_no_other_estimate() -> None:
+    world = World()
+    verdict = await verdict_on(world)
+    first = await world.deliver("cost-estimation", verdict)
+    rate = {"learning_rate": HyperparameterRule(type="float", default=0.1)}
+    rules = {training_type: rules | rate for training_type, rules in TINY.training_types.items()}
+    world.catalog.entries[0] = replace(TINY, function_calling=True, thinking=True, training_types=rules)
+    again = await world.deliver("cost-estimation", verdict)
+    assert (ids(again.events), bodies(again.events)) == (ids(first.events), bodies(first.events))
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+async def test_once_the_task_is_dispatched_a_replay_says_what_was_said_whatever_it_costs_now(*, sampled: bool) -> None:
+    world = World()
+    world.sampler.range = TokenRange(total=(20, 50), total_of_extremes=(7, 9), sampled=2) if sampled else None
+    verdict = await verdict_on(world)
+    first = last = await world.deliver("cost-estimation", verdict)
+    if sampled:
+        last = await world.deliver("exact-estimation", received(first.events[0]))
+    await world.deliver("training-dispatch", form_event())
+    assert len(world.submitted) == 1
+    newest = world.store.objects[layout.estimate("t-1", "d-1")]
+    world.catalog.prices["LoRA"] = "9"
+    for stage, event in (("cost-estimation", verdict), ("exact-estimation", received(first.events[0]))):
+        again = await world.deliver(stage, event)
+        if sampled or stage == "cost-estimation":
+            assert (ids(again.events), bodies(again.events)) == (ids(last.events), bodies(last.events))
+    later = await said_of(world, 9, "d-2", hyperparameters={"epochs": 3})
+    assert await world.deliver("cost-estimation", later) == Outcome(name="decided")
+    assert world.store.objects[layout.estimate("t-1", "d-1")] == newest
+
+
+async def test_a_task_that_was_dispatched_before_its_fee_was_due_still_gets_one() -> None:
+    world = World()
+    verdict = await verdict_on(world)
+    await world.deliver("training-dispatch", form_event())
+    assert (await estimate(world, verdict)).quote.complete
+
+
+async def test_every_hyperparameter_that_pricing_reads_is_one_that_fees_depend_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = set[str]()
+
+    class Reading(dict[str, Any]):
+        def get(self, name: str, *default: Any) -> Any:
+            read.add(name)
+            return super().get(name, *default)
+
+        def __getitem__(self, name: str) -> Any:
+            read.add(name)
+            return super().__getitem__(name)
+
+    monkeypatch.setattr(draft_price, "resolve", lambda *given: (Reading(resolve(*given)[0]), ()))
+    world = World()
+    world.ports["catalog"] = load_catalog()
+    for scanned, training_type in (("sft", "FinetuneSft"), ("preference", "DPO"), ("pretrain", "Pretrain")):
+        world.scanner.format = scanned  # type: ignore[assignment]
+        draft = form(training_type, training_type=training_type, hyperparameters={"max_steps": 3})
+        await world.deliver("cost-estimation", await verdict_on(world, draft=draft))
+    assert read == set(FEE_HYPERPARAMETERS)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
