@@ -1,6 +1,6 @@
 """The fee of a draft: a form as far as it is filled in, over what is known of its data now."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -8,11 +8,11 @@ from msgspec.structs import replace
 from contracts.form import Draft
 from contracts.hyperparameters import resolve
 from contracts.quote import Quote
-from contracts.task import TrainingDataset
+from contracts.task import Tolerance, TrainingDataset
 from handlers import layout
 from handlers.bases import Base
 from handlers.counting import Counts
-from handlers.datasets import KnownDataset
+from handlers.datasets import KnownDataset, objection
 from handlers.interval import with_interval
 from handlers.planning.build import FORMATS, packed_to
 from handlers.ports import Catalog, Planner, Price, TokenCounter, TokenSampler
@@ -49,6 +49,7 @@ def terms_of(draft: Draft, wanted: WantedData, known: Mapping[str, KnownDataset 
     open_questions = [f"{fault.field}: {fault.message}" for fault in faults]
     if model and draft.training_type and rules is None:
         open_questions.append(f"training_type: {draft.training_type} is not available for {model.name}")
+    open_questions += _unacceptable(draft, wanted, known)
     open_questions += _of_other_formats(draft, known)
     open_questions += _unsettled(draft, wanted)
     return Terms(hyperparameters, tuple(open_questions))
@@ -108,6 +109,15 @@ async def price_draft(
 
     quote = await made(counts)
     return await with_interval(quote, draft, counts, made) if counts else quote
+
+
+def _unacceptable(draft: Draft, wanted: WantedData, known: Mapping[str, KnownDataset | None]) -> Iterator[str]:
+    """Yield what a dispatch would refuse of the data, by what the draft tolerates of its user's own."""
+    own = wanted._replace(presets=()).dataset_ids()
+    for name, found in known.items():
+        tolerance = draft.tolerance if name in own else None
+        if found and (why := objection(found, tolerance or Tolerance())):
+            yield f"dataset {name}: {why}"
 
 
 def _of_other_formats(draft: Draft, known: Mapping[str, KnownDataset | None]) -> list[str]:

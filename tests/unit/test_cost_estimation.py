@@ -151,6 +151,25 @@ async def test_a_dataset_that_is_wrong_as_a_whole_has_no_price() -> None:
     assert quote.missing == ("dataset d-1: cannot be trained on (wrong-format); see its report",)
 
 
+@pytest.mark.parametrize(
+    ("tolerance", "complete"),
+    [(None, False), ({"max_invalid_records": 0}, False), ({"max_invalid_records": 1}, True)],
+)
+async def test_data_that_a_dispatch_would_refuse_has_no_price(
+    tolerance: dict[str, int] | None, *, complete: bool
+) -> None:
+    world = World()
+    await verdict_on(world, draft=None)
+    world.scanner.invalid = 1
+    await verdict_on(world, "d-2", draft=None)
+    world.scanner.invalid = 0
+    draft = form("t-1", "d-1", "d-2", tolerance=tolerance)
+    quote = (await estimate(world, await verdict_on(world, "d-3", draft=draft))).quote
+    assert quote.complete is complete
+    problem = "dataset d-2: 1 of 3 samples are invalid (invalid-json); mend or tolerate them; see its report"
+    assert quote.missing == (() if complete else (problem,))
+
+
 async def test_what_is_too_long_is_not_billed_and_named_with_its_list() -> None:
     world = World()
     left_out = LeftOutSamples(file="memory://bucket/a.jsonl", samples=2, findings_uri="memory://bucket/list.ndjson")
