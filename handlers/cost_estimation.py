@@ -1,4 +1,4 @@
-"""dataset.validated --(import time + delay)--> cost.estimated."""
+"""dataset.validated, dataset.rejected --(import time + delay)--> cost.estimated."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from contracts.dataset import DatasetValidated
+from contracts.dataset import DatasetRejected, DatasetValidated
 from contracts.envelope import Event
 from contracts.form import Draft, read_draft
 from contracts.quote import CostEstimated, Quote
@@ -26,7 +26,7 @@ STAGE = "cost-estimation"
 
 
 async def estimate_cost(
-    event: Event[DatasetValidated],
+    event: Event[DatasetValidated | DatasetRejected],
     *,
     store: ObjectStore,
     catalog: Catalog,
@@ -45,6 +45,9 @@ async def estimate_cost(
     asked and how often that changed). Once the task is decided nothing is priced anew: what was said is said again.
     """
     verdict = event.data
+    if isinstance(verdict, DatasetRejected) and not verdict.draft:
+        # Nobody asked what it costs. With a draft it is the draft that says how many invalid lines are too many.
+        return Outcome(name="nothing-to-price")
     draft = read_draft(verdict.draft) if verdict.draft else Draft()
     if draft.task_id:
         newest = await drafts.newest(store, draft.task_id)

@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from contracts.quote import TooLong
 from handlers.errors import Unavailable
+from handlers.outcome import Outcome
 from handlers.ports import LeftOutSamples, TokenCounts
 from handlers.pricing import method_of
 from tests.fakes.estimation import Stub, estimate, raises, verdict_on
 from tests.fakes.steps import steps_of
-from tests.fakes.world import World, bodies, form, ids
+from tests.fakes.world import World, bodies, form, form_event, ids, received
 from worker.catalog import load_catalog
 
 
@@ -168,6 +170,38 @@ async def test_data_that_a_dispatch_would_refuse_has_no_price(
     assert quote.complete is complete
     problem = "dataset d-2: 1 of 3 samples are invalid (invalid-json); mend or tolerate them; see its report"
     assert quote.missing == (() if complete else (problem,))
+
+
+async def test_a_rejected_dataset_is_priced_by_what_its_draft_tolerates() -> None:
+    world = World()
+    world.scanner.invalid = 1
+    tolerant = await verdict_on(world, draft=form(tolerance={"max_invalid_ratio": 0.5}))
+    assert tolerant.topic == "dataset.rejected"
+    quote = (await estimate(world, tolerant)).quote
+    assert (quote.complete, quote.amount) == (True, "0.0018")
+    strict = (await estimate(world, await verdict_on(world, draft=form("t-2")))).quote
+    assert (strict.complete, len(strict.missing)) == (False, 1)
+    sent = form_event(quote_id=quote.quote_id, tolerance={"max_invalid_ratio": 0.5})
+    await world.deliver("training-dispatch", sent)
+    assert len(world.submitted) == 1
+
+
+async def test_nobody_is_told_the_fee_of_a_rejected_dataset_who_did_not_ask() -> None:
+    world = World()
+    world.scanner.invalid = 1
+    assert await world.deliver("cost-estimation", await verdict_on(world, draft=None)) == Outcome(
+        name="nothing-to-price"
+    )
+
+
+async def test_a_rejected_import_supersedes_the_fee_of_the_one_before() -> None:
+    world = World()
+    first = await estimate(world, await verdict_on(world, imported_at="2026-01-01T00:00:01Z"))
+    world.scanner.invalid = 1
+    later = await world.import_dataset("d-1", b"{}\nx\n", draft=form(), imported_at="2026-01-01T00:00:02Z")
+    (said,) = (await world.deliver("dataset-validation", replace(later, id="later"))).events
+    second = await estimate(world, received(said))
+    assert (first.revision, second.revision, second.quote.complete) == (1, 2, False)
 
 
 async def test_what_is_too_long_is_not_billed_and_named_with_its_list() -> None:
