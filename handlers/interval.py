@@ -15,11 +15,12 @@ async def with_interval(
 ) -> Quote:
     """Return a quote that says whether the exact one follows, and between which amounts it will be.
 
-    Where something else is open too, or the fee depends on single samples, there are no such amounts. ``make`` makes
-    the quote from other counts: of each sampled dataset once the fewest, and once the most tokens. Each dataset's range
-    holds its tokens 99 times of 100; so does their sum that of all, for their errors add up to less.
+    Where something else is open too, a dataset cannot be sampled, or the fee depends on single samples, there are no
+    such amounts. ``make`` makes the quote from other counts: of each sampled dataset once the fewest, and once the most
+    tokens. Each dataset's range holds its tokens 99 times of 100; so does their sum that of all, for their errors add
+    up to less.
     """
-    if quote.complete or not counts.sampled:
+    if quote.complete or not counts.counting:
         return quote
     low, high = await make(counts.at(0)), await make(counts.at(1))
     found = _between(low, high, counts.sampled)

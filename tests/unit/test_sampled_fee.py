@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from contracts.envelope import Event
 from contracts.quote import CostEstimated
 from handlers.outcome import Outcome
-from handlers.ports import TokenRange
+from handlers.ports import TokenRange, Unsampled
 from tests.fakes.dispatch import refusal
 from tests.fakes.estimation import raises, verdict_on
 from tests.fakes.faults import faulty_world, survives
@@ -173,6 +173,20 @@ async def test_a_fee_that_depends_on_single_samples_has_no_interval_and_is_exact
     exact = said_in(await world.deliver("exact-estimation", event))
     assert (exact.quote.complete, exact.quote.counting, exact.revision) == (True, False, 2)
     assert exact.quote.billed_tokens == tokens
+
+
+async def test_what_cannot_be_sampled_is_still_being_counted_and_exact_later() -> None:
+    world = World()
+    world.sampler.range = Unsampled()
+    verdict = await verdict_on(world)
+    world.ports["tokens"] = raises(AssertionError("nothing is to be counted before something is said"))
+    first = await world.deliver("cost-estimation", verdict)
+    said = said_in(first)
+    assert (said.quote.complete, said.quote.interval, said.quote.counting) == (False, None, True)
+    assert said.quote.missing == ("dataset d-1: its tokens are still being counted",)
+    world.ports["tokens"] = world.tokens
+    exact = said_in(await world.deliver("exact-estimation", received(first.events[0])))
+    assert (exact.quote.amount, exact.revision) == ("0.0018", 2)
 
 
 async def test_an_interval_is_that_of_the_steps_where_they_are_whole_epochs() -> None:
