@@ -7,9 +7,8 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from contracts.quote import Quote, QuoteItem, TooLong
-from handlers import layout
+from handlers import layout, money
 from handlers.datasets import KnownDataset
-from handlers.money import plain
 from handlers.planning.figures import Figures, Undrawn
 from handlers.planning.selection import Drawn, Kind, Stop
 from handlers.ports import Catalog, ModelEntry, Price, TokenCounts
@@ -73,7 +72,6 @@ async def make_quote(
 
 def _item(drawn: Drawn, counts: TokenCounts, epochs: int, price: Price) -> QuoteItem:
     factor = FACTORS[drawn.kind]
-    amount = Decimal(drawn.tokens) * factor * epochs * Decimal(price.per_1k_tokens) / 1000
     return QuoteItem(
         kind=drawn.kind,
         dataset_id=drawn.dataset_id,
@@ -82,7 +80,7 @@ def _item(drawn: Drawn, counts: TokenCounts, epochs: int, price: Price) -> Quote
         epochs=epochs,
         factor=str(factor),
         price_per_1k_tokens=price.per_1k_tokens,
-        amount=plain(amount),
+        amount=money.fee(drawn.tokens * epochs, price.per_1k_tokens, factor),
         too_long=tuple(
             TooLong(file=each.file, samples=each.samples, findings_uri=each.findings_uri) for each in counts.left_out
         ),
@@ -104,7 +102,7 @@ def _quote(
     price: Price | None,
     max_steps: int | None,
 ) -> Quote:
-    amount = plain(sum((Decimal(item.amount) for item in items), Decimal(0))) if not missing else None
+    amount = money.total(item.amount for item in items) if not missing else None
     model_name = layout.base_name(model.prefix, model.name, model.version) if model else None
     # Not where lists of what is too long lie: the same figures have the same id on any machine.
     figures = [replace(item, too_long=()) for item in items]

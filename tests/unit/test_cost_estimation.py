@@ -43,6 +43,7 @@ async def test_the_fee_is_tokens_times_epochs_times_price() -> None:
         ("FinetuneLoRA", "50", 5_000, "5000.00"),
         ("FinetuneLoRA", "0.000001", 1, "0.00000002"),
         ("FinetuneLoRA", "123456.789", 10**9, "2469135780000.00"),
+        ("FinetuneLoRA", "123456789.123456789", 10**15 + 1, "2469135782469138249135.78246913578"),
     ],
 )
 async def test_amounts_are_plain_decimals(training_type: str, price: str, samples: int, amount: str) -> None:
@@ -51,6 +52,16 @@ async def test_amounts_are_plain_decimals(training_type: str, price: str, sample
     world.catalog.prices[method_of(training_type)] = price
     estimated = await estimate(world, await verdict_on(world, draft=form(training_type=training_type)))
     assert estimated.quote.amount == amount
+
+
+async def test_a_sum_is_as_exact_as_its_items() -> None:
+    world = World()
+    world.catalog.prices["LoRA"] = "123456789.123456789"
+    world.tokens.samples = 10**15 + 1
+    await verdict_on(world, draft=None)
+    draft = form(training_set=[{"dataset_id": "d-1"}, {"dataset_id": "d-2", "multiplier": 100}])
+    quote = (await estimate(world, await verdict_on(world, "d-2", draft=draft))).quote
+    assert Fraction(quote.amount or "") == sum(Fraction(item.amount) for item in quote.items)
 
 
 @pytest.mark.parametrize(("pairs", "billed"), [(None, 7), ("best-worst", 7), ("all", 10)])
