@@ -18,7 +18,7 @@ from handlers.datasets import KnownDataset
 from handlers.draft_price import price_draft, rests_on, wanted_by
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, TokenCounter, TokenSampler
-from handlers.pricing import method_of
+from handlers.pricing import price_of
 from handlers.revisions import Came, Made, Newest
 from handlers.task_data import WantedData
 
@@ -133,8 +133,7 @@ class Estimation:
         wanted = asked.wanted(self.catalog)
         known = await datasets.load_all(self.store, wanted.dataset_ids())
         base = await bases.find(draft.base_model, asked.project, self.store, self.catalog)
-        model = base.model
-        price = self.catalog.price(model, method_of(draft.training_type)) if model and draft.training_type else None
+        price = price_of(base.model, draft.training_type, self.catalog)
         basis = rests_on(draft, wanted, known, base, price)
         if held and held.complete and held.asked == basis:
             again = await settle(Made(held.quote_id, complete=True, asked=basis))

@@ -30,6 +30,12 @@ def method_of(training_type: str) -> Method:
     return "LoRA" if training_type.endswith("LoRA") else "full"
 
 
+def price_of(model: ModelEntry | None, training_type: str | None, catalog: Catalog) -> Price | None:
+    """Return what a training costs, spelt in one way however the table spells it; None where that is not known."""
+    found = catalog.price(model, method_of(training_type)) if model and training_type else None
+    return replace(found, per_1k_tokens=money.plain(Decimal(found.per_1k_tokens))) if found else None
+
+
 async def make_quote(
     *,
     subject: str,
@@ -53,7 +59,7 @@ async def make_quote(
     missing += ["base_model"] if model is None else []
     missing += ["training_type"] if training_type is None else []
     method = method_of(training_type) if training_type else None
-    price = catalog.price(model, method) if model and method else None
+    price = price_of(model, training_type, catalog)
     if model and method and price is None:
         missing.append(f"price of {model.name} {model.version} ({method})")
     items: list[QuoteItem] = []
