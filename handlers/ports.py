@@ -384,6 +384,10 @@ class Catalog(Protocol):
         """Return what training the model costs, or None where no price is set."""
         ...
 
+    def currency(self) -> str:
+        """Return the currency of the price table."""
+        ...
+
     def published(self, training_type: str) -> bool:
         """Return whether users may choose this training type."""
         ...

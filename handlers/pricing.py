@@ -73,7 +73,7 @@ async def make_quote(
         else:
             missing += found.reasons
     max_steps = stop.steps if stop and stop.rows else None
-    return _quote((subject, contents_of(known)), items, missing, model, method, price, max_steps)
+    return _quote((subject, contents_of(known)), items, missing, model, method, price, catalog.currency(), max_steps)
 
 
 def _item(drawn: Drawn, counts: TokenCounts, epochs: int, price: Price) -> QuoteItem:
@@ -106,6 +106,7 @@ def _quote(
     model: ModelEntry | None,
     method: Method | None,
     price: Price | None,
+    currency: str,
     max_steps: int | None,
 ) -> Quote:
     amount = money.total(item.amount for item in items) if not missing else None
@@ -117,7 +118,7 @@ def _quote(
     return Quote(
         quote_id="q-" + layout.digest(about, figures, missing, model_name, method, price, *limit)[:24],
         amount=amount,
-        currency=price.currency if price else "CNY",
+        currency=price.currency if price else currency,
         complete=not missing,
         missing=tuple(missing),
         items=tuple(items),

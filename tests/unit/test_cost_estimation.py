@@ -156,6 +156,14 @@ async def test_a_model_without_a_price_is_missing_its_price() -> None:
     assert "price of tiny 1 (LoRA)" in (await estimate(world, await verdict_on(world))).quote.missing
 
 
+@pytest.mark.parametrize("prices", [{"LoRA": "0.03"}, {}])
+async def test_the_currency_is_the_price_table_s_also_where_it_has_no_price(prices: dict[str, str]) -> None:
+    world = World()
+    world.catalog.prices, world.catalog.priced_in = prices, "EUR"
+    quote = (await estimate(world, await verdict_on(world))).quote
+    assert (quote.complete, quote.currency) == (bool(prices), "EUR")
+
+
 async def test_a_dataset_that_is_wrong_as_a_whole_has_no_price() -> None:
     world = World()
     world.scanner.totals = {"wrong-format": 1}
