@@ -31,7 +31,10 @@ FormRules = Mapping[str, HyperparameterRule]
 
 
 class Draft(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A form as far as it can be used: what is absent or faulty is None. Faulty hyperparameters are left out."""
+    """A form as far as it can be used: what is absent or faulty is None. Faulty hyperparameters are left out.
+
+    ``faults`` says what was left out for being faulty: a draft is not to be read as if its user had not said it.
+    """
 
     task_id: Id | None = None
     base_model: BaseModel | None = None
@@ -42,6 +45,7 @@ class Draft(Struct, frozen=True, kw_only=True, omit_defaults=True):
     validation: Validation | None = None
     tolerance: Tolerance | None = None
     shuffle: Shuffle | None = None
+    faults: tuple[Fault, ...] = ()
 
 
 class FormReading(NamedTuple):
@@ -80,7 +84,10 @@ def check_hyperparameters(reading: FormReading, rules: FormRules) -> FormReading
 
 def read_draft(draft: Mapping[str, Any]) -> Draft:
     """Return the usable part of a form that is not filled in yet. Never raises. Pure."""
-    return _draft(draft, _faulty_fields(_every_fault(draft)))
+    filled_in = _without_nulls(draft)
+    if isinstance(hyperparameters := filled_in.get("hyperparameters"), dict):
+        filled_in["hyperparameters"] = _without_nulls(hyperparameters)
+    return _draft(filled_in, _every_fault(filled_in))
 
 
 def form_digest(body: bytes) -> str:
@@ -106,7 +113,7 @@ def _read(document: Document) -> FormReading:
     every = odd + [fault for fault in _every_fault(document.value) if fault.field not in places]
     if document.invalid:
         return FormReading(None, _capped(every), Draft())
-    draft = _draft(document.value, _faulty_fields(every))
+    draft = _draft(document.value, every)
     form = msgspec.convert(document.value, TaskForm) if not every else None
     return FormReading(form, _capped(every), draft)
 
@@ -126,9 +133,16 @@ def _reworded(fault: Fault) -> Fault:
     return fault
 
 
-def _draft(form: Mapping[str, Any], faulty: Mapping[str, set[str]]) -> Draft:
-    fields: dict[str, Any] = {}
-    for field in msgspec.structs.fields(Draft):
+def _without_nulls(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is filled in: in a draft null says no more than nothing."""
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _draft(form: Mapping[str, Any], every: Iterable[Fault]) -> Draft:
+    every = list(every)
+    faulty = _faulty_fields(every)
+    fields: dict[str, Any] = {"faults": _capped([fault for fault in every if _left_out(fault)])}
+    for field in _DRAFTED:
         given = form.get(field.name)
         if field.name == "hyperparameters" and isinstance(given, dict):
             names = faulty.get(field.name, set())
@@ -137,6 +151,20 @@ def _draft(form: Mapping[str, Any], faulty: Mapping[str, set[str]]) -> Draft:
             continue
         fields[field.name] = msgspec.convert(given, field.type)
     return Draft(**fields)
+
+
+#: The fields of a form that a draft has too.
+_DRAFTED = tuple(field for field in msgspec.structs.fields(Draft) if field.name != "faults")
+
+
+def _left_out(fault: Fault) -> bool:
+    """Return whether something that a draft says is left out of it: not what is only not there yet."""
+    drafted = _top(fault) in {field.name for field in _DRAFTED}
+    return drafted and not (fault.code == "missing-field" and fault.field == _top(fault))
+
+
+def _top(fault: Fault) -> str:
+    return re.split(r"[.\[]", fault.field, maxsplit=1)[0]
 
 
 def _faulty_fields(faults: Iterable[Fault]) -> dict[str, set[str]]:

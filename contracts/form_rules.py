@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from contracts.spelling import clip
-from contracts.task import Fault
+from contracts.task import MAX_SAMPLE_COUNT, Fault
 
 
 def choices(form: Mapping[str, Any]) -> Iterator[Fault]:
@@ -37,6 +37,11 @@ def _training_set(given: Any) -> Iterator[Fault]:
         if isinstance(entry, dict) and None not in (entry.get("multiplier"), entry.get("sample_count")):
             message = "give multiplier or sample_count, not both"
             yield Fault(f"training_set[{index}]", "multiplier-and-sample-count", message)
+        count = entry.get("sample_count") if isinstance(entry, dict) else None
+        # What does not fit 64 bits is a fault of its type already. Not in the schema: there it would be a new version.
+        if type(count) is int and MAX_SAMPLE_COUNT < count < 2**63:
+            message = f"must be at most {MAX_SAMPLE_COUNT:,}, but is {count:,}; draw fewer, and train more epochs"
+            yield Fault(f"training_set[{index}].sample_count", "out-of-range", message)
     remedy = "name each dataset once; a multiplier repeats it"
     yield from _repeated(_values(given, "training_set", "dataset_id"), "duplicate-dataset", remedy)
 

@@ -22,7 +22,8 @@ class QuoteItem(Struct, frozen=True, kw_only=True):
     """One line of a quote. amount = tokens x factor x epochs x price_per_1k_tokens / 1000, a decimal string.
 
     ``samples`` and ``tokens`` are what an epoch sees, with repetitions: of the samples that are trained on, or of a
-    validation set measured; neither invalid nor ``too_long``. A dataset that is split has an item of each kind.
+    validation set measured; neither invalid nor ``too_long``. A dataset that is split has an item of each kind. Where
+    ``max_steps`` of the quote is set, ``epochs`` is 1, and they are what all of training sees.
     """
 
     kind: Literal["user", "preset", "validation"]
@@ -55,9 +56,11 @@ class Interval(Struct, frozen=True, kw_only=True):
 class Quote(Struct, frozen=True, kw_only=True):
     """A fee and everything it rests on. Where ``complete`` is false, ``missing`` says what is not known yet.
 
-    Where only tokens are not all counted yet ``interval`` says between which amounts it will be; the exact quote
-    follows. A task may cite a complete quote by its id. Until ``valid_until`` it is billed at the quote's price,
-    whatever the price table says by then. The same subject, bytes, form and prices have the same id everywhere.
+    ``counting``: tokens are still being counted, and the exact quote follows as a later revision; where nothing else is
+    open, and the fee does not depend on single samples, ``interval`` says between which amounts it will be. A task may
+    cite a complete quote by its id. Until ``valid_until`` it is billed at the quote's price, whatever the price table
+    says by then. The same subject, bytes, form and prices have the same id everywhere.
+    ``max_steps`` is set where that hyperparameter ends training within an epoch.
     ``model`` is ``name@version`` of a foundation model, or the id of a model exported earlier.
     """
 
@@ -74,6 +77,8 @@ class Quote(Struct, frozen=True, kw_only=True):
     price_per_1k_tokens: str | None = None
     interval: Interval | None = None
     valid_until: Time | None = None
+    max_steps: int | None = None
+    counting: bool = False
 
 
 class CostEstimated(Struct, frozen=True, kw_only=True):

@@ -42,8 +42,15 @@ class Tag(Struct, frozen=True):
     value: Annotated[str, Meta(max_length=256)] = ""
 
 
+#: The most samples that a form may draw of a dataset: the trainer holds the order of an epoch in memory.
+MAX_SAMPLE_COUNT = 100_000_000
+
+
 class TrainingDataset(Struct, frozen=True, omit_defaults=True):
-    """One dataset of the training set, taken ``multiplier`` times or sampled to ``sample_count``, never both."""
+    """One dataset of the training set, taken ``multiplier`` times or sampled to ``sample_count``, never both.
+
+    A ``sample_count`` of more than 100,000,000 is a fault of the form.
+    """
 
     dataset_id: Id
     multiplier: Annotated[float, Meta(gt=0, le=100)] | None = None

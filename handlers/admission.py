@@ -13,7 +13,7 @@ from contracts.training import Failure
 from handlers import quotes
 from handlers.counting import Counts
 from handlers.datasets import KnownDataset, acceptable
-from handlers.planning.build import FORMATS
+from handlers.planning.build import FORMATS, packed_to
 from handlers.planning.figures import Figures, Undrawn
 from handlers.planning.plan import PlannedData
 from handlers.planning.selection import Draws
@@ -54,7 +54,8 @@ async def admit(
     wanted = wanted_data(form, catalog)
     if refused := _rejected(form, known, wanted):
         return Admission(refused)
-    data = TaskData(wanted, known, Counts(model, tokens), planner, judged.hyperparameters)
+    rows = packed_to(form.training_type, model)
+    data = TaskData(wanted, known, Counts(model, tokens), planner, judged.hyperparameters, rows)
     kept, _ = await data.counted()
     drawn = await data.figures(form.task_id)
 

@@ -1,4 +1,4 @@
-"""dataset.validated --(import time + delay)--> cost.estimated."""
+"""dataset.validated, dataset.rejected --(import time + delay)--> cost.estimated."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -7,28 +7,26 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from contracts.dataset import DatasetValidated
+from contracts.dataset import DatasetRejected, DatasetValidated
 from contracts.envelope import Event
 from contracts.form import Draft, read_draft
-from contracts.hyperparameters import resolve
 from contracts.quote import CostEstimated, Quote
-from contracts.task import TrainingDataset
-from handlers import bases, datasets, drafts, layout, quotes, revisions
+from contracts.task import Phase, TrainingDataset
+from handlers import bases, datasets, drafts, layout, quotes, revisions, task_state
 from handlers.bases import Base
-from handlers.counting import Counts
 from handlers.datasets import KnownDataset
-from handlers.interval import with_interval
+from handlers.draft_price import price_draft, rests_on, wanted_by
 from handlers.outcome import Decision, FollowOn, Outcome
-from handlers.planning.build import FORMATS
 from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, TokenCounter, TokenSampler
-from handlers.pricing import make_quote, method_of
-from handlers.task_data import TaskData, WantedData
+from handlers.pricing import price_of
+from handlers.revisions import Came, Made, Newest
+from handlers.task_data import WantedData
 
 STAGE = "cost-estimation"
 
 
 async def estimate_cost(
-    event: Event[DatasetValidated],
+    event: Event[DatasetValidated | DatasetRejected],
     *,
     store: ObjectStore,
     catalog: Catalog,
@@ -43,9 +41,13 @@ async def estimate_cost(
 
     Delivery brings the event when it is due. Of several imports of one task only the newest is priced; the others end
     as ``superseded``. The quote is kept, so that a task can cite it. Where a dataset is too large to be counted now,
-    the quote has an interval, and exact_estimation.py follows. Idempotent by (task, draft, verdicts, prices).
+    the quote says so, with an interval where it can, and exact_estimation.py follows. Idempotent by (task, what was
+    asked and how often that changed). Once the task is decided nothing is priced anew: what was said is said again.
     """
     verdict = event.data
+    if isinstance(verdict, DatasetRejected) and not verdict.draft:
+        # Nobody asked what it costs. With a draft it is the draft that says how many invalid lines are too many.
+        return Outcome(name="nothing-to-price")
     draft = read_draft(verdict.draft) if verdict.draft else Draft()
     if draft.task_id:
         newest = await drafts.newest(store, draft.task_id)
@@ -53,11 +55,23 @@ async def estimate_cost(
             return Outcome(name="superseded")
     estimation = Estimation(store, catalog, tokens, planner, receipts, clock, quote_valid_seconds, sampler)
     asked = Asked(draft, verdict.dataset_id, verdict.project)
+    came = Came(verdict.imported_at, layout.digest(draft))
+    if (held := await revisions.newest(store, asked.newest)) and await decided(store, draft.task_id):
+        if held.came != came:
+            return Outcome(name="decided")
+        if said := await receipts.recorded(STAGE, asked.business_key(held)):
+            return said
 
-    async def revised(quote: Quote) -> int:
-        return await revisions.revised(store, asked.newest, quote.quote_id)
+    async def settle(made: Made) -> Newest | None:
+        return await revisions.revised(store, asked.newest, came, made)
 
-    return await estimation.said(event, asked, revised)
+    return await estimation.said(event, asked, held, settle)
+
+
+async def decided(store: ObjectStore, task_id: str | None) -> bool:
+    """Return whether a task is dispatched, or never will be: no price of today is its own any more."""
+    state = await task_state.read(store, task_id) if task_id else None
+    return state is not None and state.phase is not Phase.PREPROCESSING
 
 
 class Asked(NamedTuple):
@@ -77,6 +91,14 @@ class Asked(NamedTuple):
         """Return the key of the subject's newest estimate."""
         return layout.estimate(self.draft.task_id, self.dataset_id)
 
+    def business_key(self, estimate: Newest) -> str:
+        """Return what an estimate is recorded under.
+
+        What is missing may be there at the next delivery: only a complete quote is recorded for all deliveries.
+        """
+        key = f"{self.subject}/{estimate.asking}-{estimate.asked}"
+        return key if estimate.complete else f"{key}/{estimate.revision}"
+
     def wanted(self, catalog: Catalog) -> WantedData:
         """Return the data it is about: without a training set of its own, the imported dataset."""
         return wanted_by(self.draft, self.draft.training_set or (TrainingDataset(dataset_id=self.dataset_id),), catalog)
@@ -95,41 +117,44 @@ class Estimation:
     quote_valid_seconds: float
     sampler: TokenSampler | None = None
 
-    async def said(self, event: Event[Any], asked: Asked, revised: Callable[[Quote], Awaitable[int | None]]) -> Outcome:
+    async def said(
+        self,
+        event: Event[Any],
+        asked: Asked,
+        held: Newest | None,
+        settle: Callable[[Made], Awaitable[Newest | None]],
+    ) -> Outcome:
         """Return the estimate of what is asked, by all that is known now.
 
-        Idempotent by (subject, draft, verdicts, price). ``revised`` makes a quote the newest of its subject and
-        returns its revision; None: it is superseded already.
+        Idempotent by (subject, draft, verdicts, price, how often these changed). ``held`` is the newest estimate of the
+        subject; ``settle`` makes another one that; None: it is superseded already.
         """
         draft = asked.draft
         wanted = asked.wanted(self.catalog)
         known = await datasets.load_all(self.store, wanted.dataset_ids())
         base = await bases.find(draft.base_model, asked.project, self.store, self.catalog)
-        model = base.model
-        price = self.catalog.price(model, method_of(draft.training_type)) if model and draft.training_type else None
-        verdicts = {name: found.digest if found else None for name, found in known.items()}
-        key = f"{asked.subject}/{layout.digest(draft, verdicts, model, price)}"
-        if recorded := await self.receipts.recorded(STAGE, key):
-            return recorded
-        quote = await self._quote(asked, wanted, known, base)
-        if not quote.complete:
-            # What is missing may be there at the next delivery: only a complete quote is recorded for good.
-            key = f"{key}/{quote.quote_id}"
-            if recorded := await self.receipts.recorded(STAGE, key):
+        price = price_of(base.model, draft.training_type, self.catalog)
+        basis = rests_on(draft, wanted, known, base, price)
+        if held and held.complete and held.asked == basis:
+            again = await settle(Made(held.quote_id, complete=True, asked=basis))
+            if again is None:
+                return Outcome(name="superseded")
+            if recorded := await self.receipts.recorded(STAGE, asked.business_key(again)):
                 return recorded
-        revision = await revised(quote)
-        if revision is None:
+        quote = await self._quote(asked, wanted, known, base)
+        newest = await settle(Made(quote.quote_id, quote.complete, basis))
+        if newest is None:
             return Outcome(name="superseded")
         own = wanted._replace(presets=()).dataset_ids()
         body = CostEstimated(
-            task_id=draft.task_id, dataset_ids=tuple(own), project=asked.project, quote=quote, revision=revision
+            task_id=draft.task_id, dataset_ids=tuple(own), project=asked.project, quote=quote, revision=newest.revision
         )
 
         async def work() -> Decision:
-            name = "estimated" if quote.complete else "sampled" if quote.interval else "incomplete"
+            name = "estimated" if quote.complete else "sampled" if quote.counting else "incomplete"
             return Decision(name=name, follow_ons=(FollowOn("cost.estimated", asked.subject, body),))
 
-        return await self.receipts.once(STAGE, key, event, work)
+        return await self.receipts.once(STAGE, asked.business_key(newest), event, work)
 
     async def _quote(
         self, asked: Asked, wanted: WantedData, known: dict[str, KnownDataset | None], base: Base
@@ -150,79 +175,3 @@ class Estimation:
         new = quotes.about(made, known, task_id=draft.task_id, project=asked.project)
         new = replace(new, draft=draft, dataset_id=asked.dataset_id)
         return await quotes.keep(self.store, new, self.clock.now() + timedelta(seconds=self.quote_valid_seconds))
-
-
-def wanted_by(draft: Draft, training_set: tuple[TrainingDataset, ...], catalog: Catalog) -> WantedData:
-    """Return the data that a draft is about, with the preset datasets it mixes in. Pure."""
-    mixed_into = draft.training_type if draft.preset_mix else None
-    return WantedData(
-        training_set=training_set,
-        validation=draft.validation,
-        preset_mix=draft.preset_mix,
-        presets=tuple(catalog.presets(mixed_into)) if mixed_into else (),
-        shuffle=draft.shuffle,
-    )
-
-
-async def price_draft(
-    draft: Draft,
-    wanted: WantedData,
-    known: dict[str, KnownDataset | None],
-    base: Base,
-    *,
-    subject: str,
-    catalog: Catalog,
-    tokens: TokenCounter,
-    planner: Planner,
-    sampler: TokenSampler | None = None,
-) -> Quote:
-    """Return the fee of a form as far as it is filled in, for the task or dataset that is the subject.
-
-    ``base`` is what the form names as its base model. With a ``sampler`` large datasets are sampled, not counted, and
-    the quote has an interval.
-
-    Raises Unavailable where the bucket does not answer.
-    """
-    model = base.model
-    # Without a model and a training type nothing can be said of a hyperparameter, and both are missing anyway.
-    rules = model.training_types.get(draft.training_type) if model and draft.training_type else None
-    hyperparameters, faults = resolve(draft.hyperparameters or {}, rules) if rules is not None else ({}, ())
-    open_questions = [f"{fault.field}: {fault.message}" for fault in (*faults, *([base.fault] if base.fault else ()))]
-    if model and draft.training_type and rules is None:
-        open_questions.append(f"training_type: {draft.training_type} is not available for {model.name}")
-    open_questions += _of_other_formats(draft, known)
-    open_questions += unsettled(draft, wanted)
-    there = {name: found for name, found in known.items() if found is not None}
-    counts = Counts(model, tokens, sampler) if model else None
-
-    async def made(by: Counts | None) -> Quote:
-        data = TaskData(wanted, there, by, planner, hyperparameters) if by else None
-        return await make_quote(
-            subject=subject,
-            known=known,
-            model=model,
-            training_type=draft.training_type,
-            hyperparameters=hyperparameters,
-            open_questions=open_questions,
-            catalog=catalog,
-            draw=data.figures if data else None,
-        )
-
-    quote = await made(counts)
-    return await with_interval(quote, draft, counts, made) if counts else quote
-
-
-def _of_other_formats(draft: Draft, known: dict[str, KnownDataset | None]) -> list[str]:
-    wanted = FORMATS[draft.training_type] if draft.training_type else None
-    return [
-        f"dataset {name}: is in format {found.format}, but {draft.training_type} trains on {wanted}"
-        for name, found in known.items()
-        if wanted and found and found.format not in {None, wanted}
-    ]
-
-
-def unsettled(draft: Draft, wanted: WantedData) -> list[str]:
-    """Return what a draft asks for that there is nothing to draw from."""
-    if draft.preset_mix is None or draft.training_type is None or wanted.presets:
-        return []
-    return [f"preset_mix: no preset dataset is configured for {draft.training_type}"]

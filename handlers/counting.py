@@ -7,7 +7,7 @@ from contracts.dataset import Format
 from contracts.datasets.findings import FILE_ERRORS
 from handlers.datasets import KnownDataset
 from handlers.errors import PreconditionFailed
-from handlers.ports import ModelEntry, TokenCounter, TokenCounts, TokenRange, TokenSampler
+from handlers.ports import ModelEntry, TokenCounter, TokenCounts, TokenRange, TokenSampler, Unsampled
 
 #: The lowest, or the highest number that may be.
 End = Literal[0, 1]
@@ -36,7 +36,8 @@ class Sampled(NamedTuple):
 class Counts:
     """The counts of datasets for one model, each asked for once.
 
-    With a ``sampler`` a large dataset is not counted: ``at`` says between which numbers its tokens are.
+    With a ``sampler`` a large dataset is not counted: ``at`` says between which numbers its tokens are, where that can
+    be said.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class Counts:
         self._model, self._tokens, self._sampler = model, tokens, sampler
         self._found = dict(found or {})
         self._sampled: dict[tuple[str, str], Sampled] = {}
+        #: Whether there are datasets whose tokens are still to be counted, sampled or not.
+        self.counting = False
 
     @property
     def sampled(self) -> int:
@@ -77,11 +80,15 @@ class Counts:
             return f"cannot be trained on ({', '.join(broken)}); see its report"
         try:
             if self._sampler and (found := await self._sample(self._sampler, known, known.format)):
-                self._sampled[known.dataset_id, known.digest] = Sampled(known.valid_samples, found)
+                self.counting = True
+                if isinstance(found, TokenRange):
+                    self._sampled[known.dataset_id, known.digest] = Sampled(known.valid_samples, found)
                 return "its tokens are still being counted"
             return await self._tokens.count(known.files, known.format, self._model, known.findings_key)
         except (LookupError, ValueError, FileNotFoundError, PreconditionFailed) as error:
             return f"its tokens cannot be counted: {error}"
 
-    async def _sample(self, sampler: TokenSampler, known: KnownDataset, format: Format) -> TokenRange | None:
+    async def _sample(
+        self, sampler: TokenSampler, known: KnownDataset, format: Format
+    ) -> TokenRange | Unsampled | None:
         return await sampler.sample(known.files, format, self._model, known.findings_key, known.valid_samples)

@@ -63,3 +63,15 @@ def acceptable(known: KnownDataset, tolerance: Tolerance) -> bool:
         # In decimal: 29 of 100 are not above 0.29, though 0.29 * 100 is below 29.
         return invalid <= Decimal(str(tolerance.max_invalid_ratio)) * known.samples
     return invalid == 0
+
+
+def objection(known: KnownDataset, tolerance: Tolerance) -> str | None:
+    """Return why a task with this tolerance may not train on the dataset; None: it may. Pure."""
+    if acceptable(known, tolerance):
+        return None
+    if known.unreadable is not None:
+        return f"cannot be read: {known.unreadable}"
+    if broken := sorted(FILE_ERRORS.intersection(known.totals)):
+        return f"cannot be trained on ({', '.join(broken)}); see its report"
+    invalid, codes = known.samples - known.valid_samples, ", ".join(sorted(known.totals)) or "empty"
+    return f"{invalid} of {known.samples} samples are invalid ({codes}); mend or tolerate them; see its report"

@@ -1,16 +1,17 @@
-"""cost.estimated (an interval) -> cost.estimated (exact): once all tokens are counted.
+"""cost.estimated (while tokens are counted) -> cost.estimated (exact): once all are.
 
-A stage of its own, so that counting for an hour holds up no fee that is due meanwhile, and so that the interval is said
-before the counting begins, whatever becomes of this process.
+A stage of its own, so that counting for an hour holds up no fee that is due meanwhile, and so that what is known is
+said before the counting begins, whatever becomes of this process.
 """
 
 from contracts.envelope import Event
-from contracts.quote import CostEstimated, Quote
-from handlers import compare_and_set, layout, revisions
-from handlers.cost_estimation import Asked, Estimation
+from contracts.quote import CostEstimated
+from handlers import compare_and_set, cost_estimation, layout, revisions
+from handlers.cost_estimation import Asked, Estimation, decided
 from handlers.outcome import Outcome
 from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, TokenCounter
 from handlers.quotes import KeptQuote
+from handlers.revisions import Made, Newest
 
 STAGE = "exact-estimation"
 
@@ -28,21 +29,28 @@ async def estimate_exactly(
 ) -> Outcome:
     """Count what was only sampled, and say the exact quote as a later revision, unless a newer estimate was said.
 
-    Idempotent, by the receipt that an estimate has which need not be sampled. May take as long as counting does.
+    Idempotent, by the receipt that an estimate has which need not be sampled. Once the task is decided, an exact quote
+    that was said is only said again. May take as long as counting does.
     """
     quote = event.data.quote
-    if quote.interval is None:
+    # One that an older version said has an interval alone.
+    if not quote.counting and quote.interval is None:
         # Nearly every estimate: none of them may cost the bucket a request.
         return Outcome(name="nothing-to-count")
     kept = await compare_and_set.read(store, layout.quote(quote.quote_id), KeptQuote)
     if kept is None or kept.draft is None or kept.dataset_id is None:
         return Outcome(name="unknown-quote")
     asked = Asked(kept.draft, kept.dataset_id, kept.project)
-    if not await revisions.is_newest(store, asked.newest, quote.quote_id):
+    held = await revisions.newest(store, asked.newest)
+    if held is None or quote.quote_id not in (held.quote_id, held.exact_for):
         return Outcome(name="superseded")
+    # Made exact before, and maybe at other prices than today's.
+    ended = held.exact_for == quote.quote_id and await decided(store, kept.draft.task_id)
+    if ended and (said := await receipts.recorded(cost_estimation.STAGE, asked.business_key(held))):
+        return said
 
-    async def revised(exact: Quote) -> int | None:
-        return await revisions.made_exact(store, asked.newest, quote.quote_id, exact.quote_id)
+    async def settle(made: Made) -> Newest | None:
+        return await revisions.made_exact(store, asked.newest, quote.quote_id, made)
 
     estimation = Estimation(store, catalog, tokens, planner, receipts, clock, quote_valid_seconds)
-    return await estimation.said(event, asked, revised)
+    return await estimation.said(event, asked, held, settle)

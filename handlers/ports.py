@@ -198,16 +198,21 @@ class TokenRange(Struct, frozen=True, kw_only=True):
     sampled: int
 
 
+class Unsampled(Struct, frozen=True):
+    """That a dataset's tokens take long to count, and that a sample of its lines says nothing about them."""
+
+
 class TokenSampler(Protocol):
     """Says quickly about how many tokens a large dataset has, off the event loop."""
 
     async def sample(
         self, files: Sequence[CheckedFile], format: Format, model: "ModelEntry", findings_key: str, samples: int
-    ) -> TokenRange | None:
+    ) -> TokenRange | Unsampled | None:
         """Return between which numbers the tokens are; the same bytes and model always give the same.
 
-        None: count them instead. They are few, were counted before, or cannot be sampled: some lines are invalid, or
-        lines are very long. ``samples`` is how many there are. Raises as TokenCounter does.
+        None: they are few, or were counted before, so that counting them is quick. Unsampled: it is not, but some lines
+        are invalid, very long, or none that the template takes. ``samples`` is how many there are. Raises as
+        TokenCounter does.
         """
         ...
 
@@ -377,6 +382,10 @@ class Catalog(Protocol):
 
     def price(self, model: ModelEntry, method: Literal["full", "LoRA"]) -> Price | None:
         """Return what training the model costs, or None where no price is set."""
+        ...
+
+    def currency(self) -> str:
+        """Return the currency of the price table."""
         ...
 
     def published(self, training_type: str) -> bool:

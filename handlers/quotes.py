@@ -6,6 +6,7 @@ time at which the task was submitted; after that as long as the price table says
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from decimal import Decimal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -79,11 +80,10 @@ def in_force(citation: Citation | None, now: KeptQuote) -> Quote | Failure:
         return Failure("cost-unknown", "platform", message, retryable=False)
     if changed := [*_data_and_form(kept, now)]:
         return _refused("quote-changed", f"{name} is about something else: {'; '.join(changed)}")
-    if (price := _price(kept.quote)) == _price(now.quote) or _valid(kept.quote, citation.submitted_at):
+    if _same_price(kept.quote, now.quote) or _valid(kept.quote, citation.submitted_at):
         return kept.quote
-    message = (
-        f"{name} was valid until {kept.quote.valid_until}, and the price has changed: {_price(now.quote)}, was {price}"
-    )
+    changed_price = f"{_price(now.quote)}, was {_price(kept.quote)}"
+    message = f"{name} was valid until {kept.quote.valid_until}, and the price has changed: {changed_price}"
     return _refused("quote-expired", message)
 
 
@@ -112,6 +112,14 @@ def _figures(name: str, was: QuoteItem, item: QuoteItem) -> Iterator[str]:
 
 def _items(quote: Quote) -> Mapping[tuple[str, str], QuoteItem]:
     return {(item.kind, item.dataset_id): item for item in quote.items}
+
+
+def _same_price(before: Quote, now: Quote) -> bool:
+    """Return whether two complete quotes have one price, however it is spelt."""
+    was, price = before.price_per_1k_tokens, now.price_per_1k_tokens
+    if was is None or price is None:
+        return was == price
+    return Decimal(was) == Decimal(price) and before.currency == now.currency
 
 
 def _price(quote: Quote) -> str:

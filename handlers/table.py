@@ -39,7 +39,10 @@ STAGES = (
         "dataset-validation", ("dataset.imported",), validate_dataset,
         ("dataset.validated", "dataset.rejected"), version=VALIDATION_VERSION,
     ),
-    Stage("cost-estimation", ("dataset.validated",), estimate_cost, ("cost.estimated",), version=1, due=True),
+    Stage(
+        "cost-estimation", ("dataset.validated", "dataset.rejected"), estimate_cost, ("cost.estimated",),
+        version=1, due=True,
+    ),
     Stage("exact-estimation", ("cost.estimated",), estimate_exactly, ("cost.estimated",)),
     Stage(
         "training-dispatch", ("task.created", "dataset.validated", "dataset.rejected"), dispatch_training,

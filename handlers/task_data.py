@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from contracts.task import PresetMix, TaskForm, TrainingDataset, Validation
 from contracts.training import Failure
 from handlers.counting import Counts
 from handlers.datasets import KnownDataset
 from handlers.planning.build import seed_of, selection_of
 from handlers.planning.figures import Figures, Undrawn
+from handlers.planning.plain import plain_sums
 from handlers.planning.plan import PlannedData, PlannedDataset
-from handlers.planning.selection import Drawn, Draws, Mix, Selection, wanted_of
+from handlers.planning.selection import Mix, Selection
+from handlers.planning.steps import limit_of
 from handlers.ports import Catalog, Planner, PresetDataset, TokenCounts
 
 
@@ -37,7 +41,7 @@ def wanted_data(form: TaskForm, catalog: Catalog) -> WantedData:
 
 
 class TaskData:
-    """The data of one task. ``known`` has every dataset that is wanted."""
+    """The data of one task. ``known`` has every dataset that is wanted; ``packed_to`` see ``packed_to`` in build.py."""
 
     def __init__(
         self,
@@ -46,9 +50,10 @@ class TaskData:
         counts: Counts,
         planner: Planner,
         hyperparameters: Mapping[str, Any],
+        packed_to: int | None,
     ) -> None:
         self._wanted, self._known, self._counts, self._planner = wanted, known, counts, planner
-        self._hyperparameters = hyperparameters
+        self._hyperparameters, self._packed_to = hyperparameters, packed_to
 
     async def counted(self) -> tuple[dict[str, TokenCounts], tuple[str, ...]]:
         """Return the counts of every dataset that could be counted, and why others could not. Raises Unavailable."""
@@ -81,12 +86,10 @@ class TaskData:
         counts, missing = await self.counted()
         if missing:
             return Undrawn(missing)
-        selection = selection_of(await self.planned(), self._hyperparameters)
-        if task_id is None and _is_plain(selection):
-            return Figures(_sums(selection, counts), counts)
+        selection = await self._selection()
         untold = [name for name, each in counts.items() if not each.tables]
-        if untold and _is_plain(selection):
-            return Figures(_sums(selection, counts), counts)
+        if (task_id is None or untold) and (sums := plain_sums(selection, counts)):
+            return Figures(sums, counts)
         if untold:
             return Undrawn(tuple(f"dataset {name}: its samples are not counted one by one" for name in untold))
         try:
@@ -96,6 +99,11 @@ class TaskData:
         if draws.mix and draws.mix.short:
             return _short(draws.mix)
         return Figures(draws, counts)
+
+    async def _selection(self) -> Selection:
+        in_order = self._wanted.shuffle == "none"
+        limit = limit_of(self._hyperparameters, packed_to=self._packed_to, in_order=in_order)
+        return replace(selection_of(await self.planned(), self._hyperparameters), limit=limit)
 
     def _pinned(
         self,
@@ -125,30 +133,3 @@ def _short(mix: Mix) -> Undrawn:
         remedy = "every one is invalid, too long for the model, or the same as a sample of the validation set"
     message = f"preset_mix: {mix.wanted} preset samples are wanted, and there are {mix.available}; {remedy}"
     return Undrawn((message,), Failure("preset-too-small", "user", message, retryable=False))
-
-
-def _is_plain(selection: Selection) -> bool:
-    """Return whether every sample is trained on equally often: then no sample need be looked at."""
-    drawn = any(
-        source.kind != "user" or source.sample_count is not None or source.multiplier != int(source.multiplier)
-        for source in selection.sources
-    )
-    return not drawn and selection.validation_percent is None and selection.preset_mix is None
-
-
-def _sums(selection: Selection, counts: Mapping[str, TokenCounts]) -> Draws:
-    """Return what comes of a plain selection: arithmetic on the counts."""
-
-    def drawn(dataset_id: str, samples: int, times: int) -> Drawn:
-        found = counts[dataset_id]
-        tokens = found.total_of_extremes if selection.extremes else found.total
-        return Drawn(dataset_id=dataset_id, kind="user", samples=samples, tokens=tokens * times)
-
-    return Draws(
-        drawn=tuple(
-            drawn(source.dataset_id, wanted_of(source, counts[source.dataset_id].samples), int(source.multiplier))
-            for source in selection.sources
-        ),
-        excluded=(),
-        fates_digest="",
-    )

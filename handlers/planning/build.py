@@ -73,6 +73,11 @@ def _contents(dataset: PlannedDataset) -> dict[str, object]:
     return said | {"files": [file.sha256 for file in dataset.files]}
 
 
+def packed_to(training_type: str, model: ModelEntry) -> int | None:
+    """Return the tokens of a row where samples are packed into rows; None: a row is a sample. Pure."""
+    return model.context_length if FORMATS[training_type] == "pretrain" else None
+
+
 def seed_of(training: Sequence[PlannedDataset], stated: object) -> int:
     """Return the seed of a task: its user's, or one that follows from the data. The same data train in one order."""
     if isinstance(stated, int):

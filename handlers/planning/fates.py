@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from handlers.planning.chance import Draw
 from handlers.planning.marking import BLOCK_ROWS, Block, Mark, Marks, Tables, marked
 from handlers.planning.selection import Drawn, Draws, Excluded, Kind, Mix, Reason, Selection, mix_of, wanted_of
+from handlers.planning.stopping import stop_of
 
 REASONS: dict[Mark, Reason] = {
     Mark.INVALID: "invalid",
@@ -50,7 +51,7 @@ class Drawing:
     """
 
     def __init__(self, selection: Selection, tables: Tables, directory: Path) -> None:
-        self._selection, self._tables = selection, tables
+        self._selection, self._tables, self._directory = selection, tables, directory
         self._marks = marked(selection, tables, directory)
         left = [self._left(number) for number in range(len(selection.sources))]
         self._draws: list[Draw] = []
@@ -86,16 +87,29 @@ class Drawing:
     def fates(self) -> Iterator[Fates]:
         """Yield every line's fate: by source, file and line. May be called again. Blocks."""
         for number in range(len(self._selection.sources)):
-            rank = self._first_ranks[number]
-            for block in self._tables.blocks(number):
-                marks = np.array(self._marks[block.start : block.start + len(block.rows)])
-                candidates = _drawable(marks)
-                count = int(candidates.sum())
-                times = (marks == Mark.VALIDATION).astype(np.int64)
-                times[candidates] = self._draws[number].times(rank, count)
-                rank += count
-                marks[candidates & (times == 0)] = Mark.NOT_DRAWN
-                yield Fates(number, block.file, block.rows["line"], marks, times, self._tokens(block))
+            yield from self._fates_of(number)
+
+    def epoch(self) -> Iterator[tuple[int, NDArray[np.uint32]]]:
+        """Yield an epoch before it is shuffled: numbers of sources, and the tokens of samples, once for each time.
+
+        By source: whole passes first, then the part that is drawn once more, each in the order of lines. Blocks.
+        """
+        for number, draw in enumerate(self._draws):
+            for done in range(draw.passes + (draw.last is not None)):
+                for fates in self._fates_of(number):
+                    yield number, fates.tokens[_drawable(fates.marks) & (fates.times > done)]
+
+    def _fates_of(self, number: int) -> Iterator[Fates]:
+        rank = self._first_ranks[number]
+        for block in self._tables.blocks(number):
+            marks = np.array(self._marks[block.start : block.start + len(block.rows)])
+            candidates = _drawable(marks)
+            count = int(candidates.sum())
+            times = (marks == Mark.VALIDATION).astype(np.int64)
+            times[candidates] = self._draws[number].times(rank, count)
+            rank += count
+            marks[candidates & (times == 0)] = Mark.NOT_DRAWN
+            yield Fates(number, block.file, block.rows["line"], marks, times, self._tokens(block))
 
     def _tokens(self, block: Block) -> NDArray[np.uint32]:
         return block.rows["extremes" if self._selection.extremes else "tokens"]
@@ -111,15 +125,15 @@ class Drawing:
             for mark in map(Mark, np.unique(fates.marks)):
                 these, key = fates.marks == mark, (fates.source, mark)
                 samples[key] += int(fates.times[these].sum() if mark in _KINDS else these.sum())
-                tokens[key] += int(fates.times[these] @ fates.tokens[these].astype(np.int64))
+                tokens[key] += _tokens_of(fates.times[these], fates.tokens[these])
+        drawn = [
+            (number, self._drawn(number, mark, count, tokens[number, mark]))
+            for (number, mark), count in sorted(samples.items())
+            if mark in _KINDS
+        ]
+        limit = self._selection.limit
         return Draws(
-            drawn=tuple(
-                Drawn(
-                    dataset_id=sources[number].dataset_id, kind=_KINDS[mark], samples=count, tokens=tokens[number, mark]
-                )
-                for (number, mark), count in sorted(samples.items())
-                if mark in _KINDS
-            ),
+            drawn=tuple(each for _, each in drawn),
             excluded=tuple(
                 Excluded(
                     dataset_id=sources[number].dataset_id,
@@ -132,12 +146,26 @@ class Drawing:
             ),
             fates_digest=whole.hexdigest(),
             mix=self.mix,
+            stop=stop_of(limit, self._selection.seed, self.epoch, drawn, self._directory) if limit else None,
         )
+
+    def _drawn(self, source: int, mark: Mark, samples: int, tokens: int) -> Drawn:
+        dataset_id = self._selection.sources[source].dataset_id
+        return Drawn(dataset_id=dataset_id, kind=_KINDS[mark], samples=samples, tokens=tokens)
 
 
 def _drawable(marks: Marks) -> NDArray[np.bool_]:
     found: NDArray[np.bool_] = (marks == Mark.TRAINED) | (marks == Mark.PRESET)
     return found
+
+
+def _tokens_of(times: NDArray[np.int64], tokens: NDArray[np.uint32]) -> int:
+    """Return the tokens of samples with their repetitions, however many.
+
+    Of one source all samples are drawn equally often, or some once more: only that is left to the 64 bits of numpy.
+    """
+    least, each = int(times.min()), tokens.astype(np.int64)
+    return least * int(each.sum()) + int((times - least) @ each)
 
 
 def _hashed(fates: Fates) -> bytes:

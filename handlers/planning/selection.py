@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from contracts.envelope import Id
 from contracts.task import PresetMix
+from handlers.planning.steps import Limit
 
 #: What a dataset's samples are, unless they are left out: trained on, mixed in, or measured and never trained on.
 Kind = Literal["user", "preset", "validation"]
@@ -34,6 +35,7 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``sources`` are in the order validation, user, preset. ``validation_percent`` of the users' samples are split off by
     their content and ``split_seed`` alone. ``extremes``: of a preference only the best and the worst are looked at.
+    ``limit``: training ends after so many steps; else it ends with an epoch.
     """
 
     sources: tuple[Source, ...]
@@ -42,6 +44,7 @@ class Selection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     validation_percent: int | None = None
     preset_mix: PresetMix | None = None
     extremes: bool = False
+    limit: Limit | None = None
 
 
 class Drawn(Struct, frozen=True, kw_only=True):
@@ -77,18 +80,43 @@ class Mix(Struct, frozen=True, kw_only=True):
         return self.drawn < self.wanted
 
 
+class Stop(Struct, frozen=True, kw_only=True):
+    """Where a limit on steps ends training: after whole ``epochs`` and the first ``rows`` of another one.
+
+    ``drawn``, where that is within an epoch: what training sees of each dataset from its first to its last step.
+    """
+
+    steps: int
+    epochs: int
+    rows: int = 0
+    drawn: tuple[Drawn, ...] = ()
+
+
 class Draws(Struct, frozen=True, kw_only=True):
-    """What came of a selection. ``fates_digest`` (SHA-256, hex) is of every line's fate; empty: see ``listed``."""
+    """What came of a selection. ``fates_digest`` (SHA-256, hex) is of every line's fate; empty: see ``listed``.
+
+    ``drawn`` is what one epoch sees; ``stop`` is where a limit on steps ends training.
+    """
 
     drawn: tuple[Drawn, ...]
     excluded: tuple[Excluded, ...]
     fates_digest: str
     mix: Mix | None = None
+    stop: Stop | None = None
 
     @property
     def listed(self) -> bool:
         """Return whether every line's fate was looked at; else these are sums that need no draw."""
         return bool(self.fates_digest)
+
+    def over(self, epochs: int) -> tuple[int, tuple[Drawn, ...]]:
+        """Return how often training sees what: epochs and what each sees; or 1, and what all of it sees.
+
+        ``epochs`` is what is asked for where no limit on steps is set.
+        """
+        if self.stop is None:
+            return epochs, self.drawn
+        return (1, self.stop.drawn) if self.stop.rows else (self.stop.epochs, self.drawn)
 
     def of(self, kind: Kind) -> int:
         """Return how many samples of a kind an epoch sees."""

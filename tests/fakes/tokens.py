@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contracts.dataset import CheckedFile
 from handlers import layout
 from handlers.planning.sample_rows import State
-from handlers.ports import ModelEntry, ObjectStore, TokenCounts, TokenRange
+from handlers.ports import ModelEntry, ObjectStore, TokenCounts, TokenRange, Unsampled
 from tests.fakes.samples import Line, table
 
 
@@ -33,11 +33,11 @@ class FakeTokenSampler:
     """A TokenSampler whose datasets are all small, unless a test says between what their tokens are."""
 
     def __init__(self) -> None:
-        self.range: TokenRange | None = None
+        self.range: TokenRange | Unsampled | None = None
 
     async def sample(
         self, files: Sequence[CheckedFile], format: str, model: ModelEntry, findings_key: str, samples: int
-    ) -> TokenRange | None:
+    ) -> TokenRange | Unsampled | None:
         return self.range
 
 

@@ -45,6 +45,7 @@ class FakeCatalog:
 
     entries: list[ModelEntry] = field(default_factory=lambda: [TINY])
     prices: dict[str, str] = field(default_factory=lambda: {"LoRA": "0.03", "full": "0.05"})
+    priced_in: str = "CNY"
     unpublished: set[str] = field(default_factory=set)
     preset_datasets: list[PresetDataset] = field(default_factory=list)
 
@@ -57,7 +58,10 @@ class FakeCatalog:
     def price(self, model: ModelEntry, method: Literal["full", "LoRA"]) -> Price | None:
         assert self.model(model.name, model.version), "an exported model has its foundation's price"
         amount = self.prices.get(method)
-        return Price(per_1k_tokens=amount, currency="CNY", version="2026-01") if amount else None
+        return Price(per_1k_tokens=amount, currency=self.priced_in, version="2026-01") if amount else None
+
+    def currency(self) -> str:
+        return self.priced_in
 
     def published(self, training_type: str) -> bool:
         return training_type not in self.unpublished

@@ -80,7 +80,9 @@ async def _asked(world: World, event: Event[Any]) -> None:
         quote=said.quote, task_id=said.task_id, project=said.project, contents={}, draft=draft, dataset_id=dataset_id
     )
     await compare_and_set.first(world.store, layout.quote(said.quote.quote_id), kept)
-    await revisions.revised(world.store, layout.estimate(said.task_id, dataset_id), said.quote.quote_id)
+    came = revisions.Came(world.clock.now(), "draft")
+    made = revisions.Made(said.quote.quote_id, said.quote.complete, "asked")
+    await revisions.revised(world.store, layout.estimate(said.task_id, dataset_id), came, made)
 
 
 async def _known(world: World, dataset_id: str) -> None:

@@ -1,6 +1,7 @@
 """The quote, the plan and the trainer are about the same samples: what is invalid or too long is in none of them."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,12 +33,12 @@ from worker.tokens.encoder import SampleEncoder
 from worker.tokens.files import TokenizerFiles
 from worker.tokens.tally import merged
 from worker.trainer.base_models import tokenizer_of
-from worker.trainer.dataset import Datasets
+from worker.trainer.dataset import Datasets, EpochSampler
 from worker.trainer.hyperparameters import Hyperparameters, hyperparameters_of
 from worker.trainer.recipes import recipe_of
 from worker.trainer.tiny_encoder_tokenizer import tiny_encoder_tokenizer
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
-from worker.trainer.token_file import Tokens
+from worker.trainer.token_file import Row, Tokens
 
 pytestmark = pytest.mark.trainer
 
@@ -264,6 +265,54 @@ async def test_what_is_split_drawn_and_mixed_in_is_the_same_in_quote_plan_and_tr
     assert sum(item.tokens for item in billed) == sum(len(each.ids) for each in sequences(plan, data))
     assert sum(item.samples for item in estimated.quote.items if item.kind == "validation") == len(data.validation)
     assert set(data.training.tolist()).isdisjoint(data.validation.tolist())
+
+
+@pytest.mark.parametrize("shuffle", ["none", 3])
+@pytest.mark.parametrize("max_steps", [1, 3, 5, 14])
+@pytest.mark.parametrize("training_type", ["FinetuneSft", "Pretrain", "DPO", "Embedding"])
+async def test_what_is_trained_until_the_last_step_is_what_is_quoted_planned_and_billed(
+    tmp_path: Path, training_type: str, max_steps: int, shuffle: int | str
+) -> None:
+    service, wanted, model = world_of_all(tmp_path), FORMATS[training_type], model_for(training_type)
+    submitted: dict[str, Any] = {
+        "training_type": training_type,
+        "base_model": {"foundation": {"name": model.name, "version": "1"}},
+        "training_set": [{"dataset_id": "d-1", "multiplier": 1.5}],
+        "hyperparameters": {"max_steps": max_steps, "batch_size": 2, "gradient_accumulation": 2, "epochs": 2},
+        "shuffle": shuffle,
+    }
+    *_, estimated = await imported(service, "d-1", ndjson(LINES[wanted]), format=wanted, draft=form(**submitted))
+    await service.run(form_event(**submitted))
+    plan, data = await trained(service, tmp_path, tokenizer_of(model.name))
+
+    seen = [row for step in steps_of(plan, data) for row in step]
+    quote = estimated.quote
+    assert quote.complete
+    assert quote.billed_tokens == sum(len(tokens.ids) for row in seen for tokens in row.sequences)
+    assert plan.draws is not None
+    epochs, drawn = plan.draws.over(2)
+    assert [(each.samples, each.tokens, epochs) for each in drawn] == [
+        (item.samples, item.tokens, item.epochs) for item in quote.items
+    ]
+    if training_type != "Pretrain":
+        assert sum(item.samples * item.epochs for item in quote.items) == len(seen)
+
+
+def steps_of(plan: Plan, data: Datasets) -> Iterator[list[Row]]:
+    """Yield the rows of each step, as a run takes them."""
+    chosen = hyperparameters_of(plan)
+    rows = recipe_of(plan, chosen).rows(data.reader, data.training)
+    sampler = EpochSampler(len(rows), plan.seed, shuffle=plan.shuffle == "random")
+    size = chosen.batch_size * chosen.gradient_accumulation
+    left = chosen.total_steps(len(rows))
+    for epoch in itertools.count():
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        for start in range(0, len(order), size):
+            if not left:
+                return
+            left -= 1
+            yield [rows[number] for number in order[start : start + size]]
 
 
 async def test_what_is_counted_as_trained_of_a_text_that_is_cut_has_labels(tmp_path: Path) -> None:

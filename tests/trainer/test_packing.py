@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from handlers.planning.packing import packed
 from tests.trainer.bench import Bench
 from tests.trainer.formats import plan_for
 from tests.trainer.steps import applied, row, sequence
 from worker.trainer.cross_entropy import IGNORED
 from worker.trainer.hyperparameters import Hyperparameters
-from worker.trainer.packing import PackedRows, packed
+from worker.trainer.packing import PackedRows
 from worker.trainer.recipes.pretrain import PretrainRecipe, leaks
 from worker.trainer.token_file import Row, TokenFile, TokenReader
 

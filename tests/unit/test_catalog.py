@@ -123,6 +123,7 @@ def test_models_and_their_rules_are_read(files: tuple[Path, Path]) -> None:
 def test_prices_are_by_model_version_and_method(files: tuple[Path, Path]) -> None:
     catalog = load_catalog(*files)
     first, second = catalog.models()
+    assert catalog.currency() == "EUR"
     assert catalog.price(first, "LoRA") == Price(per_1k_tokens="0.0010", currency="EUR", version="7")
     assert catalog.price(first, "full") == Price(per_1k_tokens="0.0030", currency="EUR", version="7")
     assert catalog.price(second, "full") is None

@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from contracts.quote import TooLong
 from handlers.errors import Unavailable
+from handlers.outcome import Outcome
 from handlers.ports import LeftOutSamples, TokenCounts
 from handlers.pricing import method_of
 from tests.fakes.estimation import Stub, estimate, raises, verdict_on
 from tests.fakes.steps import steps_of
-from tests.fakes.world import World, bodies, form, ids
+from tests.fakes.world import World, bodies, form, form_event, ids, received
 from worker.catalog import load_catalog
 
 
@@ -41,6 +43,7 @@ async def test_the_fee_is_tokens_times_epochs_times_price() -> None:
         ("FinetuneLoRA", "50", 5_000, "5000.00"),
         ("FinetuneLoRA", "0.000001", 1, "0.00000002"),
         ("FinetuneLoRA", "123456.789", 10**9, "2469135780000.00"),
+        ("FinetuneLoRA", "123456789.123456789", 10**15 + 1, "2469135782469138249135.78246913578"),
     ],
 )
 async def test_amounts_are_plain_decimals(training_type: str, price: str, samples: int, amount: str) -> None:
@@ -49,6 +52,16 @@ async def test_amounts_are_plain_decimals(training_type: str, price: str, sample
     world.catalog.prices[method_of(training_type)] = price
     estimated = await estimate(world, await verdict_on(world, draft=form(training_type=training_type)))
     assert estimated.quote.amount == amount
+
+
+async def test_a_sum_is_as_exact_as_its_items() -> None:
+    world = World()
+    world.catalog.prices["LoRA"] = "123456789.123456789"
+    world.tokens.samples = 10**15 + 1
+    await verdict_on(world, draft=None)
+    draft = form(training_set=[{"dataset_id": "d-1"}, {"dataset_id": "d-2", "multiplier": 100}])
+    quote = (await estimate(world, await verdict_on(world, "d-2", draft=draft))).quote
+    assert Fraction(quote.amount or "") == sum(Fraction(item.amount) for item in quote.items)
 
 
 @pytest.mark.parametrize(("pairs", "billed"), [(None, 7), ("best-worst", 7), ("all", 10)])
@@ -116,6 +129,8 @@ def test_the_amount_is_exact_and_the_sum_of_its_items(
         ({"training_type": "DPO"}, "dataset d-1: is in format sft, but DPO trains on preference"),
         ({"validation": {"percent": 10}}, "dataset d-1: its samples are not counted"),
         ({"preset_mix": {"percent": 10}}, "preset_mix"),
+        ({"training_set": [{"dataset_id": "d-1", "sample_count": 10**9}]}, "training_set[0].sample_count: must be at"),
+        ({"hyperparameters": {"epochs": [9]}}, "hyperparameters.epochs: must be"),
     ],
 )
 async def test_without_every_figure_there_is_no_amount_and_what_is_missing_is_named(
@@ -141,12 +156,71 @@ async def test_a_model_without_a_price_is_missing_its_price() -> None:
     assert "price of tiny 1 (LoRA)" in (await estimate(world, await verdict_on(world))).quote.missing
 
 
+@pytest.mark.parametrize("prices", [{"LoRA": "0.03"}, {}])
+async def test_the_currency_is_the_price_table_s_also_where_it_has_no_price(prices: dict[str, str]) -> None:
+    world = World()
+    world.catalog.prices, world.catalog.priced_in = prices, "EUR"
+    quote = (await estimate(world, await verdict_on(world))).quote
+    assert (quote.complete, quote.currency) == (bool(prices), "EUR")
+
+
 async def test_a_dataset_that_is_wrong_as_a_whole_has_no_price() -> None:
     world = World()
     world.scanner.totals = {"wrong-format": 1}
     quote = (await estimate(world, await verdict_on(world))).quote
     assert not quote.complete
     assert quote.missing == ("dataset d-1: cannot be trained on (wrong-format); see its report",)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "complete"),
+    [(None, False), ({"max_invalid_records": 0}, False), ({"max_invalid_records": 1}, True)],
+)
+async def test_data_that_a_dispatch_would_refuse_has_no_price(
+    tolerance: dict[str, int] | None, *, complete: bool
+) -> None:
+    world = World()
+    await verdict_on(world, draft=None)
+    world.scanner.invalid = 1
+    await verdict_on(world, "d-2", draft=None)
+    world.scanner.invalid = 0
+    draft = form("t-1", "d-1", "d-2", tolerance=tolerance)
+    quote = (await estimate(world, await verdict_on(world, "d-3", draft=draft))).quote
+    assert quote.complete is complete
+    problem = "dataset d-2: 1 of 3 samples are invalid (invalid-json); mend or tolerate them; see its report"
+    assert quote.missing == (() if complete else (problem,))
+
+
+async def test_a_rejected_dataset_is_priced_by_what_its_draft_tolerates() -> None:
+    world = World()
+    world.scanner.invalid = 1
+    tolerant = await verdict_on(world, draft=form(tolerance={"max_invalid_ratio": 0.5}))
+    assert tolerant.topic == "dataset.rejected"
+    quote = (await estimate(world, tolerant)).quote
+    assert (quote.complete, quote.amount) == (True, "0.0018")
+    strict = (await estimate(world, await verdict_on(world, draft=form("t-2")))).quote
+    assert (strict.complete, len(strict.missing)) == (False, 1)
+    sent = form_event(quote_id=quote.quote_id, tolerance={"max_invalid_ratio": 0.5})
+    await world.deliver("training-dispatch", sent)
+    assert len(world.submitted) == 1
+
+
+async def test_nobody_is_told_the_fee_of_a_rejected_dataset_who_did_not_ask() -> None:
+    world = World()
+    world.scanner.invalid = 1
+    assert await world.deliver("cost-estimation", await verdict_on(world, draft=None)) == Outcome(
+        name="nothing-to-price"
+    )
+
+
+async def test_a_rejected_import_supersedes_the_fee_of_the_one_before() -> None:
+    world = World()
+    first = await estimate(world, await verdict_on(world, imported_at="2026-01-01T00:00:01Z"))
+    world.scanner.invalid = 1
+    later = await world.import_dataset("d-1", b"{}\nx\n", draft=form(), imported_at="2026-01-01T00:00:02Z")
+    (said,) = (await world.deliver("dataset-validation", replace(later, id="later"))).events
+    second = await estimate(world, received(said))
+    assert (first.revision, second.revision, second.quote.complete) == (1, 2, False)
 
 
 async def test_what_is_too_long_is_not_billed_and_named_with_its_list() -> None:

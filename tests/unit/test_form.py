@@ -117,7 +117,13 @@ def test_what_may_be_switched_off_may_be_null(field: str) -> None:
             {"training_set": [{"dataset_id": "p", "multiplier": 10**400}]},
             ("training_set[0].multiplier", "out-of-range"),
         ),
-        ({"training_set": [{"dataset_id": "p", "sample_count": 0}]}, ("training_set[0].sample_count", "out-of-range")),
+        *(
+            (
+                {"training_set": [{"dataset_id": "p", "sample_count": n}]},
+                ("training_set[0].sample_count", "out-of-range"),
+            )
+            for n in (0, 100_000_001, 10**10, 3 * 10**17, 184467440737095517, 2**63, 10**30)
+        ),
         (
             {"training_set": [{"dataset_id": "p", "multiplier": 2, "sample_count": 5}]},
             ("training_set[0]", "multiplier-and-sample-count"),
@@ -313,7 +319,21 @@ def test_a_draft_keeps_what_can_be_used() -> None:
         training_type="DPO",
         training_set=(TrainingDataset(dataset_id="p"),),
         hyperparameters={"epochs": "2"},
+        faults=draft.faults,
     )
+    assert {fault.field for fault in draft.faults} == {
+        "base_model",
+        "hyperparameters.a[0]",
+        "hyperparameters.lora.rank",
+        "preset_mix.percent",
+        "tolerance",
+    }
+
+
+@pytest.mark.parametrize("name", ["training_set", "hyperparameters", "tolerance", "base_model"])
+def test_null_in_a_draft_is_not_filled_in_yet(name: str) -> None:
+    assert read_draft({name: None}) == Draft()
+    assert read_draft({"hyperparameters": {"epochs": None}}).faults == ()
 
 
 def test_an_empty_draft() -> None:

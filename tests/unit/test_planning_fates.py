@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from contracts.task import PresetMix
@@ -19,8 +18,7 @@ from handlers.planning.marking import Mark
 from handlers.planning.sample_rows import State
 from handlers.planning.selection import Drawn, Excluded, Selection, presets_wanted, wanted_of
 from tests.fakes.samples import Line, digest, drawing, source
-
-Files = list[list[list[Line]]]
+from tests.fakes.selections import Files, cases
 
 
 class Row:
@@ -41,41 +39,6 @@ def rows(drawn: Drawing, files: Files) -> list[Row]:
             )
         ]
     return found
-
-
-lines = st.lists(
-    st.builds(
-        Line,
-        content=st.integers(0, 12),
-        tokens=st.integers(1, 50),
-        extremes=st.integers(0, 3),
-        state=st.sampled_from([State.KEPT, State.KEPT, State.KEPT, State.TOO_LONG, State.INVALID]),
-    ),
-    max_size=12,
-)
-a_file = st.lists(lines, min_size=1, max_size=2)
-
-
-@st.composite
-def cases(draw: st.DrawFn) -> tuple[Selection, Files]:
-    """Return a selection with up to two datasets of each kind, and their lines."""
-    split = draw(st.booleans())
-    kinds = ["validation"] * (0 if split else draw(st.integers(0, 2))) + ["user"] * draw(st.integers(1, 2))
-    mix = draw(st.none() | st.builds(PresetMix, st.integers(1, 60), st.sampled_from(["fail", "repeat"])))
-    kinds += ["preset"] * (draw(st.integers(1, 2)) if mix else 0)
-    how: st.SearchStrategy[dict[str, Any]] = st.one_of(
-        st.builds(dict),
-        st.builds(dict, multiplier=st.sampled_from([0.3, 0.5, 1.0, 1.5, 3.0])),
-        st.builds(dict, sample_count=st.integers(1, 30)),
-    )
-    selection = Selection(
-        sources=tuple(source(f"d{n}", kind, **(draw(how) if kind == "user" else {})) for n, kind in enumerate(kinds)),
-        seed=draw(st.integers(0, 5)),
-        split_seed=draw(st.integers(0, 5)),
-        validation_percent=draw(st.integers(1, 50)) if split else None,
-        preset_mix=mix,
-    )
-    return selection, [draw(a_file) for _ in kinds]
 
 
 def on_validation_side(selection: Selection, content: int) -> bool:
@@ -244,3 +207,11 @@ def test_fates_are_the_same_on_any_machine(tmp_path: Path) -> None:
     draws = drawing(tmp_path, selection, [[NUMBERS[:300]], [NUMBERS[200:]]]).draws()
 
     assert draws.fates_digest == "a4f0cc47a7b03eab37705f6eecd7653069073e85c7be2593b66cba990dc8dd76"
+
+
+@pytest.mark.parametrize(("samples", "count"), [(1, 10**12), (3, 10**12), (7, 3 * 10**17), (2, 2**62)])
+def test_no_number_of_repetitions_is_too_much_for_the_sums(samples: int, count: int, tmp_path: Path) -> None:
+    most = 2**32 - 1
+    files = [[[Line(content, tokens=most) for content in range(samples)]]]
+    draws = drawing(tmp_path, Selection(sources=(source("d0", sample_count=count),), seed=1), files).draws()
+    assert draws.drawn == (Drawn(dataset_id="d0", kind="user", samples=count, tokens=count * most),)

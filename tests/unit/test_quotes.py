@@ -97,6 +97,17 @@ async def test_once_it_is_not_valid_another_price_refuses_and_the_same_does_not(
     assert await dispatched_under(world, sent) == unaddressed.quote_id
 
 
+async def test_a_price_that_is_only_spelt_otherwise_is_the_same_price_and_makes_the_same_quote() -> None:
+    world, other = World(), World()
+    quote = await quoted(world)
+    other.catalog.prices["LoRA"] = "0.0300"
+    assert (await quoted(other)).quote_id == quote.quote_id
+    spelt = replace(kept(world, quote.quote_id), quote=replace(quote, price_per_1k_tokens="0.03000"))
+    world.store.objects[layout.quote(quote.quote_id)] = msgspec.json.encode(spelt)
+    late = VALID + timedelta(seconds=1)
+    assert await dispatched_under(world, submitted(late, quote_id=quote.quote_id)) == quote.quote_id
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

@@ -9,11 +9,14 @@ from msgspec.structs import replace
 from contracts.envelope import Event
 from contracts.quote import CostEstimated
 from handlers.outcome import Outcome
-from handlers.ports import TokenRange
+from handlers.ports import TokenRange, Unsampled
 from tests.fakes.dispatch import refusal
 from tests.fakes.estimation import raises, verdict_on
 from tests.fakes.faults import faulty_world, survives
-from tests.fakes.world import World, bodies, form, form_event, ids, received
+from tests.fakes.samples import Line
+from tests.fakes.tokens import RowCounter
+from tests.fakes.world import TINY, World, bodies, form, form_event, ids, received
+from worker.catalog import load_catalog
 
 #: The fake counter finds 30 tokens; prices are 0.03 a thousand, for two epochs.
 RANGE = TokenRange(total=(20, 50), total_of_extremes=(7, 9), sampled=2)
@@ -22,6 +25,13 @@ RANGE = TokenRange(total=(20, 50), total_of_extremes=(7, 9), sampled=2)
 def large(world: World) -> World:
     world.sampler.range = RANGE
     return world
+
+
+def settable(world: World) -> None:
+    """Let everything be set that the shipped catalogue lets be set."""
+    shipped = load_catalog().model("tiny", "1")
+    assert shipped is not None
+    world.catalog.entries = [replace(TINY, training_types=shipped.training_types)]
 
 
 def said_in(outcome: Outcome) -> CostEstimated:
@@ -140,6 +150,51 @@ async def test_where_something_else_is_missing_too_there_is_no_interval(changes:
     _, said = await sampled(large(World()), draft=form(**changes))
     assert said.quote.interval is None
     assert not said.quote.complete
+    assert not said.quote.counting
+
+
+@pytest.mark.parametrize(
+    ("changes", "tokens"),
+    [
+        ({"validation": {"percent": 40}, "hyperparameters": {"epochs": 3}}, 60),
+        ({"training_set": [{"dataset_id": "d-1", "sample_count": 1}], "hyperparameters": {"epochs": 3}}, 30),
+        ({"hyperparameters": {"max_steps": 1, "batch_size": 2}}, 20),
+    ],
+)
+async def test_a_fee_that_depends_on_single_samples_has_no_interval_and_is_exact_later(
+    changes: dict[str, Any], tokens: int
+) -> None:
+    world = large(World())
+    settable(world)
+    world.ports["tokens"] = RowCounter(world.store, {"d-1": [Line(n) for n in range(3)]})
+    event, said = await sampled(world, draft=form(**changes))
+    assert (said.quote.complete, said.quote.interval, said.quote.counting) == (False, None, True)
+    assert said.quote.missing == ("dataset d-1: its tokens are still being counted",)
+    exact = said_in(await world.deliver("exact-estimation", event))
+    assert (exact.quote.complete, exact.quote.counting, exact.revision) == (True, False, 2)
+    assert exact.quote.billed_tokens == tokens
+
+
+async def test_what_cannot_be_sampled_is_still_being_counted_and_exact_later() -> None:
+    world = World()
+    world.sampler.range = Unsampled()
+    verdict = await verdict_on(world)
+    world.ports["tokens"] = raises(AssertionError("nothing is to be counted before something is said"))
+    first = await world.deliver("cost-estimation", verdict)
+    said = said_in(first)
+    assert (said.quote.complete, said.quote.interval, said.quote.counting) == (False, None, True)
+    assert said.quote.missing == ("dataset d-1: its tokens are still being counted",)
+    world.ports["tokens"] = world.tokens
+    exact = said_in(await world.deliver("exact-estimation", received(first.events[0])))
+    assert (exact.quote.amount, exact.revision) == ("0.0018", 2)
+
+
+async def test_an_interval_is_that_of_the_steps_where_they_are_whole_epochs() -> None:
+    world = large(World())
+    settable(world)
+    _, said = await sampled(world, draft=form(hyperparameters={"max_steps": 15, "batch_size": 1}))
+    assert said.quote.interval is not None
+    assert (said.quote.interval.low_tokens, said.quote.interval.high_tokens) == (5 * 20, 5 * 50)
 
 
 async def test_an_import_for_no_task_has_revisions_of_its_own() -> None:

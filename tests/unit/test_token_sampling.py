@@ -15,7 +15,7 @@ from contracts.dataset import CheckedFile, Format
 from contracts.datasets.findings import Finding
 from handlers import layout
 from handlers.errors import PreconditionFailed
-from handlers.ports import ModelEntry, TokenCounts
+from handlers.ports import ModelEntry, TokenCounts, TokenRange, Unsampled
 from tests.fakes.steps import steps_of
 from tests.fakes.store import MemoryStore, etag_of
 from worker.settings import Settings
@@ -180,7 +180,7 @@ async def test_the_range_holds_the_exact_count_from_a_part_of_the_lines(seed: in
     dataset = Dataset(seed=seed)
     found = await sample_dataset(dataset.store, dataset.job)
     counts = await dataset.counts()
-    assert found is not None
+    assert isinstance(found, TokenRange)
     assert found.total[0] <= counts.total <= found.total[1]
     assert found.total[1] < 1.6 * found.total[0]
     assert 0 < found.sampled < counts.samples / 2
@@ -199,7 +199,7 @@ async def test_of_so_small_a_dataset_that_all_of_it_is_drawn_it_is_the_count() -
     dataset = Dataset(samples=20)
     found = await sample_dataset(dataset.store, dataset.job)
     counts = await dataset.counts()
-    assert found is not None
+    assert isinstance(found, TokenRange)
     assert (found.total, found.sampled) == ((counts.total, counts.total), counts.samples)
 
 
@@ -212,7 +212,7 @@ async def test_what_is_too_long_for_the_model_counts_for_nothing_as_in_the_count
     found = await sample_dataset(dataset.store, dataset.job)
     counts = await dataset.counts()
     assert counts.too_long > before
-    assert found is not None
+    assert isinstance(found, TokenRange)
     assert found.total == (counts.total, counts.total)
 
 
@@ -224,7 +224,7 @@ async def test_of_preferences_the_extremes_have_a_range_too() -> None:
     dataset.files = (stored(dataset.store, "a.jsonl", ndjson(dataset.samples)),)
     found = await sample_dataset(dataset.store, dataset.job)
     counts = await dataset.counts()
-    assert found is not None
+    assert isinstance(found, TokenRange)
     assert found.total_of_extremes[0] <= counts.total_of_extremes <= found.total_of_extremes[1]
     assert found.total_of_extremes[1] < found.total[0]
 
@@ -240,13 +240,20 @@ async def test_where_lines_are_invalid_nothing_is_sampled(severity: Any, *, samp
     dataset = Dataset()
     finding = Finding(line=3, pointer="", code="invalid-json", severity=severity, message="")
     dataset.store.objects[FINDINGS] = msgspec.json.encode(finding) + b"\n"
-    assert (await sample_dataset(dataset.store, dataset.job) is not None) == sampled
+    found = await sample_dataset(dataset.store, dataset.job)
+    assert isinstance(found, TokenRange if sampled else Unsampled)
 
 
 async def test_very_long_lines_are_not_sampled() -> None:
     dataset = Dataset()
     few = msgspec.structs.replace(dataset.job, samples=2)
-    assert await sample_dataset(dataset.store, few) is None
+    assert await sample_dataset(dataset.store, few) == Unsampled()
+
+
+async def test_a_sample_that_the_template_refuses_is_left_to_the_count_which_knows_its_line() -> None:
+    dataset = Dataset()
+    dataset.store.objects[PREFIX + "chat_template.jinja"] = b"{{ raise_exception('no') }}"
+    assert await sample_dataset(dataset.store, dataset.job) == Unsampled()
 
 
 async def test_without_the_model_s_tokenizer_it_says_so() -> None:

@@ -76,11 +76,13 @@ class FileCatalog:
         prices: dict[tuple[str, str, Method], Price],
         published: dict[str, bool],
         presets: Mapping[str, tuple[PresetDataset, ...]],
+        currency: str,
     ) -> None:
         self._models = {(model.name, model.version): model for model in models}
         self._prices = prices
         self._published = published
         self._presets = presets
+        self._currency = currency
 
     def model(self, name: str, version: str) -> ModelEntry | None:
         """Return a model, or None."""
@@ -93,6 +95,10 @@ class FileCatalog:
     def price(self, model: ModelEntry, method: Method) -> Price | None:
         """Return what training the model costs, or None where the table has no price."""
         return self._prices.get((model.name, model.version, method))
+
+    def currency(self) -> str:
+        """Return the currency of the price table, also of one without prices."""
+        return self._currency
 
     def published(self, training_type: str) -> bool:
         """Return whether users may choose this training type; one the file does not name is published."""
@@ -117,7 +123,10 @@ def load_catalog(models_file: Path | None = None, prices_file: Path | None = Non
             raise CatalogError(f"{models_file}: models[{index}]: {model.name} {model.version} is there already")
         models[(model.name, model.version)] = _entry(model, said, f"{models_file}: models[{index}]")
     published = {str(training_type): flag for training_type, flag in said.published.items()}
-    return FileCatalog(tuple(models.values()), _prices(prices_file), published, _presets(said, models_file))
+    prices = read_toml(prices_file, _PricesFile)
+    return FileCatalog(
+        tuple(models.values()), _prices(prices, prices_file), published, _presets(said, models_file), prices.currency
+    )
 
 
 def _presets(said: _ModelsFile, path: Path) -> dict[str, tuple[PresetDataset, ...]]:
@@ -144,8 +153,7 @@ def _entry(model: _Model, said: _ModelsFile, where: str) -> ModelEntry:
     return ModelEntry(**{**fields, "training_types": training_types})
 
 
-def _prices(path: Path) -> dict[tuple[str, str, Method], Price]:
-    said = read_toml(path, _PricesFile)
+def _prices(said: _PricesFile, path: Path) -> dict[tuple[str, str, Method], Price]:
     table: dict[tuple[str, str, Method], Price] = {}
     for index, row in enumerate(said.prices):
         amounts: tuple[tuple[Method, str | None], ...] = (("full", row.full), ("LoRA", row.lora))

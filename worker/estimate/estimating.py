@@ -9,8 +9,8 @@ from contracts.form import read_form
 from contracts.quote import Quote
 from contracts.task import Fault, Tolerance
 from handlers import bases, submissions
-from handlers.cost_estimation import price_draft, wanted_by
 from handlers.datasets import KnownDataset, acceptable
+from handlers.draft_price import price_draft, wanted_by
 from handlers.planning.selection import Draws, Selection
 from handlers.ports import Catalog, ModelEntry
 from worker.estimate.datasets import LocalCounter, checked_datasets

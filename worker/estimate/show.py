@@ -23,9 +23,10 @@ def show(found: Estimated) -> None:
 def _fee(quote: Quote) -> str:
     if quote.amount is None:
         return f"the fee is not known: {'; '.join(quote.missing)}"
+    until = f" until step {quote.max_steps:,}" if quote.max_steps else ""
     return (
-        f"fee: {quote.amount} {quote.currency} for {quote.billed_tokens:,} tokens of {quote.model}, {quote.method}, "
-        f"prices of {quote.price_version}"
+        f"fee: {quote.amount} {quote.currency} for {quote.billed_tokens:,} tokens{until} of {quote.model}, "
+        f"{quote.method}, prices of {quote.price_version}"
     )
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from contracts.dataset import CheckedFile, Format
 from handlers.errors import Transient
-from handlers.ports import ModelEntry, ObjectStore, TokenCounts, TokenRange
+from handlers.ports import ModelEntry, ObjectStore, TokenCounts, TokenRange, Unsampled
 from worker.over_bucket import over_bucket
 from worker.settings import Settings
 from worker.tokens.batching import batched, encode_batch
@@ -24,6 +24,7 @@ from worker.tokens.model_files import tokenizer_files
 from worker.tokens.ratio import Stratum, interval
 from worker.tokens.samples import invalid_lines
 from worker.tokens.tally import Tally
+from worker.tokens.template import ChatTemplateError
 
 #: A block holds so many lines of the mean, and so many bytes at least.
 _LINES_A_BLOCK = 2
@@ -55,7 +56,7 @@ class BlockSampler:
 
     async def sample(
         self, files: Sequence[CheckedFile], format: Format, model: ModelEntry, findings_key: str, samples: int
-    ) -> TokenRange | None:
+    ) -> TokenRange | Unsampled | None:
         """Return between which numbers a dataset's tokens are. See TokenSampler.
 
         Raises as TemplateTokenCounter.count does.
@@ -77,12 +78,14 @@ class BlockSampler:
             raise Transient("a process that sampled tokens was killed") from error
 
 
-async def sample_dataset(store: ObjectStore, job: SampleJob) -> TokenRange | None:
-    """Return between which numbers the tokens of a dataset are; None where it is to be counted. The same every time."""
+async def sample_dataset(store: ObjectStore, job: SampleJob) -> TokenRange | Unsampled | None:
+    """Return between which numbers the tokens of a dataset are; None where it is counted. The same every time."""
+    if await _counted(store, job):
+        return None
     size = sum(file.size_bytes for file in job.files)
     mean = size // job.samples
-    if mean > _LONGEST_MEAN_BYTES or await _has_invalid_lines(store, job) or await _counted(store, job):
-        return None
+    if mean > _LONGEST_MEAN_BYTES or await _has_invalid_lines(store, job):
+        return Unsampled()
     encoder = encoder_for(await tokenizer_files(store, job.prefix))
     block_bytes = max(_BLOCK_BYTES, _LINES_A_BLOCK * mean)
     whole: list[Stratum] = []
@@ -91,7 +94,11 @@ async def sample_dataset(store: ObjectStore, job: SampleJob) -> TokenRange | Non
     for file in job.files:
         count = max(_BLOCKS_A_FILE, _SAMPLE_BYTES * file.size_bytes // size // block_bytes)
         read = await _read(store, file, block_bytes, drawn(file, block_bytes, count))
-        counts = [_tallied(job, encoder, block, file.uri) for block in read]
+        try:
+            counts = [_tallied(job, encoder, block, file.uri) for block in read]
+        except ChatTemplateError:
+            # It says which line: of the block, which tells nobody anything. The count will say which of the file.
+            return Unsampled()
         samples += sum(each.samples for each in counts)
         sizes = [block.size for block in read]
         blocks = blocks_of(file, block_bytes)
@@ -99,7 +106,7 @@ async def sample_dataset(store: ObjectStore, job: SampleJob) -> TokenRange | Non
         extremes.append(Stratum(blocks, list(zip(sizes, (each.total_of_extremes for each in counts), strict=True))))
     total, of_extremes = interval(whole, size), interval(extremes, size)
     if total is None or of_extremes is None:
-        return None
+        return Unsampled()
     return TokenRange(total=total, total_of_extremes=of_extremes, sampled=samples)
 
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import structlog
-import torch
 from torch.utils.data import Sampler
 
 from handlers.planning.build import selection_of
+from handlers.planning.epoch_order import EpochOrder
 from handlers.planning.marking import Mark
 from handlers.planning.plan import Plan, PlannedDataset
 from handlers.ports import ObjectStore
@@ -143,7 +143,7 @@ class _Builder:
 
 
 class EpochSampler(Sampler[int]):
-    """Every sample once an epoch, in an order that follows from the seed and the epoch alone."""
+    """Every row once an epoch, in an order that follows from the seed and the epoch alone."""
 
     def __init__(self, size: int, seed: int, *, shuffle: bool) -> None:
         self._size, self._seed, self._shuffle = size, seed, shuffle
@@ -157,9 +157,6 @@ class EpochSampler(Sampler[int]):
         return self._size
 
     def __iter__(self) -> Iterator[int]:
-        if not self._shuffle:
-            return iter(range(self._size))
-        generator = torch.Generator().manual_seed((self._seed + self._epoch) % 2**63)
-        order = torch.randperm(self._size, generator=generator).numpy()
+        order = EpochOrder(self._size, self._seed, self._epoch, in_order=not self._shuffle).all()
         blocks = (order[start : start + _BLOCK].tolist() for start in range(0, self._size, _BLOCK))
         return (index for block in blocks for index in block)

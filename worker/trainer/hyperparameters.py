@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from handlers.planning.plan import Plan
+from handlers.planning.steps import steps_an_epoch
 from worker.trainer.failures import platforms_fault, users_fault
 
 
@@ -17,7 +18,9 @@ class Share(NamedTuple):
 
 
 class Hyperparameters(Struct, frozen=True, kw_only=True):
-    """What may be set. ``max_steps`` 0: as many as the epochs take. ``learning_rate`` falls linearly after warm-up.
+    """What may be set. ``max_steps`` 0: as many as the epochs take; else so many, whatever ``epochs`` says.
+
+    ``learning_rate`` falls linearly after warm-up.
 
     ``batch_size`` is of all processes together: of rows of the context for pretrain, of samples for the others.
     ``merge`` leaves an adapter with its base as one model, too. For what the last five mean, see the recipes of
@@ -64,8 +67,8 @@ class Hyperparameters(Struct, frozen=True, kw_only=True):
 
     def total_steps(self, rows: int) -> int:
         """Return the optimizer steps of a run over so many rows an epoch."""
-        batches = -(-rows // self.batch_size)
-        return self.max_steps or self.epochs * -(-batches // self.gradient_accumulation)
+        rows_a_step = self.batch_size * self.gradient_accumulation
+        return self.max_steps or self.epochs * steps_an_epoch(rows, rows_a_step)
 
     def save_steps(self, total_steps: int, output_count: int) -> int:
         """Return the steps between two checkpoints: never so many that fewer than ``output_count`` come about."""

@@ -4,17 +4,14 @@ A text longer than the context is cut into pieces of it. The pieces of a row kno
 """
 
 from array import array
-from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from handlers.planning.packing import packed, pieces
 from worker.trainer.token_file import Row, TokenReader
-
-#: Rows that are open at a time: more fill better, and move texts further from where they were.
-_OPEN = 64
 
 
 class Piece(NamedTuple):
@@ -25,41 +22,13 @@ class Piece(NamedTuple):
     end: int
 
 
-def pieces(reader: TokenReader, order: Iterable[int], context: int) -> Iterator[Piece]:
-    """Yield texts in this order, cut where they are longer than the context."""
-    for number in order:
-        length = reader.length(number)
-        for start in range(0, length, context):
-            yield Piece(number, start, min(start + context, length))
-
-
-def packed(lengths: Iterable[int], capacity: int) -> Iterator[list[int]]:
-    """Yield rows: the indices of the lengths in each, whose sum is at most the capacity. No length may be above it.
-
-    Best fit, among a bounded number of open rows: memory does not grow. Deterministic, roughly in order.
-    """
-    rows: dict[int, list[int]] = {}
-    free: list[tuple[int, int]] = []  # (what is left, row), rising
-    for index, length in enumerate(lengths):
-        place = bisect_left(free, (length, -1))
-        left, row = free.pop(place) if place < len(free) else (capacity, index)
-        rows.setdefault(row, []).append(index)
-        if left > length:
-            insort(free, (left - length, row))
-        else:
-            yield rows.pop(row)
-        if len(free) > _OPEN:
-            yield rows.pop(free.pop(0)[1])
-    yield from rows.values()
-
-
 class PackedRows:
     """Texts of a reader, in an order, packed: a sequence of rows, whose sequences are the pieces in them."""
 
     def __init__(self, reader: TokenReader, order: Sequence[int] | npt.NDArray[np.int64], context: int) -> None:
         self._reader, self._context = reader, context
         self._pieces = [array("q"), array("i"), array("i")]
-        for piece in pieces(reader, order, context):
+        for piece in _cut(reader, order, context):
             for column, value in zip(self._pieces, piece, strict=True):
                 column.append(value)
         self._members, self._ends = array("q"), array("q", [0])
@@ -75,3 +44,10 @@ class PackedRows:
         members = self._members[self._ends[index] : self._ends[index + 1]]
         found = [Piece(*(column[member] for column in self._pieces)) for member in members]
         return Row(tuple(self._reader.tokens(*piece) for piece in found), np.zeros(len(found), np.int32))
+
+
+def _cut(reader: TokenReader, order: Iterable[int], context: int) -> Iterator[Piece]:
+    """Yield texts in this order, cut where they are longer than the context."""
+    for number in order:
+        for start, end in pieces(reader.length(number), context):
+            yield Piece(number, start, end)

@@ -71,8 +71,11 @@ def _dataset_faults(dataset_id: str, evidence: Evidence) -> list[str]:
     found = []
     if said != ["dataset.rejected" if bad else "dataset.validated"]:
         found.append(f"{dataset_id}: {said} was said of it")
-    if bool(evidence.said("cost.estimated", task_id)) is bad:
-        found.append(f"{task_id}: an estimate was {'said' if bad else 'never said'}")
+    estimates = evidence.said("cost.estimated", task_id)
+    if not estimates:
+        found.append(f"{task_id}: an estimate was never said")
+    if bad and any(estimate.quote.complete for estimate in estimates):
+        found.append(f"{task_id}: there is a fee for data that cannot be trained on")
     return found
 
 
@@ -84,7 +87,7 @@ def _receipt_faults(keys: list[str], story: Story, states: dict[str, TaskState])
     completed = [task_id for task_id, state in states.items() if state.phase.value == "Completed"]
     wanted = Counter(
         [("dataset-validation", dataset_id) for dataset_id in story.datasets]
-        + [("cost-estimation", task_id) for task_id in story.tasks if task_id not in story.failed]
+        + [("cost-estimation", task_id) for task_id in story.tasks]
         + [("training-dispatch", task_id) for task_id in story.tasks]
         + [("model-export", task_id) for task_id in completed]
         + [("task-command", task_id) for task_id in story.stopped]
