@@ -4,6 +4,9 @@ A conversation is rendered once, as a whole, exactly as it would be for the mode
 found by rendering the conversation's beginnings: where a template renders a beginning differently than the whole (it
 drops earlier reasoning, say), turns cannot be found, and the sample is refused. So is one of which the template leaves
 something out: a call of a tool that is not in the text would be trained as an answer without words.
+
+That takes time with the square of the number of turns, so it is not done before the text is known to fit the model: the
+context bounds how many turns there are.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,11 +25,25 @@ class Span(NamedTuple):
     weight: float
 
 
-class Rendered(NamedTuple):
-    """A conversation as text, and the spans of it that are trained on, in order."""
+class Rendered:
+    """A conversation as text. Where its trained turns are in it is looked for when it is asked."""
 
-    text: str
-    spans: tuple[Span, ...]
+    def __init__(self, beginnings: "_Beginnings", turns: Sequence[tuple[int, float]], added: tuple[str, ...]) -> None:
+        self._beginnings, self._turns, self._added = beginnings, turns, added
+        self.text = beginnings.text
+
+    def spans(self) -> tuple[Span, ...]:
+        """Return the spans of the text that are trained on, in order. Renders it again and again: for what fits.
+
+        Raises ChatTemplateError: the template leaves something of the sample out, or is not prefix-stable on it.
+        """
+        self._beginnings.check_complete()
+        return tuple(self._span(index, weight) for index, weight in self._turns)
+
+    def _span(self, index: int, weight: float) -> Span:
+        start, end = self._beginnings.turn(index)
+        turn = self.text[start:end].rstrip()
+        return Span(start, start + len(turn) if turn.endswith(self._added) else end, weight)
 
 
 class Conversations:
@@ -47,16 +64,15 @@ class Conversations:
         end-of-turn token; white space the template puts behind that token is not trained on, because no model ever
         writes it. Nor is what system, user and tool say.
 
-        Raises ChatTemplateError: the template refuses the sample, or is not prefix-stable on it.
+        Raises ChatTemplateError: the template refuses the sample.
         """
-        beginning = self._beginnings(sample, sample["messages"])
-        spans = []
+        turns = []
         for index, message in enumerate(sample["messages"]):
             stated = message.get("loss_weight")
             weight = 1.0 if stated is None else float(stated)
             if message["role"] == "assistant" and weight > 0:
-                spans.append(self._turn(beginning, index, weight))
-        return Rendered(beginning.text, tuple(spans))
+                turns.append((index, weight))
+        return self._rendered(sample, sample["messages"], turns)
 
     def preference(self, sample: Mapping[str, Any]) -> list[Rendered]:
         """Return a valid preference sample as a text a candidate, in their order (``chosen`` before ``rejected``).
@@ -69,17 +85,14 @@ class Conversations:
         *prompt, last = sample["messages"]
         answer = {name: last[name] for name in ("role", "reasoning_content") if name in last}
         texts = [{**answer, "content": candidate.text} for candidate in candidates(last)]
-        beginnings = [self._beginnings(sample, [*prompt, text]) for text in texts]
-        return [Rendered(each.text, (self._turn(each, len(prompt), 1.0),)) for each in beginnings]
+        return [self._rendered(sample, [*prompt, text], [(len(prompt), 1.0)]) for text in texts]
 
-    def _beginnings(self, sample: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> "_Beginnings":
+    def _rendered(
+        self, sample: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], turns: Sequence[tuple[int, float]]
+    ) -> Rendered:
         variables = {"enable_thinking": sample["thinking"]} if "thinking" in sample else {}
-        return _Beginnings(self._template, [for_template(each) for each in messages], sample.get("tools"), variables)
-
-    def _turn(self, beginning: "_Beginnings", index: int, weight: float) -> Span:
-        start, end = beginning.turn(index)
-        turn = beginning.text[start:end].rstrip()
-        return Span(start, start + len(turn) if turn.endswith(self._added) else end, weight)
+        plain = [for_template(each) for each in messages]
+        return Rendered(_Beginnings(self._template, plain, sample.get("tools"), variables), turns, self._added)
 
 
 class _Beginnings:
@@ -94,7 +107,10 @@ class _Beginnings:
     ) -> None:
         self._template, self._messages, self._tools, self._variables = template, messages, tools, variables
         self.text = self._of(len(messages))
-        for kind, words in _shown(messages, tools or ()):
+
+    def check_complete(self) -> None:
+        """Raise ChatTemplateError where the template leaves out what must not be trained without."""
+        for kind, words in _shown(self._messages, self._tools or ()):
             if words not in self.text:
                 raise ChatTemplateError(
                     f"the chat template leaves {kind} out ({clip(words)}): this model cannot be trained on such samples"

@@ -171,7 +171,8 @@ async def tallied(
         tally, table = Tally(job.context_length, report), SampleTable(rows, job.format, invalid.lines())
         async for batch in batches(read_samples(store, job.files, {job.index: invalid}, only=job.index)):
             check()
-            for sample, encoded in zip(batch, encode_batch(encoder, job.format, batch), strict=True):
+            encoded_batch = encode_batch(encoder, job.format, batch, context_length=job.context_length)
+            for sample, encoded in zip(batch, encoded_batch, strict=True):
                 table.add(sample, encoded, kept=tally.add(encoded, sample.line))
         table.finish()
     return tally.counts()

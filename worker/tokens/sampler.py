@@ -134,6 +134,7 @@ async def _read(store: ObjectStore, file: CheckedFile, block_bytes: int, numbers
 def _tallied(job: SampleJob, encoder: SampleEncoder, block: Block, name: str) -> TokenCounts:
     tally = Tally(job.context_length, lambda _: None)
     for batch in batched(block.samples(name)):
-        for sample, encoded in zip(batch, encode_batch(encoder, job.format, batch, name), strict=True):
+        encoded_batch = encode_batch(encoder, job.format, batch, name, context_length=job.context_length)
+        for sample, encoded in zip(batch, encoded_batch, strict=True):
             tally.add(encoded, sample.line)
     return tally.counts()
