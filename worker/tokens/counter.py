@@ -18,6 +18,7 @@ from contracts.datasets.findings import Finding
 from handlers import layout
 from handlers.errors import Transient
 from handlers.ports import LeftOutSamples, ModelEntry, ObjectStore, TokenCounts
+from worker.cpu import LongWork
 from worker.over_bucket import over_bucket
 from worker.settings import Settings
 from worker.tokens.batching import batches, encode_batch
@@ -29,6 +30,8 @@ from worker.tokens.samples import LeftOut, invalid_lines, read_samples
 from worker.tokens.tally import Tally, merged
 from worker.tokens.trust import Distrusted
 
+#: Datasets of so many bytes take a minute of a core, or hours: others must not wait behind them.
+LONG_BYTES = 32 << 20
 #: Encoders kept by a process: building one from a large tokenizer takes a second.
 encoder_for = lru_cache(maxsize=4)(SampleEncoder)
 
@@ -47,12 +50,13 @@ class CountJob(Struct, frozen=True, kw_only=True):
 class TemplateTokenCounter:
     """The TokenCounter: the model's own tokenizer and chat template, the same code as the trainer's.
 
-    Files are counted side by side in the processes of ``pool``, and kept in the bucket by their content: a second call,
-    from any worker, costs a look-up.
+    Files are counted side by side in the processes of ``pool``, those of large datasets in at most ``processes`` of
+    them, and kept in the bucket by their content: a second call, from any worker, costs a look-up.
     """
 
-    def __init__(self, settings: Settings, pool: Pool) -> None:
+    def __init__(self, settings: Settings, pool: Pool, *, processes: int = 1) -> None:
         self._settings, self._pool = settings, pool
+        self._long_work = LongWork(pool, processes)
 
     async def count(
         self,
@@ -74,7 +78,6 @@ class TemplateTokenCounter:
             Transient: the counting process was killed.
             Unavailable: the bucket does not answer.
         """
-        loop = asyncio.get_running_loop()
         jobs = [
             CountJob(
                 files=tuple(files),
@@ -86,7 +89,8 @@ class TemplateTokenCounter:
             )
             for index in range(len(files))
         ]
-        counting = [loop.run_in_executor(self._pool, over_bucket, self._settings, count_file, job) for job in jobs]
+        is_long = sum(file.size_bytes for file in files) >= LONG_BYTES
+        counting = [self._started(job, is_long=is_long) for job in jobs]
         try:
             return merged(await asyncio.gather(*counting))
         except BrokenProcessPool as error:
@@ -94,6 +98,12 @@ class TemplateTokenCounter:
         finally:
             for job in counting:
                 job.cancel()
+
+    def _started(self, job: CountJob, *, is_long: bool) -> asyncio.Future[TokenCounts]:
+        work = (over_bucket, self._settings, count_file, job)
+        if is_long:
+            return asyncio.ensure_future(self._long_work.run(*work))
+        return asyncio.get_running_loop().run_in_executor(self._pool, *work)
 
 
 async def count_file(store: ObjectStore, job: CountJob) -> TokenCounts:
