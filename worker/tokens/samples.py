@@ -82,8 +82,8 @@ class _Located(Struct):
 _FINDING = msgspec.json.Decoder(_Located)
 
 
-async def invalid_lines(store: ObjectStore, findings_key: str | None) -> InvalidLines:
-    """Return the lines that have an error, by file. Without a key, none.
+async def invalid_lines(store: ObjectStore, findings_key: str | None, only: int | None = None) -> InvalidLines:
+    """Return the lines that have an error, by file; of file ``only`` alone where that is given. Without a key, none.
 
     Raises:
         FileNotFoundError: the findings are gone.
@@ -97,6 +97,8 @@ async def invalid_lines(store: ObjectStore, findings_key: str | None) -> Invalid
     async for line in _lines(store, findings_key, info.etag, info.size_bytes):
         if line.body:
             finding = _FINDING.decode(line.body)
+            if only is not None and finding.file != only:
+                continue
             invalid.setdefault(finding.file, LeftOut()).add(finding.line, finding.code, finding.severity)
     return invalid
 
