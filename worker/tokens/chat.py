@@ -6,15 +6,20 @@ drops earlier reasoning, say), turns cannot be found, and the sample is refused.
 something out: a call of a tool that is not in the text would be trained as an answer without words.
 
 That takes time with the square of the number of turns, so it is not done before the text is known to fit the model: the
-context bounds how many turns there are.
+context bounds how many turns there are. Where the template is one loop over the messages (message_loop.py), a single
+rendering says how long every beginning is.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from contracts.spelling import clip
 from worker.tokens.candidates import candidates
 from worker.tokens.template import ChatTemplate, ChatTemplateError, for_template
+
+#: So few turns are found by rendering so few beginnings.
+_FEW_TURNS = 2
 
 
 class Span(NamedTuple):
@@ -38,6 +43,8 @@ class Rendered:
         Raises ChatTemplateError: the template leaves something of the sample out, or is not prefix-stable on it.
         """
         self._beginnings.check_complete()
+        if len(self._turns) > _FEW_TURNS:
+            self._beginnings.measure()
         return tuple(self._span(index, weight) for index, weight in self._turns)
 
     def _span(self, index: int, weight: float) -> Span:
@@ -95,6 +102,13 @@ class Conversations:
         return Rendered(_Beginnings(self._template, plain, sample.get("tools"), variables), turns, self._added)
 
 
+class _Measured(NamedTuple):
+    """Where the text of so many messages ends; and what is behind it, by whether another turn is asked for."""
+
+    ends: list[int]
+    tails: dict[bool, str]
+
+
 class _Beginnings:
     """A conversation's text and where its turns are in it."""
 
@@ -107,6 +121,7 @@ class _Beginnings:
     ) -> None:
         self._template, self._messages, self._tools, self._variables = template, messages, tools, variables
         self.text = self._of(len(messages))
+        self._measured: _Measured | None = None
 
     def check_complete(self) -> None:
         """Raise ChatTemplateError where the template leaves out what must not be trained without."""
@@ -116,11 +131,19 @@ class _Beginnings:
                     f"the chat template leaves {kind} out ({clip(words)}): this model cannot be trained on such samples"
                 )
 
+    def measure(self) -> None:
+        """Learn how long all beginnings are at once, where the template allows it. Raises ChatTemplateError."""
+        parts = self._parts(self._messages)
+        asking = self._parts(self._messages[:1], generation_prompt=True)
+        if parts and asking and "".join(parts) == self.text:
+            *parts, tail = parts
+            self._measured = _Measured(list(accumulate(map(len, parts))), {False: tail, True: asking[-1]})
+
     def turn(self, index: int) -> tuple[int, int]:
         """Return the characters [start, end) that the model writes as message ``index``."""
-        end = self._checked(self._of(index + 1), index) if index + 1 < len(self._messages) else len(self.text)
+        end = self._length(index + 1, index) if index + 1 < len(self._messages) else len(self.text)
         if index > 0:
-            return self._checked(self._of(index, generation_prompt=True), index), end
+            return self._length(index, index, generation_prompt=True), end
         # Nothing comes before it, and templates need not be able to render nothing: the prompt is what
         # asking for another turn adds.
         prompt = self._of(1, generation_prompt=True)[len(self._of(1)) :]
@@ -128,6 +151,16 @@ class _Beginnings:
         if found < 0:
             raise _unstable(index)
         return found + len(prompt), end
+
+    def _length(self, count: int, index: int, *, generation_prompt: bool = False) -> int:
+        """Return how many characters the text begins with are the first messages. For the turn of message ``index``."""
+        if self._measured is not None:
+            end, tail = self._measured.ends[count], self._measured.tails[generation_prompt]
+        else:
+            end, tail = 0, self._of(count, generation_prompt=generation_prompt)
+        if not self.text.startswith(tail, end):
+            raise _unstable(index)
+        return end + len(tail)
 
     def _of(self, count: int, *, generation_prompt: bool = False) -> str:
         return self._template.render(
@@ -137,10 +170,10 @@ class _Beginnings:
             variables=self._variables,
         )
 
-    def _checked(self, beginning: str, index: int) -> int:
-        if not self.text.startswith(beginning):
-            raise _unstable(index)
-        return len(beginning)
+    def _parts(self, messages: list[dict[str, Any]], *, generation_prompt: bool = False) -> list[str] | None:
+        return self._template.parts(
+            messages, tools=self._tools, generation_prompt=generation_prompt, variables=self._variables
+        )
 
 
 def _shown(messages: Iterable[Mapping[str, Any]], tools: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
