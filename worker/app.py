@@ -121,7 +121,8 @@ async def default_ports(
     """
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings))
-        pool = CpuPool(settings.cpu_workers)
+        # Scans and counts wait for each other in no pool, and in each what takes long leaves one process to the rest.
+        scan_pool, count_pool = CpuPool(settings.cpu_workers + 1), CpuPool(settings.cpu_workers + 1)
         # Of its own, and started when it is first needed: no sample waits behind the counts it stands in for.
         sample_pool = CpuPool(1)
         clock = SystemClock()
@@ -134,18 +135,18 @@ async def default_ports(
                 "store": store,
                 "clock": clock,
                 "catalog": load_catalog(settings.models_file, settings.prices_file),
-                "scanner": Scanner(settings, pool, processes=settings.cpu_workers),
-                "tokens": TemplateTokenCounter(settings, pool),
+                "scanner": Scanner(settings, scan_pool, processes=settings.cpu_workers),
+                "tokens": TemplateTokenCounter(settings, count_pool, processes=settings.cpu_workers),
                 "sampler": BlockSampler(settings, sample_pool),
-                "planner": PoolPlanner(settings, pool),
+                "planner": PoolPlanner(settings, count_pool),
                 "receipts": BucketReceipts(store, clock, versions, counts=counts),
                 "quote_valid_seconds": settings.quote_valid_seconds,
                 "retry_limit": settings.retry_limit,
                 "cancel_grace_seconds": settings.cancel_grace_seconds,
             }
         finally:
-            pool.shutdown(cancel_futures=True)
-            sample_pool.shutdown(cancel_futures=True)
+            for pool in (scan_pool, count_pool, sample_pool):
+                pool.shutdown(cancel_futures=True)
 
 
 def _intake(

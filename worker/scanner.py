@@ -6,13 +6,14 @@ from concurrent.futures import Executor as Pool
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from contracts.dataset import CheckedFile, DatasetFile, DeclaredFormat
 from handlers.errors import Transient
 from handlers.validation.report import Report, content_digest
+from worker.cpu import LongWork
 from worker.scan_conclusion import FileScan
 from worker.scan_parts import PART_BYTES, Part, split
 from worker.scan_process import (
@@ -28,15 +29,23 @@ from worker.settings import Settings
 
 MAX_FILES = 20
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
+#: Datasets of so many bytes take a second of a core, or minutes: others must not wait behind them.
+LONG_BYTES = 256 << 20
+
+#: What a process does with a job, and how it is given one.
+Work = Callable[[Settings, Any], Any]
+InProcess = Callable[[Work, Any], Awaitable[Any]]
 
 
 class Scanner:
-    """The DatasetScanner. Files, and the parts of large ones, are scanned side by side in the processes of ``pool``."""
+    """The DatasetScanner. Files, and the parts of large ones, are scanned side by side in the processes of ``pool``.
+
+    Those of large datasets are in at most ``processes`` of them at a time.
+    """
 
     def __init__(self, settings: Settings, pool: Pool, *, processes: int = 1) -> None:
         self._settings, self._pool, self._processes = settings, pool, processes
+        self._long_work = LongWork(pool, processes)
 
     async def scan(self, files: Sequence[DatasetFile], format: str, findings_key: str) -> Report:
         """Return the report on the files; every finding is stored under ``findings_key`` as NDJSON, even if none.
@@ -53,6 +62,7 @@ class Scanner:
         if len(files) > MAX_FILES:
             reason = f"{len(files)} files; a dataset has at most {MAX_FILES}: join some of them"
             return _unreadable(files, format, [reason])
+        in_process = self._as_long_work if _takes_long(files) else self._in_process
         # A process of the pool cannot be stopped: after a cancel it may still write here for a while.
         with TemporaryDirectory(prefix="scan-", ignore_cleanup_errors=True) as directory:
             jobs = [
@@ -68,7 +78,7 @@ class Scanner:
                 for index, file in enumerate(files)
             ]
             try:
-                scanned = await _all([self._file(job, self._processes // len(files)) for job in jobs])
+                scanned = await _all([_file(job, self._processes // len(files), in_process) for job in jobs])
                 reasons = [each for each in scanned if isinstance(each, str)]
                 if reasons:
                     return _unreadable(files, format, reasons)
@@ -80,34 +90,39 @@ class Scanner:
                     findings_key=findings_key,
                     directory=directory,
                 )
-                return await self._in_process(conclude_in_process, conclusion)
+                return await in_process(conclude_in_process, conclusion)
             except BrokenProcessPool as error:
                 raise Transient("a process that scanned a dataset was killed") from error
 
-    async def _file(self, job: ScanJob, most_parts: int) -> FileScan | str:
-        """Scan a file, in several parts where it is large and there are processes for it."""
-        if most_parts > 1 and job.file.etag is not None and (job.file.size_bytes or 0) >= 2 * PART_BYTES:
-            return await self._in_parts(job, most_parts)
-        scanned = await self._in_process(scan_in_process, job)
-        return scanned if isinstance(scanned, str) else _file_scan(job.file, [scanned], scanned.sha256)
-
-    async def _in_parts(self, job: ScanJob, most: int) -> FileScan | str:
-        """Scan the parts of a file side by side.
-
-        A SHA-256 cannot be put together from parts: one more process reads the file just for it, which is several
-        times faster than scanning.
-        """
-        decision = await self._in_process(decide_in_process, job)
-        if isinstance(decision, str):
-            return decision
-        parts = split(job.part, job.file.size_bytes or 0, decision, most)
-        scanning = [self._in_process(scan_in_process, ScanJob(file=job.file, part=part)) for part in parts]
-        hashed, *scanned = await _all([self._in_process(hash_in_process, job), *scanning])
-        reason = next((each for each in (*scanned, hashed) if isinstance(each, str)), None)
-        return reason or _file_scan(job.file, scanned, hashed.sha256)
-
-    def _in_process(self, work: Callable[[Settings, Job], Result], job: Job) -> Awaitable[Result]:
+    def _in_process(self, work: Work, job: Any) -> Awaitable[Any]:
         return asyncio.get_running_loop().run_in_executor(self._pool, work, self._settings, job)
+
+    def _as_long_work(self, work: Work, job: Any) -> Awaitable[Any]:
+        return self._long_work.run(work, self._settings, job)
+
+
+async def _file(job: ScanJob, most_parts: int, in_process: InProcess) -> FileScan | str:
+    """Scan a file, in several parts where it is large and there are processes for it."""
+    if most_parts > 1 and job.file.etag is not None and (job.file.size_bytes or 0) >= 2 * PART_BYTES:
+        return await _in_parts(job, most_parts, in_process)
+    scanned = await in_process(scan_in_process, job)
+    return scanned if isinstance(scanned, str) else _file_scan(job.file, [scanned], scanned.sha256)
+
+
+async def _in_parts(job: ScanJob, most: int, in_process: InProcess) -> FileScan | str:
+    """Scan the parts of a file side by side.
+
+    A SHA-256 cannot be put together from parts: one more process reads the file just for it, which is several
+    times faster than scanning.
+    """
+    decision = await in_process(decide_in_process, job)
+    if isinstance(decision, str):
+        return decision
+    parts = split(job.part, job.file.size_bytes or 0, decision, most)
+    scanning = [in_process(scan_in_process, ScanJob(file=job.file, part=part)) for part in parts]
+    hashed, *scanned = await _all([in_process(hash_in_process, job), *scanning])
+    reason = next((each for each in (*scanned, hashed) if isinstance(each, str)), None)
+    return reason or _file_scan(job.file, scanned, hashed.sha256)
 
 
 async def _all(working: Sequence[Awaitable[Any]]) -> list[Any]:
@@ -118,6 +133,12 @@ async def _all(working: Sequence[Awaitable[Any]]) -> list[Any]:
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _takes_long(files: Sequence[DatasetFile]) -> bool:
+    """Return whether a scan takes long. Files whose import did not state their size may be of any."""
+    sizes = [file.size_bytes for file in files]
+    return None in sizes or sum(size or 0 for size in sizes) >= LONG_BYTES
 
 
 def _file_scan(file: DatasetFile, scanned: Sequence[Scanned], sha256: str) -> FileScan:

@@ -124,7 +124,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: Handlers run at a time in this process, and records read ahead of the slowest a partition.
     concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 64
     spread_limit: Annotated[int, Meta(ge=1)] = 10_000
-    #: Processes for scanning and tokenising.
+    #: Processes for scanning large datasets, and as many for tokenising them; each started when first needed. One more
+    #: of either kind is for small ones alone.
     cpu_workers: Annotated[int, Meta(ge=1)] = max(1, (os.cpu_count() or 2) - 1)
     #: Where ``/live``, ``/ready`` and ``/metrics`` are answered; nowhere where not set.
     health_port: Annotated[int, Meta(ge=0, le=65_535)] | None = None

@@ -9,7 +9,7 @@ PINNED = {
     "cost-estimation": {"put": 3, "get": 5},
     "cost-estimation" + IN_POOL: {"put": 2, "get": 6, "head": 1},
     "training-dispatch": {"put": 9, "list": 1, "get": 10, "delete": 1},
-    "training-dispatch" + IN_POOL: {"put": 1, "get": 6, "head": 2},
+    "training-dispatch" + IN_POOL: {"put": 1, "get": 3, "head": 5},
     "training-progress": {"put": 1, "get": 1},
     "model-export": {"put": 4, "copy": 2, "get": 6, "head": 2},
 }

@@ -303,3 +303,32 @@ def test_a_batch_is_encoded_as_its_samples_are_one_by_one(encoder: SampleEncoder
 
     assert encoder.encode_sft(samples) == [encode(encoder, one) for one in samples]
     assert encoder.encode_sft([]) == []
+
+
+def turns(count: int) -> dict[str, Any]:
+    return sample(*(("user" if number % 2 == 0 else "assistant", f"word {number}") for number in range(count)))
+
+
+@pytest.mark.parametrize("format", ["sft", "preference"])
+def test_of_what_is_longer_than_the_context_no_turn_is_looked_for(
+    encoder: SampleEncoder, format: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = turns(40)
+    if format == "preference":
+        conversation["messages"][-1] = {"role": "assistant", "chosen": "yes", "rejected": "no"}
+    (whole,) = encoder.encode(format, [conversation])
+    (fits,) = encoder.encode(format, [conversation], whole.longest)
+    assert fits == whole
+    rendered: list[bool] = []
+    render = ChatTemplate.render
+
+    def counted(self: ChatTemplate, messages: Any, **named: Any) -> str:
+        rendered.append(len(messages) == 40)
+        return render(self, messages, **named)
+
+    monkeypatch.setattr(ChatTemplate, "render", counted)
+    (cut,) = encoder.encode(format, [conversation], min(len(each.ids) for each in whole.sequences) - 1)
+
+    assert [each.ids for each in cut.sequences] == [each.ids for each in whole.sequences]
+    assert cut.trained == 0 < whole.trained
+    assert rendered == [True] * len(whole.sequences)

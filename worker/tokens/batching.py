@@ -52,18 +52,23 @@ def batched(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
 
 
 def encode_batch(
-    encoder: SampleEncoder, format: Format, batch: Sequence[Sample], name: str | None = None
+    encoder: SampleEncoder,
+    format: Format,
+    batch: Sequence[Sample],
+    name: str | None = None,
+    *,
+    context_length: int | None = None,
 ) -> list[EncodedSample]:
-    """Return the tokens of samples.
+    """Return the tokens of samples: of those that are longer than the context without what is trained on.
 
     Raises ChatTemplateError naming the first line that cannot be encoded, and its file: by ``name``, or its index.
     """
     try:
-        return encoder.encode(format, [sample.data for sample in batch])
+        return encoder.encode(format, [sample.data for sample in batch], context_length)
     except ChatTemplateError:
         for sample in batch:
             try:
-                encoder.encode(format, [sample.data])
+                encoder.encode(format, [sample.data], context_length)
             except ChatTemplateError as error:
                 raise ChatTemplateError(f"{name or f'file {sample.file}'}, line {sample.line}: {error}") from error
         raise

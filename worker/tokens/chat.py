@@ -4,14 +4,22 @@ A conversation is rendered once, as a whole, exactly as it would be for the mode
 found by rendering the conversation's beginnings: where a template renders a beginning differently than the whole (it
 drops earlier reasoning, say), turns cannot be found, and the sample is refused. So is one of which the template leaves
 something out: a call of a tool that is not in the text would be trained as an answer without words.
+
+That takes time with the square of the number of turns, so it is not done before the text is known to fit the model: the
+context bounds how many turns there are. Where the template is one loop over the messages (message_loop.py), a single
+rendering says how long every beginning is.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from contracts.spelling import clip
 from worker.tokens.candidates import candidates
 from worker.tokens.template import ChatTemplate, ChatTemplateError, for_template
+
+#: So few turns are found by rendering so few beginnings.
+_FEW_TURNS = 2
 
 
 class Span(NamedTuple):
@@ -22,11 +30,27 @@ class Span(NamedTuple):
     weight: float
 
 
-class Rendered(NamedTuple):
-    """A conversation as text, and the spans of it that are trained on, in order."""
+class Rendered:
+    """A conversation as text. Where its trained turns are in it is looked for when it is asked."""
 
-    text: str
-    spans: tuple[Span, ...]
+    def __init__(self, beginnings: "_Beginnings", turns: Sequence[tuple[int, float]], added: tuple[str, ...]) -> None:
+        self._beginnings, self._turns, self._added = beginnings, turns, added
+        self.text = beginnings.text
+
+    def spans(self) -> tuple[Span, ...]:
+        """Return the spans of the text that are trained on, in order. Renders it again and again: for what fits.
+
+        Raises ChatTemplateError: the template leaves something of the sample out, or is not prefix-stable on it.
+        """
+        self._beginnings.check_complete()
+        if len(self._turns) > _FEW_TURNS:
+            self._beginnings.measure()
+        return tuple(self._span(index, weight) for index, weight in self._turns)
+
+    def _span(self, index: int, weight: float) -> Span:
+        start, end = self._beginnings.turn(index)
+        turn = self.text[start:end].rstrip()
+        return Span(start, start + len(turn) if turn.endswith(self._added) else end, weight)
 
 
 class Conversations:
@@ -47,16 +71,15 @@ class Conversations:
         end-of-turn token; white space the template puts behind that token is not trained on, because no model ever
         writes it. Nor is what system, user and tool say.
 
-        Raises ChatTemplateError: the template refuses the sample, or is not prefix-stable on it.
+        Raises ChatTemplateError: the template refuses the sample.
         """
-        beginning = self._beginnings(sample, sample["messages"])
-        spans = []
+        turns = []
         for index, message in enumerate(sample["messages"]):
             stated = message.get("loss_weight")
             weight = 1.0 if stated is None else float(stated)
             if message["role"] == "assistant" and weight > 0:
-                spans.append(self._turn(beginning, index, weight))
-        return Rendered(beginning.text, tuple(spans))
+                turns.append((index, weight))
+        return self._rendered(sample, sample["messages"], turns)
 
     def preference(self, sample: Mapping[str, Any]) -> list[Rendered]:
         """Return a valid preference sample as a text a candidate, in their order (``chosen`` before ``rejected``).
@@ -69,17 +92,21 @@ class Conversations:
         *prompt, last = sample["messages"]
         answer = {name: last[name] for name in ("role", "reasoning_content") if name in last}
         texts = [{**answer, "content": candidate.text} for candidate in candidates(last)]
-        beginnings = [self._beginnings(sample, [*prompt, text]) for text in texts]
-        return [Rendered(each.text, (self._turn(each, len(prompt), 1.0),)) for each in beginnings]
+        return [self._rendered(sample, [*prompt, text], [(len(prompt), 1.0)]) for text in texts]
 
-    def _beginnings(self, sample: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> "_Beginnings":
+    def _rendered(
+        self, sample: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], turns: Sequence[tuple[int, float]]
+    ) -> Rendered:
         variables = {"enable_thinking": sample["thinking"]} if "thinking" in sample else {}
-        return _Beginnings(self._template, [for_template(each) for each in messages], sample.get("tools"), variables)
+        plain = [for_template(each) for each in messages]
+        return Rendered(_Beginnings(self._template, plain, sample.get("tools"), variables), turns, self._added)
 
-    def _turn(self, beginning: "_Beginnings", index: int, weight: float) -> Span:
-        start, end = beginning.turn(index)
-        turn = beginning.text[start:end].rstrip()
-        return Span(start, start + len(turn) if turn.endswith(self._added) else end, weight)
+
+class _Measured(NamedTuple):
+    """Where the text of so many messages ends; and what is behind it, by whether another turn is asked for."""
+
+    ends: list[int]
+    tails: dict[bool, str]
 
 
 class _Beginnings:
@@ -94,17 +121,29 @@ class _Beginnings:
     ) -> None:
         self._template, self._messages, self._tools, self._variables = template, messages, tools, variables
         self.text = self._of(len(messages))
-        for kind, words in _shown(messages, tools or ()):
+        self._measured: _Measured | None = None
+
+    def check_complete(self) -> None:
+        """Raise ChatTemplateError where the template leaves out what must not be trained without."""
+        for kind, words in _shown(self._messages, self._tools or ()):
             if words not in self.text:
                 raise ChatTemplateError(
                     f"the chat template leaves {kind} out ({clip(words)}): this model cannot be trained on such samples"
                 )
 
+    def measure(self) -> None:
+        """Learn how long all beginnings are at once, where the template allows it. Raises ChatTemplateError."""
+        parts = self._parts(self._messages)
+        asking = self._parts(self._messages[:1], generation_prompt=True)
+        if parts and asking and "".join(parts) == self.text:
+            *parts, tail = parts
+            self._measured = _Measured(list(accumulate(map(len, parts))), {False: tail, True: asking[-1]})
+
     def turn(self, index: int) -> tuple[int, int]:
         """Return the characters [start, end) that the model writes as message ``index``."""
-        end = self._checked(self._of(index + 1), index) if index + 1 < len(self._messages) else len(self.text)
+        end = self._length(index + 1, index) if index + 1 < len(self._messages) else len(self.text)
         if index > 0:
-            return self._checked(self._of(index, generation_prompt=True), index), end
+            return self._length(index, index, generation_prompt=True), end
         # Nothing comes before it, and templates need not be able to render nothing: the prompt is what
         # asking for another turn adds.
         prompt = self._of(1, generation_prompt=True)[len(self._of(1)) :]
@@ -112,6 +151,16 @@ class _Beginnings:
         if found < 0:
             raise _unstable(index)
         return found + len(prompt), end
+
+    def _length(self, count: int, index: int, *, generation_prompt: bool = False) -> int:
+        """Return how many characters the text begins with are the first messages. For the turn of message ``index``."""
+        if self._measured is not None:
+            end, tail = self._measured.ends[count], self._measured.tails[generation_prompt]
+        else:
+            end, tail = 0, self._of(count, generation_prompt=generation_prompt)
+        if not self.text.startswith(tail, end):
+            raise _unstable(index)
+        return end + len(tail)
 
     def _of(self, count: int, *, generation_prompt: bool = False) -> str:
         return self._template.render(
@@ -121,10 +170,10 @@ class _Beginnings:
             variables=self._variables,
         )
 
-    def _checked(self, beginning: str, index: int) -> int:
-        if not self.text.startswith(beginning):
-            raise _unstable(index)
-        return len(beginning)
+    def _parts(self, messages: list[dict[str, Any]], *, generation_prompt: bool = False) -> list[str] | None:
+        return self._template.parts(
+            messages, tools=self._tools, generation_prompt=generation_prompt, variables=self._variables
+        )
 
 
 def _shown(messages: Iterable[Mapping[str, Any]], tools: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -122,29 +122,32 @@ class SampleEncoder:
         """Have every later ``accelerated`` use the reference tokenizer alone."""
         self._fast = None
 
-    def encode(self, format: Format, samples: Samples) -> list[EncodedSample]:
+    def encode(self, format: Format, samples: Samples, context_length: int | None = None) -> list[EncodedSample]:
         """Return the tokens of valid samples of one format, in order.
+
+        Of a conversation with more tokens than ``context_length`` all tokens are there, but none is trained on: it is
+        left out anyway, and looking for its turns takes time with the square of their number.
 
         Raises:
             ChatTemplateError: the model has no usable chat template, or it refuses a sample, or is not prefix-stable.
         """
         match format:
             case "sft":
-                return [EncodedSample((each,)) for each in self.encode_sft(samples)]
+                return [EncodedSample((each,)) for each in self.encode_sft(samples, context_length)]
             case "preference":
-                return self._preference(samples)
+                return self._preference(samples, context_length)
             case "ranking":
                 return self._ranking(samples)
             case "pretrain":
                 return self._pretrain(samples)
 
-    def encode_sft(self, samples: Samples) -> list[EncodedSequence]:
-        """Return the tokens of valid sft samples, in order. A sample is one sequence. Raises as above."""
-        return self._sequences([self._conversations.sft(sample) for sample in samples])
+    def encode_sft(self, samples: Samples, context_length: int | None = None) -> list[EncodedSequence]:
+        """Return the tokens of valid sft samples, in order. A sample is one sequence. As above, and raises as above."""
+        return self._sequences([self._conversations.sft(sample) for sample in samples], context_length)
 
-    def _preference(self, samples: Samples) -> list[EncodedSample]:
+    def _preference(self, samples: Samples, context_length: int | None) -> list[EncodedSample]:
         rendered = [self._conversations.preference(sample) for sample in samples]
-        sequences = iter(self._sequences([text for texts in rendered for text in texts]))
+        sequences = iter(self._sequences([text for texts in rendered for text in texts], context_length))
         ends = [extremes(candidates(sample["messages"][-1])) for sample in samples]
         return [
             EncodedSample(_taken(sequences, len(texts)), extremes=places)
@@ -168,11 +171,11 @@ class SampleEncoder:
             found.append(EncodedSample((EncodedSequence(whole, (Trained(1, len(whole), 1.0),)),), packed=True))
         return found
 
-    def _sequences(self, rendered: Sequence[Rendered]) -> list[EncodedSequence]:
-        tokenized = self.tokenizer.tokenize([text for text, _ in rendered])
+    def _sequences(self, rendered: Sequence[Rendered], context_length: int | None) -> list[EncodedSequence]:
+        tokenized = self.tokenizer.tokenize([each.text for each in rendered])
         return [
-            EncodedSequence(tokens.ids, _stretches(tokens, spans))
-            for tokens, (_, spans) in zip(tokenized, rendered, strict=True)
+            EncodedSequence(tokens.ids, _stretches(tokens, each.spans()) if _fits(tokens, context_length) else ())
+            for tokens, each in zip(tokenized, rendered, strict=True)
         ]
 
     @cached_property
@@ -189,6 +192,10 @@ class SampleEncoder:
         text = stated.get("content") if isinstance(stated, dict) else stated
         number = self._reference.id_of(text) if isinstance(text, str) else None
         return () if number is None else (number,)
+
+
+def _fits(tokens: Tokens, context_length: int | None) -> bool:
+    return context_length is None or len(tokens.ids) <= context_length
 
 
 def _stretches(tokens: Tokens, spans: Sequence[Span]) -> tuple[Trained, ...]:

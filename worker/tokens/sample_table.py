@@ -1,6 +1,6 @@
 """Writing the rows of a file's samples while their tokens are counted: what the draw reads instead of the file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from contracts.dataset import Format
@@ -12,9 +12,10 @@ from worker.tokens.samples import Sample
 class SampleTable:
     """A row for every sample and every invalid line, in the order of lines. ``invalid`` are rising lines (from 1)."""
 
-    def __init__(self, rows: BinaryIO, format: Format, invalid: Sequence[int]) -> None:
+    def __init__(self, rows: BinaryIO, format: Format, invalid: Iterator[int]) -> None:
         self._rows, self._format = rows, format
-        self._invalid = list(reversed(invalid))
+        self._invalid = invalid
+        self._next_invalid = next(invalid, None)
 
     def add(self, sample: Sample, encoded: EncodedSample, *, kept: bool) -> None:
         """Write the row of a valid sample; those of invalid lines before it come first. Blocks. Raises OSError."""
@@ -28,5 +29,6 @@ class SampleTable:
         self._write_invalid(None)
 
     def _write_invalid(self, before: int | None) -> None:
-        while self._invalid and (before is None or self._invalid[-1] < before):
-            self._rows.write(ROW.pack(NO_CONTENT, self._invalid.pop(), 0, 0, State.INVALID))
+        while (line := self._next_invalid) is not None and (before is None or line < before):
+            self._rows.write(ROW.pack(NO_CONTENT, line, 0, 0, State.INVALID))
+            self._next_invalid = next(self._invalid, None)

@@ -18,7 +18,7 @@ from worker.over_bucket import over_bucket
 from worker.settings import Settings
 from worker.tokens.batching import batched, encode_batch
 from worker.tokens.blocks import Block, blocks_of, drawn, read_block
-from worker.tokens.counter import CountJob, encoder_for, is_counted
+from worker.tokens.counter import CountJob, are_counted, encoder_for
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.model_files import tokenizer_files
 from worker.tokens.ratio import Stratum, interval
@@ -80,13 +80,14 @@ class BlockSampler:
 
 async def sample_dataset(store: ObjectStore, job: SampleJob) -> TokenRange | Unsampled | None:
     """Return between which numbers the tokens of a dataset are; None where it is counted. The same every time."""
-    if await _counted(store, job):
+    tokenizer = await tokenizer_files(store, job.prefix)
+    if await are_counted(store, _count_jobs(job), tokenizer):
         return None
     size = sum(file.size_bytes for file in job.files)
     mean = size // job.samples
     if mean > _LONGEST_MEAN_BYTES or await _has_invalid_lines(store, job):
         return Unsampled()
-    encoder = encoder_for(await tokenizer_files(store, job.prefix))
+    encoder = encoder_for(tokenizer)
     block_bytes = max(_BLOCK_BYTES, _LINES_A_BLOCK * mean)
     whole: list[Stratum] = []
     extremes: list[Stratum] = []
@@ -115,8 +116,8 @@ async def _has_invalid_lines(store: ObjectStore, job: SampleJob) -> bool:
     return any(left_out.key() for left_out in (await invalid_lines(store, job.findings_key)).values())
 
 
-async def _counted(store: ObjectStore, job: SampleJob) -> bool:
-    jobs = [
+def _count_jobs(job: SampleJob) -> list[CountJob]:
+    return [
         CountJob(
             files=job.files,
             index=index,
@@ -127,7 +128,6 @@ async def _counted(store: ObjectStore, job: SampleJob) -> bool:
         )
         for index in range(len(job.files))
     ]
-    return all([await is_counted(store, each) for each in jobs])
 
 
 async def _read(store: ObjectStore, file: CheckedFile, block_bytes: int, numbers: Sequence[int]) -> list[Block]:
@@ -141,6 +141,7 @@ async def _read(store: ObjectStore, file: CheckedFile, block_bytes: int, numbers
 def _tallied(job: SampleJob, encoder: SampleEncoder, block: Block, name: str) -> TokenCounts:
     tally = Tally(job.context_length, lambda _: None)
     for batch in batched(block.samples(name)):
-        for sample, encoded in zip(batch, encode_batch(encoder, job.format, batch, name), strict=True):
+        encoded_batch = encode_batch(encoder, job.format, batch, name, context_length=job.context_length)
+        for sample, encoded in zip(batch, encoded_batch, strict=True):
             tally.add(encoded, sample.line)
     return tally.counts()

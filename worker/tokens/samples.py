@@ -1,6 +1,6 @@
 """Reading the valid samples of a dataset, in order, in bounded memory. Shared by the counter and the trainer."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -10,6 +10,7 @@ from contracts.dataset import CheckedFile
 from contracts.datasets.findings import FILE_ERRORS
 from handlers.ports import ObjectStore
 from handlers.validation.lines import MAX_LINE_BYTES, Line, LineSplitter
+from worker.tokens.line_set import LineSet
 
 #: Bytes fetched at a time.
 CHUNK_BYTES = 4 << 20
@@ -40,11 +41,14 @@ class PassedOver(Protocol):
 
 
 class LeftOut:
-    """The lines of one file that are not samples to train on, since they have an error; or all of its lines."""
+    """The lines of one file that are not samples to train on, since they have an error; or all of its lines.
+
+    Takes a bit of memory for each line up to the last that has an error, however many have.
+    """
 
     def __init__(self) -> None:
         self.whole_file = False
-        self._lines: set[int] = set()
+        self._lines = LineSet()
 
     def add(self, line: int, code: str, severity: str) -> None:
         """Take a finding into account."""
@@ -55,13 +59,13 @@ class LeftOut:
     def __contains__(self, line: int) -> bool:
         return self.whole_file or line in self._lines
 
-    def key(self) -> list[int] | str:
-        """Return what tells this from any other."""
-        return "every line" if self.whole_file else self.lines()
+    def key(self) -> str | tuple[()]:
+        """Return what tells this from any other; of no lines what is false."""
+        return "every line" if self.whole_file else self._lines.digest() or ()
 
-    def lines(self) -> list[int]:
-        """Return the lines that have an error, rising; of a file that is wrong as a whole those that were named."""
-        return sorted(self._lines)
+    def lines(self) -> Iterator[int]:
+        """Yield the lines that have an error, rising; of a file that is wrong as a whole those that were named."""
+        return iter(self._lines)
 
 
 #: What is left out, by the index of the file.
@@ -78,8 +82,8 @@ class _Located(Struct):
 _FINDING = msgspec.json.Decoder(_Located)
 
 
-async def invalid_lines(store: ObjectStore, findings_key: str | None) -> InvalidLines:
-    """Return the lines that have an error, by file. Without a key, none.
+async def invalid_lines(store: ObjectStore, findings_key: str | None, only: int | None = None) -> InvalidLines:
+    """Return the lines that have an error, by file; of file ``only`` alone where that is given. Without a key, none.
 
     Raises:
         FileNotFoundError: the findings are gone.
@@ -93,6 +97,8 @@ async def invalid_lines(store: ObjectStore, findings_key: str | None) -> Invalid
     async for line in _lines(store, findings_key, info.etag, info.size_bytes):
         if line.body:
             finding = _FINDING.decode(line.body)
+            if only is not None and finding.file != only:
+                continue
             invalid.setdefault(finding.file, LeftOut()).add(finding.line, finding.code, finding.severity)
     return invalid
 

@@ -13,6 +13,8 @@ from jinja2 import ext, nodes
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from worker.tokens.message_loop import MARK, mark_messages
+
 Message = Mapping[str, Any]
 
 #: What ``strftime_now`` answers with. A fixed day: the same bytes must give the same tokens tomorrow, in another
@@ -32,7 +34,10 @@ class ChatTemplate:
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
         try:
-            self._template = _environment().from_string(source)
+            environment = _environment()
+            self._template = environment.from_string(source)
+            tree = environment.parse(source)
+            self._marked = environment.from_string(tree) if mark_messages(tree) else None
         except jinja2.TemplateSyntaxError as error:
             raise ChatTemplateError(f"the chat template is broken in line {error.lineno}: {error}") from error
         self._special_tokens = dict(special_tokens)
@@ -50,9 +55,37 @@ class ChatTemplate:
         Raises:
             ChatTemplateError: the template refuses the conversation, or fails on it.
         """
+        return self._render(self._template, messages, tools, generation_prompt, variables)
+
+    def parts(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Any] | None = None,
+        generation_prompt: bool = False,
+        variables: Mapping[str, Any] | None = None,
+    ) -> list[str] | None:
+        """Return the text of a conversation in parts: what is before the messages, each message, and the tail.
+
+        A beginning of the conversation is then rendered as its parts and a tail, the same for every beginning. None
+        where the template does not promise that. Raises as ``render``.
+        """
+        if self._marked is None:
+            return None
+        parts = self._render(self._marked, messages, tools, generation_prompt, variables).split(MARK)
+        return parts if len(parts) == len(messages) + 2 else None
+
+    def _render(
+        self,
+        template: jinja2.Template,
+        messages: Sequence[Message],
+        tools: Sequence[Any] | None,
+        generation_prompt: bool,
+        variables: Mapping[str, Any] | None,
+    ) -> str:
         known: dict[str, Any] = {**self._special_tokens, **(variables or {})}
         try:
-            return self._template.render(
+            return template.render(
                 messages=messages,
                 tools=tools,
                 documents=None,

@@ -102,7 +102,10 @@ class _Builder:
         dataset, taken = self._datasets[planned.source], deque[PlannedLine]()
         async for batch in batches(planned_samples(self._store, dataset, planned, taken)):
             check()
-            for sample, encoded in zip(batch, encode_batch(self._encoder, self._plan.format, batch), strict=True):
+            encoded_batch = encode_batch(
+                self._encoder, self._plan.format, batch, context_length=self._plan.context_length
+            )
+            for sample, encoded in zip(batch, encoded_batch, strict=True):
                 line = taken.popleft()
                 self._compare(dataset, line, encoded, sample.file)
                 number = self._file.append(*self._recipe.kept(sample.data, encoded))

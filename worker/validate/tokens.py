@@ -114,11 +114,13 @@ class Counting:
             spool.write(encode(self._checked.shown(finding)) + b"\n")
             capped.add(finding)
 
-        tally = Tally(self._model.context_length, report)
+        context_length = self._model.context_length
+        tally = Tally(context_length, report)
         for index, file in enumerate(self._checked.inputs.files):
             try:
                 for batch in batched(self._samples(file, index)):
-                    for sample, encoded in zip(batch, encode_batch(encoder, format, batch, file.name), strict=True):
+                    encoded_batch = encode_batch(encoder, format, batch, file.name, context_length=context_length)
+                    for sample, encoded in zip(batch, encoded_batch, strict=True):
                         tally.add(encoded, sample.line, index)
             except OSError as error:
                 raise CouldNotCheck(f"{file.name}: {error.strerror}") from error

@@ -22,6 +22,7 @@ from worker.scan_conclusion import FileScan, concluded
 from worker.scan_parts import Part
 from worker.scan_process import ScanJob, scan_part
 from worker.tokens.counter import CountJob, count_file
+from worker.tokens.model_files import kept_files
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 
 #: What S3 prices as writes; GET and HEAD are reads, DELETE is free.
@@ -159,6 +160,8 @@ class _CountedWorld(World):
 
 
 async def _one_task(progress_events: int) -> CountingStore:
+    # As a process of the pool asks that has not met this model yet.
+    kept_files.clear()
     world = _CountedWorld()
     # As it goes: the user imports with a draft of the form, sees the fee, and submits.
     await world.run(await world.import_dataset("d-1", _LINE, draft=_DRAFT | {"task_id": "t-1"}))
