@@ -1,5 +1,6 @@
 """Training on from a model that was exported earlier: found by its id, priced and planned as what it was made of."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -104,9 +105,13 @@ async def test_it_is_estimated_for_the_price_of_what_it_was_made_of() -> None:
     world = World()
     model_id = await exported(world)
 
+    hours = itertools.count()
+
     async def quoted(**changes: Any) -> Any:
         draft = form("t-9", "d-2") | changes
-        said = await world.run(await world.import_dataset("d-2", b"{}\n", draft=draft, project="default"))
+        imported_at = f"2026-01-02T{next(hours):02}:00:00Z"
+        imported = {"draft": draft, "project": "default", "imported_at": imported_at}
+        said = await world.run(await world.import_dataset("d-2", b"{}\n", **imported))
         return next(received(each).data.quote for each in said if each.topic == "cost.estimated")
 
     own, base = await quoted(**on(model_id)), await quoted()
