@@ -184,6 +184,7 @@ MANIFESTS: dict[str, tuple[dict[str, Any], str]] = {
     "no weights": ({"files": [{"path": "a.json"}]}, "no weights"),
     "a probe that is not there": ({"probe": {"path": "other.json", "tolerance": 1e-3}}, "none of its files"),
     "a digest of another kind": ({"files": [{"path": "a", "digest": "md5:00"}]}, "digest"),
+    "a tokenizer of another digest": ({"lineage": {"tokenizer": {"tokenizer.json": "sha256:0"}}}, "another digest of"),
     "a step that was not kept": ({"step": 11}, "none of those that were kept"),
 }
 

@@ -103,6 +103,10 @@ def _faults(manifest: Manifest, model_id: str | None) -> Iterator[str]:
         yield "it names no weights"
     if manifest.probe is not None and manifest.probe.path not in seen:
         yield f"it names the probe {manifest.probe.path!r}, which is none of its files"
+    stated, digests = manifest.lineage.get("tokenizer"), {file.path: file.digest for file in manifest.files}
+    for path, digest in stated.items() if isinstance(stated, dict) else ():
+        if digests.get(path) != digest:
+            yield f"its lineage says another digest of {path!r} than its list of files"
     if manifest.step not in manifest.kept.steps:
         yield f"its step {manifest.step} is none of those that were kept"
 
