@@ -90,7 +90,8 @@ class Scanner:
                     findings_key=findings_key,
                     directory=directory,
                 )
-                return await in_process(conclude_in_process, conclusion)
+                report: Report = await in_process(conclude_in_process, conclusion)
+                return report
             except BrokenProcessPool as error:
                 raise Transient("a process that scanned a dataset was killed") from error
 

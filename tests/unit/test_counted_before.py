@@ -19,6 +19,7 @@ from tests.fakes.store import etag_of
 from worker.settings import Settings
 from worker.tokens import counter, model_files
 from worker.tokens.counter import TemplateTokenCounter
+from worker.tokens.files import CONFIG_FILE, TEMPLATE_FILE, TOKENIZER_FILE
 from worker.tokens.sampler import SampleJob, sample_dataset
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 
@@ -33,7 +34,7 @@ class Bucket(CountingStore):
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
         self.works: list[str] = []
-        names = (model_files.TOKENIZER_FILE, model_files.CONFIG_FILE, model_files.TEMPLATE_FILE)
+        names = (TOKENIZER_FILE, CONFIG_FILE, TEMPLATE_FILE)
         for name, body in zip(names, tiny_tokenizer(), strict=True):
             self.objects[PREFIX + name] = body or b""
         self.objects[FINDINGS] = b""
