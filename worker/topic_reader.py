@@ -9,6 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from worker.broker import Brokers, connected
+from worker.could_not import CouldNot
 
 log = structlog.get_logger()
 
@@ -16,7 +17,7 @@ _POLL_MS = 500
 _MAX_RECORDS = 500
 
 
-class NoSuchTopic(LookupError):
+class NoSuchTopic(CouldNot, LookupError):
     """The broker has no such topic."""
 
 
