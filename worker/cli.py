@@ -13,6 +13,7 @@ from worker.commands import (
     completion,
     dead_letters,
     demo,
+    doctor,
     estimate,
     explain,
     models,
@@ -58,6 +59,7 @@ def _options(
 
 
 app.command("run")(run.run)
+app.command("doctor")(doctor.doctor)
 app.command("validate")(validate.validate)
 app.command("estimate")(estimate.estimate)
 app.command("publish")(publish.publish)

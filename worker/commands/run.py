@@ -32,7 +32,8 @@ def run(
     All of them, or some, in one process, which then finishes what runs and leaves. Settings are environment variables:
     WORKER_STORAGE_URL, KAFKA_BOOTSTRAP_SERVERS and others, see the README.
 
-    --check creates nothing; what it writes to try the bucket it removes.
+    --check is what worker doctor says about what a start needs. It creates nothing; what it writes to try the bucket it
+    removes.
 
     Exit code 0: it was told to end, or --check found that it could start; 2: it could not start or go on.
 
@@ -44,14 +45,13 @@ def run(
     """
     import structlog  # noqa: PLC0415 - the reason is above
 
-    from worker.checks import check_services  # noqa: PLC0415 - the same
     from worker.telemetry import configure_logging  # noqa: PLC0415 - the same
 
     stages = _chosen(stage)
     settings = Settings.from_environment()
     configure_logging(settings.log_format, settings.log_level)
     if check:
-        raise typer.Exit(asyncio.run(check_services(settings)))
+        raise typer.Exit(asyncio.run(check_start(settings)))
     for unknown in Settings.unknown():
         structlog.get_logger().warning("setting.unknown", variable=unknown.variable, meant=unknown.meant)
     try:
@@ -62,6 +62,16 @@ def run(
         # A service's bug may never come back where somebody looks: its traceback belongs in the log.
         structlog.get_logger().critical("worker.crashed", exc_info=True)
         raise
+
+
+async def check_start(settings: Settings) -> int:
+    """Say what worker doctor says about what a start needs; return 2 where something cannot be used."""
+    from worker.doctor.examine import STARTING, examine, exit_code  # noqa: PLC0415 - the reason is above
+    from worker.doctor.show import show  # noqa: PLC0415 - the same
+
+    findings = await examine(settings, STARTING)
+    show(findings)
+    return 2 if exit_code(findings) else 0
 
 
 def _chosen(names: list[str] | None) -> list[Stage]:
