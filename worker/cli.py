@@ -20,6 +20,7 @@ from worker.commands import (
     publish,
     replay,
     run,
+    tasks,
     topics,
     validate,
 )
@@ -65,6 +66,7 @@ app.command("estimate")(estimate.estimate)
 app.command("publish")(publish.publish)
 app.command("replay")(replay.replay)
 app.command("explain")(explain.explain)
+app.add_typer(tasks.app, name="tasks")
 app.add_typer(topics.app, name="topics")
 app.add_typer(bucket.app, name="bucket")
 app.add_typer(models.app, name="models")

@@ -50,7 +50,7 @@ def test_every_command_is_helped_with_in_one_style(name: str) -> None:
     assert ("--json" in result.stdout) == (name not in WITHOUT_JSON)
 
 
-@pytest.mark.parametrize("words", [[], ["topics"], ["dead-letters"], ["bucket"], ["models"]])
+@pytest.mark.parametrize("words", [[], ["topics"], ["dead-letters"], ["bucket"], ["tasks"], ["models"]])
 def test_lists_of_commands_say_each_in_a_whole_sentence(words: list[str]) -> None:
     """A first sentence that does not fit into the list is cut by typer, and ends in dots."""
     listed = CliRunner().invoke(app, [*words, "--help"]).stdout.partition("Commands:\n")[2]
