@@ -20,6 +20,7 @@ from aiokafka.errors import (
     SaslAuthenticationFailed,
 )
 
+from worker.could_not import CouldNot
 from worker.settings import Settings, SettingsError
 
 log = structlog.get_logger()
@@ -102,7 +103,7 @@ class TokenFile(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka publis
         return (await asyncio.to_thread(self._path.read_text)).strip()
 
 
-class BrokerUnavailable(ConnectionError):
+class BrokerUnavailable(CouldNot, ConnectionError):
     """No Kafka broker answers, or none lets us in. The text is one line and names the addresses and the settings."""
 
     def __init__(self, brokers: Brokers, refusal: Exception | None = None) -> None:

@@ -17,6 +17,7 @@ from handlers.table import STAGES, Stage
 from worker.app import bind, default_ports
 from worker.broker import Brokers
 from worker.clock import SystemClock
+from worker.could_not import CouldNot
 from worker.delivery.item import Item, take_in
 from worker.delivery.lanes import Lanes
 from worker.delivery.offsets import PartitionProgress
@@ -40,7 +41,7 @@ _AHEAD = 1000
 _PATIENCE = 10
 
 
-class NotReplayable(ValueError):
+class NotReplayable(CouldNot, ValueError):
     """What was asked for cannot be replayed; the text says what can."""
 
 

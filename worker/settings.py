@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
+from worker.could_not import CouldNot
 from worker.variables import PREFIX, Unknown, unknown_among, value_of
 
 #: Seconds, a day at the most: anything longer is a slip, and far longer ones no clock can hold.
@@ -20,7 +21,7 @@ Servers = Annotated[str, Meta(pattern=f"^{_SERVER}(,{_SERVER})*$", description="
 Url = Annotated[str, Meta(pattern="^https?://[^/]", description="a URL that begins with http:// or https://")]
 
 
-class SettingsError(ValueError):
+class SettingsError(CouldNot, ValueError):
     """Settings that cannot be used; the text names each variable and the remedy."""
 
 

@@ -5,18 +5,29 @@ from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import for_code
 
 from contracts.topics import TOPICS, Topic
 from handlers.table import STAGES
 from worker.broker import Brokers, connected
+from worker.could_not import CouldNot
 from worker.delivery import later
 from worker.topics import new_delay_topic, new_topics
 
+#: The setting of a topic that is not there.
+MISSING = "existence"
 _FOREVER = -1
 
 
+class TopicsUnreadable(CouldNot):
+    """The broker does not tell how its topics are set up."""
+
+
 class Wrong(NamedTuple):
-    """A setting that would lose events or change their meaning, and the command that puts it right."""
+    """A setting that would lose events or change their meaning, and the command that puts it right.
+
+    ``setting`` is MISSING where the topic is not there at all.
+    """
 
     topic: str
     setting: str
@@ -30,7 +41,7 @@ async def wrong_topics(brokers: Brokers, topics: Iterable[Topic] = TOPICS.values
 
     More partitions, copies or retention than wanted are an operator's decision, and not wrong.
 
-    Raises BrokerUnavailable.
+    Raises BrokerUnavailable, TopicsUnreadable.
     """
     async with connected(AIOKafkaAdminClient, brokers) as admin:
         replicas = min(3, len((await admin.describe_cluster())["brokers"]))
@@ -42,7 +53,7 @@ async def wrong_topics(brokers: Brokers, topics: Iterable[Topic] = TOPICS.values
     wrong: list[Wrong] = []
     for new in wanted:
         if new.name not in there:
-            wrong.append(Wrong(new.name, "existence", "missing", "there", "worker topics create"))
+            wrong.append(Wrong(new.name, MISSING, "missing", "there", "worker topics create"))
         else:
             wrong += _partitions(new, described[new.name]) + _settings(new, configs.get(new.name, {}))
     return wrong
@@ -52,11 +63,16 @@ async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, di
     if not names:
         return {}
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
-    return {
-        name: {entry[0]: entry[1] for entry in entries}
-        for answer in answers
-        for _, _, _, name, entries in answer.resources
-    }
+    configs: dict[str, dict[str, str]] = {}
+    for answer in answers:
+        for code, _, _, name, entries in answer.resources:
+            if code:
+                why = for_code(code).__name__
+                raise TopicsUnreadable(
+                    f"the broker does not tell how {name} is set up: {why}; allow DESCRIBE_CONFIGS on the topics"
+                )
+            configs[name] = {entry[0]: entry[1] for entry in entries}
+    return configs
 
 
 def _partitions(new: NewTopic, found: dict[str, Any]) -> list[Wrong]:

@@ -1,6 +1,7 @@
 """Reading a stretch of a topic without a group: nothing is committed, and nobody's position moves."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import structlog
@@ -9,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from worker.broker import Brokers, connected
+from worker.could_not import CouldNot
 
 log = structlog.get_logger()
 
@@ -16,7 +18,7 @@ _POLL_MS = 500
 _MAX_RECORDS = 500
 
 
-class NoSuchTopic(LookupError):
+class NoSuchTopic(CouldNot, LookupError):
     """The broker has no such topic."""
 
 
@@ -43,6 +45,31 @@ async def read_topic(
                 for record in records:
                     if record.offset < ends[place] and _within(record.timestamp, since, until):
                         yield record
+
+
+@asynccontextmanager
+async def following(brokers: Brokers, topic: str) -> AsyncIterator[AsyncIterator[ConsumerRecord]]:
+    """Follow a topic from its end: yields the records, without end, that are written once the block has begun.
+
+    Partitions that are added meanwhile are not followed. A broker that goes away is waited for.
+
+    Raises:
+        BrokerUnavailable: no broker answers at the beginning.
+        NoSuchTopic: there is none.
+    """
+    async with connected(AIOKafkaConsumer, brokers) as consumer:
+        places = await _places(brokers, topic)
+        consumer.assign(places)
+        for place, end in (await consumer.end_offsets(places)).items():
+            consumer.seek(place, end)
+        yield _from_now_on(consumer)
+
+
+async def _from_now_on(consumer: AIOKafkaConsumer) -> AsyncIterator[ConsumerRecord]:
+    while True:
+        for records in (await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)).values():
+            for record in records:
+                yield record
 
 
 async def _places(brokers: Brokers, topic: str) -> list[TopicPartition]:

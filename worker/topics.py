@@ -9,6 +9,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from contracts.topics import TOPICS, Topic
 from worker.broker import Brokers, connected
+from worker.could_not import CouldNot
 
 #: Copies of every partition, as far as there are brokers.
 REPLICAS = 3
@@ -24,7 +25,7 @@ DELAY_PARTITIONS = 3
 _LISTING_TRIES, _LISTING_SECONDS = 100, 0.05
 
 
-class TopicCreationError(RuntimeError):
+class TopicCreationError(CouldNot, RuntimeError):
     """The broker refused to create topics; the text names each with the broker's reason."""
 
 

@@ -24,9 +24,18 @@ class Unknown(NamedTuple):
     variable: str
     meant: str | None
 
+    @property
+    def text(self) -> str:
+        """Return what is wrong with it."""
+        return f"{self.variable} is not a setting and changes nothing"
+
+    @property
+    def remedy(self) -> str:
+        """Return what to do about it."""
+        return f"did you mean {self.meant}?" if self.meant else "the settings are in worker/settings.py"
+
     def __str__(self) -> str:
-        remedy = f"did you mean {self.meant}?" if self.meant else "the settings are in worker/settings.py"
-        return f"{self.variable} is not a setting and changes nothing; {remedy}"
+        return f"{self.text}; {self.remedy}"
 
 
 def unknown_among(environment: Mapping[str, str], known: Iterable[str]) -> list[Unknown]:

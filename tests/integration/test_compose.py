@@ -115,9 +115,9 @@ async def test_what_it_starts_works_together(tmp_path: Path) -> None:
             for command in commands:
                 assert (await _worker(here, *command))[0] == 0
         assert (await _worker(here, "topics", "check"))[0] == 0
-        # "ok" for broker, bucket with conditional puts, catalogue, executors and work folder.
+        # "ok" for settings, broker, bucket with conditional puts, catalogue, executor and work folder.
         code, said = await _worker(here, "run", "--check")
-        assert (code, said.count("ok  "), said.count("note")) == (0, 5, 0), said
+        assert (code, said.count("ok  "), said.count("note")) == (0, 6, 0), said
 
         env, command = here.environment("worker"), services()["worker"]["command"]
         async with (

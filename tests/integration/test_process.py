@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from tests.integration.conftest import World
 from tests.wait import wait_until
@@ -44,19 +45,19 @@ async def test_sigterm_drains_and_a_restart_does_nothing_twice(world: World, tmp
     assert len(world.platform.said("cost.estimated", "d1")) == 1
 
 
-async def test_a_broker_that_is_not_there_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+async def test_a_broker_that_is_not_there_is_one_line_and_exit_code_2(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     settings = Settings(
         kafka_bootstrap_servers="127.0.0.1:1", storage_url=(tmp_path / "bucket").as_uri(), work_dir=tmp_path
     )
-    log = tmp_path / "worker.log"
-    process = await _worker(settings, log, "--check")
+    process = await _worker(settings, tmp_path / "worker.log", "--check")
     assert await asyncio.wait_for(process.wait(), 60) == 2
-    lines = log.read_text().splitlines()
-    (failed,) = [line for line in lines if line.startswith("FAIL")]
-    assert failed.startswith(
-        "FAIL broker: no Kafka broker answers at 127.0.0.1:1; start one, or set KAFKA_BOOTSTRAP_SERVERS"
-    )
-    assert any(line.startswith("note bucket") for line in lines)
+    lines = capfd.readouterr().out.splitlines()
+    (failed,) = [number for number, line in enumerate(lines) if line.startswith("wrong")]
+    assert lines[failed] == "wrong      broker: no Kafka broker answers at 127.0.0.1:1"
+    assert "start one, or set KAFKA_BOOTSTRAP_SERVERS" in lines[failed + 1]
+    assert any(line.startswith("note       bucket") for line in lines)
 
 
 async def test_a_worker_waits_for_its_broker_and_can_be_stopped_meanwhile(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.fakes.swept import PATIENCE, Swept
 from tests.fakes.world import World, command_event, form_event, received
 from worker.app import default_ports
 from worker.catalog.executors import load_placement
-from worker.checks import _check_executors
+from worker.doctor.engines import check_engines
 from worker.executors import local_gpus
 from worker.executors.configured import ConfiguredExecutors, open_executors
 from worker.executors.local import LocalExecutor
@@ -263,15 +263,14 @@ def test_a_state_and_a_spec_of_before_are_local_and_ask_for_nothing() -> None:
     assert (state.executor, state.resources) == ("local", Resources())
 
 
-async def test_an_executor_whose_own_settings_are_missing_is_refused_by_the_check_too(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_an_executor_whose_own_settings_are_missing_is_refused_by_the_check_too(tmp_path: Path) -> None:
     settings = _settings(tmp_path, "[[rules]]\nexecutor = 'slurm'", storage_url=(tmp_path / "bucket").as_uri())
     with pytest.raises(SettingsError, match="WORKER_SLURM_JOBS_DIR is not set"):
         async with open_executors(settings):
             pass
-    assert not await _check_executors(settings)
-    assert "FAIL executors: WORKER_SLURM_JOBS_DIR" in capsys.readouterr().err
+    (finding,) = await check_engines(settings)
+    assert finding.mark == "wrong"
+    assert finding.text.startswith("WORKER_SLURM_JOBS_DIR is not set")
 
 
 def test_configured_executors_are_the_port(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import InvalidSessionTimeoutError
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from handlers.errors import Unavailable
@@ -52,6 +53,19 @@ def test_what_the_start_runs_into_is_one_line(error: Exception, monkeypatch: pyt
     monkeypatch.setattr("worker.telemetry.configure_logging", lambda *_: None)
     result = CliRunner().invoke(app, ["run"])
     assert (result.exit_code, result.stderr) == (2, f"worker run: {error}\n")
+
+
+def test_a_bug_that_ends_it_is_one_line_and_its_traceback_is_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def breaks(*_: Any, **__: Any) -> None:
+        raise KeyError("planted")
+
+    monkeypatch.setattr(composition, "run_worker", breaks)
+    monkeypatch.setattr("worker.telemetry.configure_logging", lambda *_: None)
+    with capture_logs() as logs:
+        result = CliRunner().invoke(app, ["run"])
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    (crash,) = [line for line in logs if line["event"] == "worker.crashed"]
+    assert (crash["log_level"], crash["exc_info"]) == ("critical", True)
 
 
 async def test_a_session_timeout_the_broker_refuses_names_its_variable() -> None:

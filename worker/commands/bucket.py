@@ -1,17 +1,15 @@
 """``worker bucket create``."""
 
 import asyncio
-import sys
-from typing import Annotated
 
-import msgspec
 import typer
 
+from worker.commands.output import AsJson, print_json
 from worker.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="The bucket: make it.",
+    help="Make the bucket.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -22,23 +20,22 @@ def _one_of_several() -> None:
 
 
 @app.command("create")
-def create(json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False) -> None:
-    """Create the bucket of WORKER_STORAGE_URL where it is missing, without a policy. May be repeated.
+def create(json: AsJson = False) -> None:
+    """Create the bucket where it is missing.
 
-    Exit code 2: it could not be created.
+    It is that of WORKER_STORAGE_URL, and gets no policy. May be repeated.
 
-    Example: WORKER_STORAGE_URL=s3://worker worker bucket create
+    Exit code 0: it is there; 2: it could not be created.
+
+    \b
+    Example:
+      WORKER_STORAGE_URL=s3://worker worker bucket create
     """
-    from handlers.errors import Unavailable  # noqa: PLC0415 - what brings much is imported where it is used
-    from worker.storage.make_bucket import make_bucket  # noqa: PLC0415 - the same
+    from worker.storage.make_bucket import make_bucket  # noqa: PLC0415 - what brings much is imported where it is used
 
     settings = Settings.from_environment()
-    try:
-        created = asyncio.run(make_bucket(settings))
-    except Unavailable as error:
-        typer.echo(f"worker bucket: {error}", err=True)
-        raise typer.Exit(2) from None
+    created = asyncio.run(make_bucket(settings))
     if json:
-        sys.stdout.write(msgspec.json.encode({"bucket": settings.storage_url, "created": created}).decode() + "\n")
+        print_json({"bucket": settings.storage_url, "created": created})
     else:
         typer.echo(f"{settings.storage_url} {'created' if created else 'is there'}", err=True)

@@ -2,7 +2,6 @@
 
 import asyncio
 import getpass
-import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -10,6 +9,7 @@ import msgspec
 import typer
 
 from handlers.table import STAGES
+from worker.commands.output import AsJson, print_json
 from worker.commands.times import time_option
 from worker.settings import Settings
 
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="What could not be processed: see why, put it back, or drop it.",
+    help="See what could not be processed, put it back, or drop it.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Result = TypeVar("Result")
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Ids = Annotated[list[str] | None, typer.Argument(help="Letters, by id, as list shows them.")]
 OfTopic = Annotated[str | None, typer.Option("--topic", help="Of this topic, for example task.created.")]
 OfReason = Annotated[str | None, typer.Option("--reason", help="With this reason, for example bug.")]
@@ -45,9 +44,16 @@ def list_letters(
     everything: Annotated[bool, typer.Option("--all", help="Also those retried or dropped.")] = False,
     json: AsJson = False,
 ) -> None:
-    """List dead letters, oldest first, and how many there are a reason. Commits nothing.
+    """List dead letters, oldest first.
 
-    Example: worker dead-letters list --topic dataset.imported --since 2026-01-01
+    And how many there are a reason. Reads the dead-letter topics, commits nothing.
+
+    Exit code 0: listed, however many there are; 2: broker or bucket could not be reached.
+
+    \b
+    Examples:
+      worker dead-letters list --reason bug
+      worker dead-letters list --topic dataset.imported --since 2026-01-01
     """
     from worker.letters import Filter, totals  # noqa: PLC0415 - the reason is above
 
@@ -57,7 +63,7 @@ def list_letters(
     )  # fmt: skip
     letters = _with_store(lambda store: _find(store, wanted))
     if json:
-        _print({"letters": [_as_json(letter) for letter in letters], "totals": totals(letters)})
+        print_json({"letters": [_as_json(letter) for letter in letters], "totals": totals(letters)})
         return
     for letter in letters:
         state = "" if letter.state == "open" else f"  [{letter.state}]"
@@ -72,13 +78,19 @@ def list_letters(
 
 @app.command("show")
 def show(letter_id: Annotated[str, typer.Argument(help="The letter's id.")], json: AsJson = False) -> None:
-    """Show one letter whole: where it failed and why, its headers and its body.
+    """Show one letter whole.
 
-    Example: worker dead-letters show 6f3a3f0e-52f0-5f3c-9d7e-0d1f4f3b7a51
+    Where it failed and why, its headers and its body.
+
+    Exit code 0: shown; 1: there is no such letter; 2: broker or bucket could not be reached.
+
+    \b
+    Example:
+      worker dead-letters show 6f3a3f0e-52f0-5f3c-9d7e-0d1f4f3b7a51
     """
     (letter,) = _chosen([letter_id], None, None, None, open_only=False)
     if json:
-        _print(_as_json(letter))
+        print_json(_as_json(letter))
         return
     for name, value in _as_json(letter).items():
         typer.echo(f"{name:>15}: {value}")
@@ -94,17 +106,22 @@ def retry(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be put back.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Put letters back on their topics, unchanged. What was processed meanwhile is found recorded, and only said again.
+    """Put letters back on their topics, unchanged.
 
-    Exit code 1: some could not be put back, and are named; 2: broker or bucket could not be reached.
+    What was processed meanwhile is found recorded, and only said again.
 
-    Examples: worker dead-letters retry --all --reason bug --dry-run; worker dead-letters retry 6f3a3f0e-...
+    Exit code 0: put back; 1: some could not be, and are named; 2: broker or bucket could not be reached.
+
+    \b
+    Examples:
+      worker dead-letters retry --all --reason bug --dry-run
+      worker dead-letters retry 6f3a3f0e-52f0-5f3c-9d7e-0d1f4f3b7a51
     """
     letters = _some(ids, everything, topic, reason, stage)
     failed: list[str] = [] if dry_run else _with_store(lambda store: _put_back(store, letters))
     done = [letter.id for letter in letters]
     if json:
-        _print({"dry_run": dry_run, "retried": [] if dry_run else done, "letters": done, "failed": failed})
+        print_json({"dry_run": dry_run, "retried": [] if dry_run else done, "letters": done, "failed": failed})
     for letter in letters:
         typer.echo(f"{letter.id}  {letter.topic}{'  would be put back' if dry_run else ''}", err=json)
     for text in failed:
@@ -121,9 +138,15 @@ def drop(
     stage: OfStage = None,
     json: AsJson = False,
 ) -> None:
-    """Note that letters are done with: list shows them no more. They stay in their topics until those forget them.
+    """Note that letters are done with.
 
-    Example: worker dead-letters drop --all --topic task.command --reason invalid-json
+    list shows them no more. They stay in their topics until those forget them.
+
+    Exit code 0: noted; 1: there is no such letter; 2: broker or bucket could not be reached.
+
+    \b
+    Example:
+      worker dead-letters drop --all --topic task.command --reason invalid-json
     """
     from worker.letters import note  # noqa: PLC0415 - the reason is above
 
@@ -135,18 +158,22 @@ def drop(
 
     _with_store(drop_all)
     if json:
-        _print({"dropped": [letter.id for letter in letters]})
+        print_json({"dropped": [letter.id for letter in letters]})
         return
     typer.echo(f"{len(letters)} dropped", err=True)
 
 
 @app.command("stopped")
 def stopped(json: AsJson = False) -> None:
-    """List the partitions where a stage stopped after too many bugs, and the offsets it gave up on. Changes nothing.
+    """List the partitions where a stage stopped.
 
-    Exit code 1: there are some.
+    It did after too many bugs; the offsets that it gave up on are named. Changes nothing.
 
-    Example: worker dead-letters stopped --json
+    Exit code 0: there are none; 1: there are some; 2: the bucket could not be reached.
+
+    \b
+    Example:
+      worker dead-letters stopped --json
     """
     from worker.delivery import bug_limit  # noqa: PLC0415 - the reason is above
 
@@ -160,7 +187,7 @@ def stopped(json: AsJson = False) -> None:
 
     found = _with_store(find)
     if json:
-        _print({"stopped": [{"stage": stage} | msgspec.to_builtins(each) for stage, each in found]})
+        print_json({"stopped": [{"stage": stage} | msgspec.to_builtins(each) for stage, each in found]})
     else:
         for stage, each in found:
             offsets = ", ".join(sorted(each.bugs, key=int))
@@ -174,11 +201,15 @@ def stopped(json: AsJson = False) -> None:
 def allow(
     stage: Annotated[str, typer.Argument(help="The stage that stopped because of too many bugs.")], json: AsJson = False
 ) -> None:
-    """Let a stage go on that stopped after too many bugs: after the fix, or to dead-letter what cannot be saved.
+    """Let a stage go on that stopped after too many bugs.
 
-    Exit code 1: it had not stopped.
+    After the fix, or to dead-letter what cannot be saved.
 
-    Example: worker dead-letters allow training-dispatch
+    Exit code 0: it goes on; 1: it had not stopped; 2: the bucket could not be reached.
+
+    \b
+    Example:
+      worker dead-letters allow training-dispatch
     """
     from worker.delivery import bug_limit  # noqa: PLC0415 - the reason is above
 
@@ -187,7 +218,7 @@ def allow(
     stopped = _with_store(lambda store: bug_limit.allow(store, stage))
     places = [f"{each.topic}[{each.partition}]" for each in stopped]
     if json:
-        _print({"stage": stage, "allowed": places})
+        print_json({"stage": stage, "allowed": places})
     else:
         typer.echo(f"{stage} goes on: {', '.join(places)}" if places else f"{stage} had not stopped", err=True)
     raise typer.Exit(0 if places else 1)
@@ -241,20 +272,14 @@ async def _put_back(store: "ObjectStore", letters: "list[Letter]") -> list[str]:
 
 
 def _with_store(work: "Callable[[ObjectStore], Awaitable[Result]]") -> Result:
-    """Run work over the bucket; a bucket or broker that does not answer is one line and exit code 2."""
-    from handlers.errors import Unavailable  # noqa: PLC0415 - the reason is above
-    from worker.broker import BrokerUnavailable  # noqa: PLC0415 - the same
-    from worker.storage import open_store  # noqa: PLC0415 - the same
+    """Run work over the bucket."""
+    from worker.storage import open_store  # noqa: PLC0415 - the reason is above
 
     async def run() -> Result:
         async with open_store(Settings.from_environment()) as store:
             return await work(store)
 
-    try:
-        return asyncio.run(run())
-    except (BrokerUnavailable, Unavailable) as error:
-        typer.echo(f"worker dead-letters: {error}", err=True)
-        raise typer.Exit(2) from None
+    return asyncio.run(run())
 
 
 def _as_json(letter: "Letter") -> dict[str, Any]:
@@ -263,7 +288,3 @@ def _as_json(letter: "Letter") -> dict[str, Any]:
     shown = {name: None if raw is None else raw.decode(errors="backslashreplace") for name, raw in text.items()}
     headers = {name: value.decode(errors="backslashreplace") if value else value for name, value in letter.headers}
     return body | shown | {"headers": headers, "state": letter.state}
-
-
-def _print(body: Any) -> None:
-    sys.stdout.write(msgspec.json.encode(body).decode() + "\n")

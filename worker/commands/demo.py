@@ -27,11 +27,18 @@ def demo(
         bool, typer.Option("--json", help="Print one JSON object with the facts on stdout, and the story on stderr.")
     ] = False,
 ) -> None:
-    """Fine-tune a small model through real events: embedded broker, directory bucket, local executor.
+    """Fine-tune a small model through real events.
 
-    Needs the extras embedded and trainer, and no network, account or Docker. Safe to run again.
+    On an embedded broker, a bucket in a directory and the local executor. Needs the extras embedded and trainer, and no
+    network, account or Docker. Safe to run again.
 
-    Examples: worker demo; worker demo --model tiny; worker demo --json | jq .models
+    Exit code 0: done; 1: it went otherwise than it should; 2: something it needs is not there; 130: stopped.
+
+    \b
+    Examples:
+      worker demo
+      worker demo --model tiny
+      worker demo --json | jq .models
     """
     from rich.console import Console  # noqa: PLC0415 - the reason is above
     from rich.markup import escape  # noqa: PLC0415 - the same

@@ -24,7 +24,9 @@ def estimate(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Price a form over files at hand: the quote that an import of these files would get, under the same id.
+    """Price a form over files at hand.
+
+    It is the quote that an import of these files would get, under the same id.
 
     Lines are checked and tokens counted as in the service, with the model's own tokenizer and chat template, from the
     bucket of WORKER_STORAGE_URL where the model lies there. Nothing is imported, kept or published, so no task can cite
@@ -33,8 +35,10 @@ def estimate(
     Exit code 0: the fee is known and nothing would be refused; 1: something is missing in the quote, or form or data
     would be refused; 2: it could not be estimated.
 
-    Examples: worker estimate form.json --dataset poems=poems.jsonl;
-    worker estimate form.json --dataset poems=data/ --dataset prose=prose.jsonl --json | jq .quote.amount
+    \b
+    Examples:
+      worker estimate form.json --dataset poems=poems.jsonl
+      worker estimate form.json --dataset poems=data/ --dataset prose=prose.jsonl --json | jq .quote.amount
     """
     # What brings a tokenizer is imported where it is used: other commands should not wait for it.
     from worker.catalog import load_catalog  # noqa: PLC0415 - the reason is above

@@ -1,12 +1,11 @@
 """``worker explain``: the story of a task."""
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
+from worker.commands.output import AsJson, print_json
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,16 +14,20 @@ if TYPE_CHECKING:
 
 def explain(
     task_id: Annotated[str, typer.Argument(help="The task, as its form names it.")],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    json: AsJson = False,
 ) -> None:
-    """Tell what became of a task: every decision in order, what caused it, and what was said of it.
+    """Tell what became of a task, and why.
 
-    Reads the bucket alone. Exit code 1: nothing is known of the task; 2: the bucket could not be reached.
+    Every decision in order, what caused it, and what was said of it. Reads the bucket alone.
 
-    Example: worker explain task-7
+    Exit code 0: it is told; 1: nothing is known of the task; 2: the bucket could not be reached.
+
+    \b
+    Examples:
+      worker explain task-7
+      worker explain task-7 --json | jq .chapters[].outcome
     """
-    from handlers.errors import Unavailable  # noqa: PLC0415 - what brings much is imported where it is used
-    from worker.storage import open_store  # noqa: PLC0415 - the same
+    from worker.storage import open_store  # noqa: PLC0415 - what brings much is imported where it is used
     from worker.story import UnknownTask, story_of  # noqa: PLC0415 - the same
 
     async def read() -> "Story":
@@ -36,11 +39,8 @@ def explain(
     except UnknownTask as error:
         typer.echo(f"worker explain: {error}", err=True)
         raise typer.Exit(1) from None
-    except Unavailable as error:
-        typer.echo(f"worker explain: {error}", err=True)
-        raise typer.Exit(2) from None
     if json:
-        sys.stdout.write(msgspec.json.encode(story).decode() + "\n")
+        print_json(story)
         return
     _tell(story)
 

@@ -1,7 +1,6 @@
 """``worker models list | show | verify | download``."""
 
 import asyncio
-import sys
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,17 +9,17 @@ import msgspec
 import typer
 
 from handlers.validation.problems import counted
+from worker.commands.output import AsJson, print_json
 from worker.settings import Settings
 from worker.validate.excerpt import safe
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="The model repository: what is in it, whether it is intact, getting models out.",
+    help="See, verify and download the models of the repository.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Result = TypeVar("Result")
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Which = Annotated[
     str,
     typer.Argument(
@@ -38,11 +37,17 @@ def list_models(
     project: Annotated[str | None, typer.Option(metavar="ID", help="Of this project alone.")] = None,
     json: AsJson = False,
 ) -> None:
-    """List the models of a repository, by name. A model without a manifest is not exported completely.
+    """List the models of a repository, by name.
 
-    Exit code 2: the repository could not be read.
+    A model without a manifest is not exported completely.
 
-    Examples: worker models list; worker models list --project poems --json; worker models list s3://bucket/models
+    Exit code 0: listed, however many there are; 2: the repository could not be read.
+
+    \b
+    Examples:
+      worker models list
+      worker models list --project poems --json
+      worker models list s3://bucket/models
     """
     from worker.models.repository import Entry, entries  # noqa: PLC0415 - what brings much is imported where it is used
     from worker.models.show import entry_lines  # noqa: PLC0415 - the same
@@ -52,9 +57,9 @@ def list_models(
         async with opened(where, settings) as source:
             return await entries(source, project)
 
-    found = _run("list", read, json)
+    found = _run(read)
     if json:
-        _print({"models": found})
+        print_json({"models": found})
     else:
         _say(entry_lines(found))
         typer.echo(f"{counted(len(found), 'model')}, {sum(each.size_bytes for each in found) / 1e6:,.1f} MB", err=True)
@@ -62,11 +67,16 @@ def list_models(
 
 @app.command("show")
 def show(model: Which, json: AsJson = False) -> None:
-    """Show what a model was made of, why it was kept, and its files with their SHA-256; --json is the whole manifest.
+    """Show what a model was made of.
 
-    Exit code 1: there is no model, or no usable manifest; 2: it could not be read.
+    Also why it was kept, and its files with their SHA-256; --json is the whole manifest.
 
-    Examples: worker models show task-7-step30-1f2e3d4c; worker models show ./model --json | jq .lineage.base
+    Exit code 0: shown; 1: there is no model, or no usable manifest; 2: it could not be read.
+
+    \b
+    Examples:
+      worker models show task-7-step30-1f2e3d4c
+      worker models show ./model --json | jq .lineage.base
     """
     from handlers.manifests import MANIFEST  # noqa: PLC0415 - the reason is above
     from worker.models.show import manifest_lines  # noqa: PLC0415 - the same
@@ -77,15 +87,15 @@ def show(model: Which, json: AsJson = False) -> None:
         async with opened(model, settings) as source:
             return read_manifest(await source.read(MANIFEST), model_id_of(model))
 
-    manifest, problems = _run("show", read, json)
+    manifest, problems = _run(read)
     if manifest is None:
         if json:
-            _print({"model_id": None, "problems": problems})
+            print_json({"model_id": None, "problems": problems})
         for problem in problems:
             typer.echo(safe(f"worker models show: {model}: {problem.path}: {problem.message}"), err=True)
         raise typer.Exit(1)
     if json:
-        _print(manifest)
+        print_json(manifest)
     else:
         _say(manifest_lines(manifest))
 
@@ -99,24 +109,27 @@ def verify(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Check a model against its manifest, then load it and have it repeat its probe.
+    """Check a model against its manifest, and load it.
 
-    Every file's size and SHA-256, files that the manifest does not name, the headers of all weights, and that nothing
-    is a pickle, whatever it is called. Only what is intact is loaded: offline, in a process of its own, with the
-    extra trainer. A model in S3 is downloaded to a temporary folder for it.
+    It has to repeat its probe then. Every file's size and SHA-256, files that the manifest does not name, the headers
+    of all weights, and that nothing is a pickle, whatever it is called. Only what is intact is loaded: offline, in a
+    process of its own, with the extra trainer. A model in S3 is downloaded to a temporary folder for it.
 
     Exit code 0: verified; 1: tampered with or broken, each file is named; 2: not all of it could be checked.
 
-    Examples: worker models verify task-7-step30-1f2e3d4c; worker models verify ./model --base ./base --json;
-    worker models verify s3://bucket/models/task-7-step30-1f2e3d4c
+    \b
+    Examples:
+      worker models verify task-7-step30-1f2e3d4c
+      worker models verify ./model --base ./base --json
+      worker models verify s3://bucket/models/task-7-step30-1f2e3d4c
     """
     from worker.models.progress import Progress  # noqa: PLC0415 - the reason is above
     from worker.models.show import verdict_lines  # noqa: PLC0415 - the same
     from worker.models.verification import verify as check  # noqa: PLC0415 - the same
 
-    verdict = _run("verify", lambda settings: check(model, settings, base=base, progress=Progress()), json)
+    verdict = _run(lambda settings: check(model, settings, base=base, progress=Progress()))
     if json:
-        _print(msgspec.structs.asdict(verdict) | {"verified": verdict.exit_code == 0})
+        print_json(msgspec.structs.asdict(verdict) | {"verified": verdict.exit_code == 0})
     else:
         _say(verdict_lines(verdict))
     raise typer.Exit(verdict.exit_code)
@@ -130,52 +143,42 @@ def download(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Bring a model into a new folder. Every file is checked on arrival; when all are there, the folder gets its name.
+    """Bring a model into a new folder, every file checked.
 
-    May be repeated: files that came whole are not fetched again, and a folder that is this model is left alone.
+    When all are there, the folder gets its name. May be repeated: files that came whole are not fetched again, and a
+    folder that is this model is left alone.
 
-    Exit code 1: what is in the repository is not what its manifest says; 2: it could not be brought.
+    Exit code 0: it is there; 1: what is in the repository is not what its manifest says; 2: it could not be brought.
 
-    Examples: worker models download task-7-step30-1f2e3d4c --to ./model
+    \b
+    Example:
+      worker models download task-7-step30-1f2e3d4c --to ./model
     """
     from worker.models.download import Broken  # noqa: PLC0415 - the reason is above
     from worker.models.download import download as bring  # noqa: PLC0415 - the same
     from worker.models.progress import Progress  # noqa: PLC0415 - the same
 
     try:
-        done = _run("download", lambda settings: bring(model, settings, to=to, progress=Progress()), json)
+        done = _run(lambda settings: bring(model, settings, to=to, progress=Progress()))
     except Broken as error:
         if json:
-            _print({"path": None, "problems": error.problems})
+            print_json({"path": None, "problems": error.problems})
         for problem in error.problems:
             typer.echo(safe(f"{problem.path}: {problem.code}: {problem.message}"), err=True)
         raise typer.Exit(1) from None
     if json:
-        _print(done)
+        print_json(done)
     else:
         typer.echo(done.path)
         fetched = f"{done.fetched_bytes / 1e6:,.1f} of {done.size_bytes / 1e6:,.1f} MB fetched"
         typer.echo(f"{done.model_id}: {done.files} files, {fetched}, all as the manifest says", err=True)
 
 
-def _run(command: str, work: Callable[[Settings], Coroutine[Any, Any, Result]], json: bool) -> Result:
-    """Run work over the settings; where nothing can be said, that is one line and exit code 2."""
-    from worker.models.source import CouldNotRead  # noqa: PLC0415 - the reason is above
-
-    settings = Settings.from_environment()
-    try:
-        return asyncio.run(work(settings))
-    except CouldNotRead as error:
-        if json:
-            _print({"error": str(error)})
-        typer.echo(safe(f"worker models {command}: {error}"), err=True)
-        raise typer.Exit(2) from None
+def _run(work: Callable[[Settings], Coroutine[Any, Any, Result]]) -> Result:
+    """Run work over the settings."""
+    return asyncio.run(work(Settings.from_environment()))
 
 
 def _say(lines: Iterable[str]) -> None:
     for line in lines:
         typer.echo(line)
-
-
-def _print(body: Any) -> None:
-    sys.stdout.write(msgspec.json.encode(body).decode() + "\n")

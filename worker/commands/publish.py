@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
+from worker.commands.output import AsJson, print_json
 from worker.settings import Settings
 
 # What brings the broker's client is imported where it is used: other commands should not wait for it.
@@ -22,17 +22,21 @@ def publish(
         str | None, typer.Option("--id", help="The event's id; by default it follows from topic, key and body.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Publish a form that has faults, to see it refused.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    json: AsJson = False,
 ) -> None:
-    """Check events against their contract, then publish them; nothing is published if one of them is faulty.
+    """Check events against their contract, then publish them.
 
-    Publishing a file again repeats its events under the same ids, which changes nothing.
-    Exit code 1: a fault, named with its field and remedy; 2: the file or the broker could not be reached.
+    Nothing is published if one of them is faulty. Publishing a file again repeats its events under the same ids, which
+    changes nothing.
 
-    Examples: worker publish task.created form.json; jq -c .event log.json | worker publish training.progress -
+    Exit code 0: published; 1: a fault, named with its field and remedy; 2: the file or the broker could not be reached.
+
+    \b
+    Examples:
+      worker publish task.created form.json
+      jq -c .event log.json | worker publish training.progress -
     """
     from worker.publish import BrokerUnavailable, NotPublishable, publish_file  # noqa: PLC0415 - the reason is above
-    from worker.topics import TopicCreationError  # noqa: PLC0415 - the same
 
     for unknown in Settings.unknown():
         typer.echo(f"worker publish: {unknown}", err=True)
@@ -43,19 +47,17 @@ def publish(
         )
     except NotPublishable as error:
         _fail(f"not published:\n{error}" if "\n" in str(error) else f"not published: {error}", 1)
+    except BrokerUnavailable:
+        raise  # an OSError too, whose text is a sentence already
     except OSError as error:
-        # BrokerUnavailable is a ConnectionError, whose text is a sentence already.
-        _fail(str(error) if isinstance(error, BrokerUnavailable) else f"{file}: {error.strerror}", 2)
-    except TopicCreationError as error:
-        _fail(str(error), 2)
+        _fail(f"{file}: {error.strerror}", 2)
     else:
         _say(published, as_json=json)
 
 
 def _say(published: "list[PublishedEvent]", *, as_json: bool) -> None:
     if as_json:
-        body = {"published": [event._asdict() for event in published]}
-        sys.stdout.write(msgspec.json.encode(body).decode() + "\n")
+        print_json({"published": [event._asdict() for event in published]})
         return
     for event in published:
         typer.echo(f"{event.topic}[{event.partition}]@{event.offset}  key {event.key}  id {event.id}", err=True)

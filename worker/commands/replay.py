@@ -1,13 +1,13 @@
 """``worker replay``: a stretch of a topic once more, or only what it would say."""
 
 import asyncio
-import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
+from worker.commands.output import AsJson, print_json
 from worker.commands.times import time_option
 from worker.settings import Settings
 
@@ -31,21 +31,23 @@ def replay(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Judge by today's rules where they have a newer version.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    json: AsJson = False,
 ) -> None:
-    """Run what was on a topic through its stages again: recorded results are said again, under the ids they had.
+    """Run what was on a topic through its stages again.
 
-    Nothing is trained, exported or dead-lettered a second time; may be repeated at will. A consumer of its own reads,
-    so the workers' positions stay where they are.
-    Exit code 1: some records failed, and are named; 2: broker or bucket could not be reached.
+    Recorded results are said again, under the ids they had. Nothing is trained, exported or dead-lettered a second
+    time; may be repeated at will. A consumer of its own reads, so the workers' positions stay where they are.
 
-    Examples: worker replay dataset.imported --since 2026-01-01 --dry-run; worker replay task.created --key task-7
+    Exit code 0: done; 1: some records failed, and are named; 2: broker or bucket could not be reached.
+
+    \b
+    Examples:
+      worker replay dataset.imported --since 2026-01-01 --dry-run
+      worker replay task.created --key task-7
     """
-    from worker.broker import BrokerUnavailable  # noqa: PLC0415 - the reason is above
-    from worker.replay import NotReplayable, Wanted  # noqa: PLC0415 - the same
+    from worker.replay import Wanted  # noqa: PLC0415 - the reason is above
     from worker.replay import replay as run  # noqa: PLC0415 - the same
     from worker.telemetry import configure_logging  # noqa: PLC0415 - the same
-    from worker.topic_reader import NoSuchTopic  # noqa: PLC0415 - the same
 
     settings = Settings.from_environment()
     configure_logging(settings.log_format, "warning")
@@ -61,11 +63,7 @@ def replay(
             told = time.monotonic()
             typer.echo(f"{result.records} records read", err=True)
 
-    try:
-        result = asyncio.run(run(settings, wanted, tell))
-    except (NotReplayable, NoSuchTopic, BrokerUnavailable) as error:
-        typer.echo(f"worker replay: {error}", err=True)
-        raise typer.Exit(2) from None
+    result = asyncio.run(run(settings, wanted, tell))
     _say(result, as_json=json)
     raise typer.Exit(1 if result.failed else 0)
 
@@ -74,7 +72,7 @@ def _say(result: "Result", *, as_json: bool) -> None:
     if as_json:
         body = msgspec.to_builtins(result)
         body["changed"] = [change._asdict() for change in result.changed]
-        sys.stdout.write(msgspec.json.encode(body).decode() + "\n")
+        print_json(body)
         return
     done = "would be said" if result.dry_run else "said"
     typer.echo(f"{result.topic}: {result.records} records, {result.poison} of them poison, left alone")

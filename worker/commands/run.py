@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from handlers.errors import Unavailable
+from handlers.errors import Transient
 from handlers.table import STAGES, Stage
+from worker.could_not import CouldNot
 from worker.settings import Settings
 
 # What brings the broker's client is imported where it is used: other commands should not wait for it.
@@ -26,32 +27,51 @@ def run(
         ),
     ] = False,
 ) -> None:
-    """Run all stages, or some, in one process until SIGTERM or Ctrl-C, then finish what runs and leave.
+    """Run the stages until SIGTERM or Ctrl-C.
 
-    --check creates nothing; what it writes to try the bucket it removes. Exit code 2: something cannot be used.
+    All of them, or some, in one process, which then finishes what runs and leaves. Settings are environment variables:
+    WORKER_STORAGE_URL, KAFKA_BOOTSTRAP_SERVERS and others, see the README.
 
-    Settings are environment variables: WORKER_STORAGE_URL, KAFKA_BOOTSTRAP_SERVERS and others, see the README.
+    --check is what worker doctor says about what a start needs. It creates nothing; what it writes to try the bucket it
+    removes.
 
-    Examples: worker run; worker run --stage dataset-validation --stage cost-estimation; worker run --check
+    Exit code 0: it was told to end, or --check found that it could start; 2: it could not start or go on.
+
+    \b
+    Examples:
+      worker run
+      worker run --stage dataset-validation --stage cost-estimation
+      worker run --check
     """
     import structlog  # noqa: PLC0415 - the reason is above
 
-    from worker.checks import check_services  # noqa: PLC0415 - the same
     from worker.telemetry import configure_logging  # noqa: PLC0415 - the same
-    from worker.topics import TopicCreationError  # noqa: PLC0415 - the same
 
     stages = _chosen(stage)
     settings = Settings.from_environment()
     configure_logging(settings.log_format, settings.log_level)
     if check:
-        raise typer.Exit(asyncio.run(check_services(settings)))
+        raise typer.Exit(asyncio.run(check_start(settings)))
     for unknown in Settings.unknown():
         structlog.get_logger().warning("setting.unknown", variable=unknown.variable, meant=unknown.meant)
     try:
         asyncio.run(_until_signalled(settings, stages))
-    except (TopicCreationError, Unavailable) as error:
-        typer.echo(f"worker run: {error}", err=True)
-        raise typer.Exit(2) from None
+    except (CouldNot, Transient):
+        raise
+    except Exception:
+        # A service's bug may never come back where somebody looks: its traceback belongs in the log.
+        structlog.get_logger().critical("worker.crashed", exc_info=True)
+        raise
+
+
+async def check_start(settings: Settings) -> int:
+    """Say what worker doctor says about what a start needs; return 2 where something cannot be used."""
+    from worker.doctor.examine import STARTING, examine, exit_code  # noqa: PLC0415 - the reason is above
+    from worker.doctor.show import show  # noqa: PLC0415 - the same
+
+    findings = await examine(settings, STARTING)
+    show(findings)
+    return 2 if exit_code(findings) else 0
 
 
 def _chosen(names: list[str] | None) -> list[Stage]:

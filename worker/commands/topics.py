@@ -1,31 +1,31 @@
 """``worker topics create | check | describe``."""
 
 import asyncio
-import sys
-from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
 
-import msgspec
 import typer
 
 from contracts.topics import TOPICS
+from worker.commands.output import AsJson, print_json
 from worker.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="The topics on the broker: make them, check them, describe them.",
+    help="Make, check and describe the topics on the broker.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Result = TypeVar("Result")
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 @app.command("create")
 def create(json: AsJson = False) -> None:
-    """Create what is missing, dead-letter and delay topics too. What is there stays as it is; may be repeated.
+    """Create the topics that are missing.
 
-    Example: KAFKA_BOOTSTRAP_SERVERS=broker:9092 worker topics create
+    Their dead-letter and delay topics too. What is there stays as it is; may be repeated.
+
+    Exit code 0: all are there; 2: they could not be created.
+
+    \b
+    Example:
+      KAFKA_BOOTSTRAP_SERVERS=broker:9092 worker topics create
     """
     from handlers.table import STAGES  # noqa: PLC0415 - with the broker's client: other commands should not wait
     from worker.broker import Brokers  # noqa: PLC0415 - the same
@@ -33,9 +33,9 @@ def create(json: AsJson = False) -> None:
     from worker.topics import ensure_topics  # noqa: PLC0415 - the same
 
     brokers = Brokers.of(Settings.from_environment())
-    created = _run(ensure_topics(brokers, delays=later.names(STAGES)))
+    created = asyncio.run(ensure_topics(brokers, delays=later.names(STAGES)))
     if json:
-        _print({"created": created})
+        print_json({"created": created})
         return
     for name in created:
         typer.echo(f"created {name}")
@@ -44,18 +44,24 @@ def create(json: AsJson = False) -> None:
 
 @app.command("check")
 def check(json: AsJson = False) -> None:
-    """Compare the topics with what the contracts want. Changes nothing.
+    """Compare the topics with what the contracts want.
 
-    Exit code 1: one is missing, or set up so that events would get lost; each with its remedy.
+    Changes nothing.
 
-    Example: worker topics check
+    Exit code 0: all are right; 1: one is missing, or set up so that events would get lost, each with its remedy;
+    2: they could not be compared.
+
+    \b
+    Examples:
+      worker topics check
+      worker topics check --json | jq -r .wrong[].remedy
     """
     from worker.broker import Brokers  # noqa: PLC0415 - with the broker's client
     from worker.topic_check import wrong_topics  # noqa: PLC0415 - the same
 
-    wrong = _run(wrong_topics(Brokers.of(Settings.from_environment())))
+    wrong = asyncio.run(wrong_topics(Brokers.of(Settings.from_environment())))
     if json:
-        _print({"valid": not wrong, "wrong": [each._asdict() for each in wrong]})
+        print_json({"valid": not wrong, "wrong": [each._asdict() for each in wrong]})
     else:
         for each in wrong:
             typer.echo(f"{each.topic}: {each.setting} is {each.found}, should be {each.wanted}: {each.remedy}")
@@ -65,9 +71,16 @@ def check(json: AsJson = False) -> None:
 
 @app.command("describe")
 def describe(json: AsJson = False) -> None:
-    """Say what each topic is for, who publishes it, and how it should be kept. Asks no broker.
+    """Say what each topic is for.
 
-    Example: worker topics describe --json
+    Also who publishes it, and how it should be kept. Asks no broker.
+
+    Exit code 0.
+
+    \b
+    Examples:
+      worker topics describe
+      worker topics describe --json | jq -r .topics[].topic
     """
     rows = [
         {
@@ -83,23 +96,8 @@ def describe(json: AsJson = False) -> None:
         for topic in TOPICS.values()
     ]
     if json:
-        _print({"topics": rows})
+        print_json({"topics": rows})
         return
     for row in rows:
         typer.echo(f"{row['topic']:<20} key {row['key']:<11} by {row['publisher']:<10} {row['meaning']}")
         typer.echo(f"{'':<20} {row['contract']}, {row['partitions']} partitions, {row['cleanup']}")
-
-
-def _run(work: Coroutine[Any, Any, Result]) -> Result:
-    from worker.broker import BrokerUnavailable  # noqa: PLC0415 - with the broker's client
-    from worker.topics import TopicCreationError  # noqa: PLC0415 - the same
-
-    try:
-        return asyncio.run(work)
-    except (BrokerUnavailable, TopicCreationError) as error:
-        typer.echo(f"worker topics: {error}", err=True)
-        raise typer.Exit(2) from None
-
-
-def _print(body: Any) -> None:
-    sys.stdout.write(msgspec.json.encode(body).decode() + "\n")

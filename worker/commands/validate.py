@@ -54,19 +54,25 @@ def validate(
         ),
     ] = None,
 ) -> None:
-    """Find every fault of a dataset in one pass, with the rules that imported datasets are judged by.
+    """Find every fault of a dataset in one pass.
+
+    By the rules that imported datasets are judged by.
 
     --fix corrects what can be without guessing: several objects on a line, reasoning in several answers (each
-    ends a sample of its own), blank lines, a byte-order mark, CR LF,
-    function.arguments given as an object, labels in quotes, content null or missing beside tool_calls. Each change is
-    said on stderr. Where the copy or the report goes to stdout, what people read goes to stderr.
+    ends a sample of its own), blank lines, a byte-order mark, CR LF, function.arguments given as an object, labels in
+    quotes, content null or missing beside tool_calls. Each change is said on stderr. Where the copy or the report goes
+    to stdout, what people read goes to stderr.
 
     --model counts what would be trained on, exactly, with the model's own tokenizer and chat template. A sample that is
     longer than its context is left out of training: an error.
 
     Exit code 0: every sample is valid; 1: not; 2: it could not be checked.
 
-    Examples: worker validate a.jsonl; worker validate data/ --json | jq .totals; worker validate a.jsonl --fix b.jsonl
+    \b
+    Examples:
+      worker validate a.jsonl
+      worker validate data/ --json | jq .totals
+      worker validate a.jsonl --fix b.jsonl
     """
     try:
         report_to, fix_to = _target(report), _target(fix)

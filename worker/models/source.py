@@ -16,6 +16,7 @@ from contracts.strict_json import printable
 from handlers import layout
 from handlers.errors import Unavailable
 from handlers.ports import ObjectStore
+from worker.could_not import CouldNot
 from worker.settings import Settings
 from worker.storage import open_store
 from worker.storage.file_uri import path_of
@@ -26,7 +27,7 @@ REPOSITORY = "models/"
 _ID = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,128}")
 
 
-class CouldNotRead(Exception):
+class CouldNotRead(CouldNot):
     """Nothing can be said about what was asked for. The text says why, for people."""
 
 

@@ -23,7 +23,7 @@ async def open_store(settings: Settings) -> AsyncIterator[ObjectStore]:
     """
     url = settings.storage_url
     scheme = url.partition(":")[0].lower()
-    if scheme == "file":
+    if is_directory(url):
         try:
             store = await asyncio.to_thread(DirectoryStore, directory_of(url))
         except OSError as error:
@@ -39,6 +39,11 @@ async def open_store(settings: Settings) -> AsyncIterator[ObjectStore]:
         raise SettingsError(
             f"WORKER_STORAGE_URL is {url!r}: a bucket is file:///path, s3://bucket or s3://bucket/prefix"
         )
+
+
+def is_directory(url: str) -> bool:
+    """Return whether a bucket's URL means a directory of this machine. Pure."""
+    return url.partition(":")[0].lower() == "file"
 
 
 def directory_of(url: str) -> Path:

@@ -3,7 +3,7 @@
 import asyncio
 
 from worker.settings import Settings
-from worker.storage import directory_of, open_store
+from worker.storage import directory_of, is_directory, open_store
 
 
 async def make_bucket(settings: Settings) -> bool:
@@ -13,7 +13,7 @@ async def make_bucket(settings: Settings) -> bool:
         SettingsError: the URL cannot be used.
         Unavailable: S3 does not answer, or refuses; the bucket may be somebody else's.
     """
-    if settings.storage_url.lower().startswith("file:"):
+    if is_directory(settings.storage_url):
         missing = not await asyncio.to_thread(directory_of(settings.storage_url).is_dir)
         async with open_store(settings):
             return missing

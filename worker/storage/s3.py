@@ -62,6 +62,21 @@ class S3Store:
             raise
         return True
 
+    async def date(self) -> str | None:
+        """Return what time it is where the bucket is, as HTTP says it; None where the server does not.
+
+        A refusal says it too: a clock that is far off is why requests are refused. Raises Unavailable.
+        """
+        try:
+            with translated(f"bucket {self._bucket}"):
+                answer = await self._client.head_bucket(Bucket=self._bucket)
+        except (FileNotFoundError, Unavailable) as error:
+            answer = getattr(error.__cause__, "response", None)
+            if answer is None:
+                raise
+        said = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        return None if said is None else str(said)
+
     def uri(self, key: str) -> str:
         """Return the S3 URI of a key, or of a prefix with a slash at its end."""
         return f"s3://{self._bucket}/{self._prefix}{keys.check(key)}"

@@ -1,4 +1,4 @@
-"""``worker run --check``: what cannot be used is said, and nothing is created."""
+"""``worker run --check``: what a start needs, as ``worker doctor`` sees it; and nothing is created."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from handlers.table import STAGES
 from worker.broker import Brokers, connected
-from worker.checks import check_services
+from worker.commands.run import check_start
 from worker.delivery import later
 from worker.embedded_broker import EmbeddedBroker
 from worker.settings import Settings
@@ -26,24 +26,26 @@ async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
         )
 
 
-def _lines(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
-    """Return the mark of each line by what it is about."""
-    return {line[5:].partition(":")[0]: line[:4].strip() for line in capsys.readouterr().err.splitlines()}
-
-
 def _names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
+
+
+def _lines(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """Return the mark of each line by what it is about."""
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    return {line[11:].partition(":")[0]: line[:11].strip() for line in lines}
 
 
 async def test_on_a_fresh_machine_it_says_what_is_missing_and_creates_nothing(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert await check_services(settings) == 0
+    assert await check_start(settings) == 0
     assert _lines(capsys) == {
-        "broker": "note",
+        "settings": "ok",
+        "broker": "ok",
         "bucket": "note",
         "catalogue": "ok",
-        "executors": "ok",
+        "executor local": "ok",
         "work folder": "note",
     }
     assert _names(tmp_path) == []
@@ -57,7 +59,7 @@ async def test_what_is_there_is_ok_and_left_as_it_was(
     await ensure_topics(Brokers.of(settings), delays=later.names(STAGES))
     for folder in ("bucket", "work"):
         (tmp_path / folder).mkdir()
-    assert await check_services(settings) == 0
+    assert await check_start(settings) == 0
     assert set(_lines(capsys).values()) == {"ok"}
     assert not (tmp_path / "bucket" / "checks").exists()
 
@@ -74,13 +76,7 @@ async def test_everything_that_cannot_be_used_is_said_at_once(
         executors_file=tmp_path / "no.toml",
         work_dir=tmp_path / "file",
     )
-    assert await check_services(broken) == 2
-    assert set(_lines(capsys).values()) == {"FAIL"}
-
-
-async def test_a_misspelt_variable_is_said(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("WORKER_STORAGE_ULR", "file:///x")
-    assert await check_services(settings) == 0
-    assert "did you mean WORKER_STORAGE_URL?" in capsys.readouterr().err
+    assert await check_start(broken) == 2
+    lines = _lines(capsys)
+    assert lines.pop("settings") == "ok"
+    assert set(lines.values()) == {"wrong"}
