@@ -66,6 +66,8 @@ def rests_on(
         (model.name, model.version, model.prefix, model.context_length) if model else None,
         {name: terms.hyperparameters.get(name) for name in FEE_HYPERPARAMETERS},
         terms.open_questions,
+        # Samples are drawn from them in this order.
+        [preset.dataset_id for preset in wanted.presets],
         price,
     )
 

@@ -139,7 +139,7 @@ async def test_quote_plan_and_trainer_leave_out_the_same_lines(tmp_path: Path) -
     submitted: dict[str, Any] = {"tolerance": {"max_invalid_records": 2}}
     (rejected,) = await imported(service, "d-1", FIRST, SECOND, format="sft")
     assert (rejected.samples, rejected.valid_samples) == (10, 8)
-    # The draft of another import prices this one: a rejected dataset has no estimate of its own.
+    # The draft of another import prices this one: it came without one, so nobody asked.
     *_, estimated = await imported(service, "d-2", sample("x") * 20, draft=form(**submitted))
     await service.run(form_event(**submitted))
     plan, data = await trained(service, tmp_path)

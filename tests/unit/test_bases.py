@@ -125,8 +125,11 @@ async def test_it_is_estimated_for_the_price_of_what_it_was_made_of() -> None:
 async def test_a_quote_is_of_one_base_and_not_of_what_that_was_made_of() -> None:
     world = World()
     model_id = await exported(world)
-    own = (await estimate(world, await verdict_on(world, "d-2", draft=form("t-2", "d-2") | on(model_id)))).quote
-    base = (await estimate(world, await verdict_on(world, "d-2", draft=form("t-2", "d-2")))).quote
+    custom = form("t-2", "d-2") | on(model_id)
+    first = await verdict_on(world, "d-2", draft=custom, imported_at="2026-01-01T00:00:01Z")
+    own = (await estimate(world, first)).quote
+    second = await verdict_on(world, "d-2", draft=form("t-2", "d-2"), imported_at="2026-01-01T00:00:02Z")
+    base = (await estimate(world, second)).quote
     assert (own.model, base.model) == (model_id, "tiny@1")
     assert own.quote_id != base.quote_id
     world.executor.submits.clear()
