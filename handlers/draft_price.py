@@ -46,7 +46,8 @@ def terms_of(draft: Draft, wanted: WantedData, known: Mapping[str, KnownDataset 
     rules = model.training_types.get(draft.training_type) if model and draft.training_type else None
     hyperparameters, faults = resolve(draft.hyperparameters or {}, rules) if rules is not None else ({}, ())
     faults = (*draft.faults, *faults, *([base.fault] if base.fault else ()))
-    open_questions = [f"{fault.field}: {fault.message}" for fault in faults]
+    # By name: the order of a form's names makes no other quote.
+    open_questions = sorted(f"{fault.field}: {fault.message}" for fault in faults)
     if model and draft.training_type and rules is None:
         open_questions.append(f"training_type: {draft.training_type} is not available for {model.name}")
     open_questions += _unacceptable(draft, wanted, known)

@@ -17,6 +17,7 @@ from contracts.training import TrainingProgress
 from handlers import layout
 from handlers.planning.plan import Plan, PlannedDataset
 from handlers.ports import JobSpec, ObjectStore
+from tests.fakes.few_samples import SAMPLES
 from worker.settings import Settings
 from worker.storage.directory import DirectoryStore
 from worker.tokens.encoder import SampleEncoder
@@ -29,29 +30,6 @@ from worker.trainer.token_file import Row, Samples
 
 TASK = "task-1"
 HYPERPARAMETERS = {"epochs": 2, "batch_size": 2, "learning_rate": 0.003, "checkpoint_steps": 100}
-#: Six of them, none like another, with Chinese text, a weight and two turns.
-SAMPLES: list[dict[str, Any]] = [
-    {"messages": [{"role": "user", "content": "下一句是?"}, {"role": "assistant", "content": "多少关心事。"}]},
-    {"messages": [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "Hello! How are you?"}]},
-    {
-        "messages": [
-            {"role": "system", "content": "Be brief."},
-            {"role": "user", "content": "1 + 2?"},
-            {"role": "assistant", "content": "three", "loss_weight": 0.5},
-        ]
-    },
-    {
-        "messages": [
-            {"role": "user", "content": "a"},
-            {"role": "assistant", "content": "not this", "loss_weight": 0.0},
-            {"role": "user", "content": "b"},
-            {"role": "assistant", "content": "but this"},
-        ]
-    },
-    {"messages": [{"role": "user", "content": "river"}, {"role": "assistant", "content": "It runs to the sea."}]},
-    {"messages": [{"role": "user", "content": "capital?"}, {"role": "assistant", "content": "Paris"}]},
-]
-
 Said = Callable[[TrainingProgress], None]
 
 

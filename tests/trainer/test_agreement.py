@@ -1,127 +1,39 @@
 """The quote, the plan and the trainer are about the same samples: what is invalid or too long is in none of them."""
 
-import asyncio
 import itertools
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from contracts.dataset import CheckedFile, DatasetFile, Format
 from contracts.datasets.findings import Finding
 from contracts.task import Phase
 from handlers import layout
 from handlers.planning.build import FORMATS
 from handlers.planning.plan import Plan
-from handlers.ports import ModelEntry, TokenCounts
-from handlers.validation.report import Report
-from tests.fakes.store import MemoryStore
-from tests.fakes.world import TINY, World, form, form_event, received, statuses
-from tests.trainer.bench import SAMPLES, built, trained_on
-from tests.trainer.formats import PREFERENCES, RANKINGS, TEXTS
+from tests.fakes.few_samples import TEXTS
+from tests.fakes.service import LINES, imported, model_for, ndjson, sample, world, world_of_all
+from tests.fakes.world import TINY, World, form, form_event, statuses
+from tests.trainer.bench import built, trained_on
 from worker.catalog import load_catalog
 from worker.catalog.loader import MODELS_FILE
-from worker.estimate.estimating import estimated
-from worker.scan_conclusion import FileScan, concluded
-from worker.scan_parts import Part
-from worker.scan_process import ScanJob, scan_part
-from worker.tokens.counter import CountJob, count_file
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.files import TokenizerFiles
-from worker.tokens.tally import merged
 from worker.trainer.base_models import tokenizer_of
 from worker.trainer.dataset import Datasets, EpochSampler
 from worker.trainer.hyperparameters import Hyperparameters, hyperparameters_of
 from worker.trainer.recipes import recipe_of
-from worker.trainer.tiny_encoder_tokenizer import tiny_encoder_tokenizer
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 from worker.trainer.token_file import Row, Tokens
 
 pytestmark = pytest.mark.trainer
 
 
-class RealScanner:
-    """The scan of the worker, in this process."""
-
-    def __init__(self, store: MemoryStore, folder: Path) -> None:
-        self._store, self._folder = store, folder
-
-    async def scan(self, files: Sequence[DatasetFile], format: Any, findings_key: str) -> Report:
-        scans = []
-        for index, file in enumerate(files):
-            part = Part(
-                file=index,
-                format=format,
-                findings_path=str(self._folder / f"{index}.ndjson"),
-                digests_path=str(self._folder / f"{index}.digests"),
-            )
-            scanned = await scan_part(self._store, ScanJob(file=file, part=part))
-            checked = CheckedFile(uri=file.uri, etag=scanned.etag, size_bytes=scanned.size_bytes, sha256=scanned.sha256)
-            scans.append(FileScan(checked=checked, parts=(scanned.part,)))
-        found = concluded("digest", format, scans, self._folder)
-        await self._store.put(findings_key, b"".join(found.findings()))
-        return found.conclusion.report
-
-
-class RealCounter:
-    """The counter of the worker, in this process."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-
-    async def count(
-        self, files: Sequence[CheckedFile], format: Format, model: ModelEntry, findings_key: str | None = None
-    ) -> TokenCounts:
-        jobs = [
-            CountJob(
-                files=tuple(files), index=index, format=format, prefix=model.prefix,
-                context_length=model.context_length, findings_key=findings_key,
-            )
-            for index in range(len(files))
-        ]  # fmt: skip
-        return merged([await count_file(self._store, job) for job in jobs])
-
-
-def world(folder: Path) -> World:
-    world = World()
-    for name, body in zip(
-        ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"), tiny_tokenizer(), strict=True
-    ):
-        world.store.objects[TINY.prefix + name] = body or b""
-    world.ports |= {"scanner": RealScanner(world.store, folder), "tokens": RealCounter(world.store)}
-    return world
-
-
-def world_of_all(folder: Path) -> World:
-    """Return a world with the shipped catalogue, and both of its tiny models' tokenizers."""
-    service = world(folder)
-    for name, body in zip(("tokenizer.json", "tokenizer_config.json"), tiny_encoder_tokenizer()[:2], strict=True):
-        service.store.objects[f"base-models/tiny-encoder/1/{name}"] = body
-    service.ports["catalog"] = load_catalog()
-    return service
-
-
-def sample(answer: str) -> bytes:
-    messages = [{"role": "user", "content": "问题?"}, {"role": "assistant", "content": answer}]
-    return json.dumps({"messages": messages}, ensure_ascii=False).encode() + b"\n"
-
-
 LONG = sample("long " * 600)
 FIRST = b"\xef\xbb\xbf" + sample("one") + b"\r\n" + b"{broken\n" + LONG + sample("二") + sample("x" * 40)
 SECOND = LONG + sample("four") + LONG + b'{"messages": []}\n' + sample("five")[:-1]
-
-
-async def imported(world: World, dataset_id: str, *bodies: bytes, **changes: Any) -> list[Any]:
-    """Put files into the bucket, and import them as one dataset; return what the service says to that."""
-    uris = []
-    for number, body in enumerate(bodies):
-        world.store.objects[f"uploads/{dataset_id}/{number}.jsonl"] = body
-        uris.append({"uri": world.store.uri(f"uploads/{dataset_id}/{number}.jsonl")})
-    said = await world.run(await world.import_dataset(dataset_id, None, files=uris, **changes))
-    return [received(event).data for event in said]
 
 
 async def trained(world: World, folder: Path, tokenizer: TokenizerFiles | None = None) -> tuple[Plan, Datasets]:
@@ -158,38 +70,6 @@ async def test_quote_plan_and_trainer_leave_out_the_same_lines(tmp_path: Path) -
         for each in item.too_long
     }
     assert listed == {"0.jsonl": [4], "1.jsonl": [1, 3]}
-
-
-def test_an_estimate_offline_is_the_quote_of_the_import_under_the_same_id(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    service = world_of_all(tmp_path)
-    monkeypatch.setenv("WORKER_STORAGE_URL", (tmp_path / "no-bucket").as_uri())
-    files = [tmp_path / "0.jsonl", tmp_path / "1.jsonl"]
-    for file, body in zip(files, (sample("one") + LONG, sample("二") * 3), strict=True):
-        file.write_bytes(body)
-    draft = form(hyperparameters={"epochs": 3})
-    *_, said = asyncio.run(imported(service, "d-1", *(file.read_bytes() for file in files), draft=draft))
-
-    offline = estimated(json.dumps(draft).encode(), {"d-1": [str(file) for file in files]}, load_catalog()).quote
-
-    # Nothing is stored offline: neither lists of what is too long, nor until when the quote holds.
-    items = tuple(msgspec.structs.replace(item, too_long=()) for item in said.quote.items)
-    assert offline.complete
-    assert offline == msgspec.structs.replace(said.quote, items=items, valid_until=None)
-
-
-LONG_TEXT = "long " * 600
-#: Of each format: lines that are trained on, one that is too long for the model, and one with an error.
-LINES: dict[str, list[dict[str, Any]]] = {
-    "sft": [*SAMPLES, {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": LONG_TEXT}]}],
-    "pretrain": TEXTS,
-    "preference": [
-        *PREFERENCES,
-        {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "chosen": LONG_TEXT, "rejected": "no"}]},
-    ],
-    "ranking": [*RANKINGS, {"query": "long", "docs": [{"text": LONG_TEXT, "label": 1}]}],
-}
 
 
 @pytest.mark.parametrize(
@@ -334,16 +214,6 @@ def sequences(plan: Plan, data: Datasets) -> Iterator[Tokens]:
     """Yield what one epoch trains on."""
     rows = recipe_of(plan, hyperparameters_of(plan)).rows(data.reader, data.training)
     return (tokens for index in range(len(rows)) for tokens in rows[index].sequences)
-
-
-def ndjson(lines: Sequence[dict[str, Any]]) -> bytes:
-    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-
-
-def model_for(training_type: str) -> ModelEntry:
-    entry = load_catalog().model("tiny-encoder" if training_type == "Embedding" else "tiny", "1")
-    assert entry is not None
-    return entry
 
 
 async def test_a_multiplier_repeats_what_is_kept_in_the_quote_and_in_training(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from handlers.planning.plan import PlannedDataset
 from tests.tokenizers import converted, qwen_like, unigram
 from tests.trainer.bench import Bench, built, trained_on
 from worker.tokens.batching import encode_batch
-from worker.tokens.counter import CountJob, count_file
+from worker.tokens.counter import count_file
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.files import TokenizerFiles
+from worker.tokens.jobs import CountJob
 from worker.tokens.samples import Sample
 from worker.tokens.tally import Tally
 from worker.tokens.template import for_template

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.bench import SAMPLES, Bench, built
+from tests.fakes.few_samples import SAMPLES
+from tests.trainer.bench import Bench, built
 from tests.trainer.formats import plan_for
 from worker.tokens.encoder import SampleEncoder
 from worker.trainer.dataset import Datasets, EpochSampler

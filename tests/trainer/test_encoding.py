@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from tests.trainer.bench import SAMPLES, Bench, built, trained_on
-from worker.tokens.counter import CountJob, count_file
+from tests.fakes.few_samples import SAMPLES
+from tests.trainer.bench import Bench, built, trained_on
+from worker.tokens.counter import count_file
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.files import TokenizerFiles
+from worker.tokens.jobs import CountJob
 from worker.trainer.base_models import tokenizer_of
 from worker.trainer.bucket import open_bucket
 from worker.trainer.smollm2_tokenizer import smollm2_tokenizer

@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from contracts.training import Failure
 from handlers import layout
 from handlers.errors import PreconditionFailed, Unavailable
-from tests.trainer.bench import SAMPLES, TASK, Bench
+from tests.fakes.few_samples import SAMPLES
+from tests.trainer.bench import TASK, Bench
 from worker.tokens.template import ChatTemplateError
 from worker.trainer.failures import failure_of
 from worker.trainer.job import Ending

@@ -8,8 +8,9 @@ import pytest
 
 from contracts.task import TrainingType
 from handlers.planning.plan import Plan
+from tests.fakes.few_samples import BY_FORMAT
 from tests.trainer.bench import Bench, RecordingSink, losses, same
-from tests.trainer.formats import BY_FORMAT, plan_for
+from tests.trainer.formats import plan_for
 from worker.tokens.encoder import SampleEncoder
 from worker.trainer.base_models import tokenizer_of
 from worker.trainer.hyperparameters import hyperparameters_of

@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM
 from contracts.envelope import derived_id
 from contracts.training import TrainingProgress
 from handlers import layout
-from tests.trainer.bench import SAMPLES, TASK, Bench, built, losses, same
+from tests.fakes.few_samples import SAMPLES
+from tests.trainer.bench import TASK, Bench, built, losses, same
 from worker.tokens.encoder import SampleEncoder
 from worker.trainer.bucket import digest_of, open_bucket
 from worker.trainer.fence import Fence

@@ -15,11 +15,13 @@ from handlers.planning.fates import Fates
 from handlers.planning.marking import Mark
 from handlers.planning.plan import Plan, PlannedDataset
 from handlers.planning.selection import Draws
-from tests.trainer.bench import SAMPLES, Bench, built
+from tests.fakes.few_samples import SAMPLES
+from tests.trainer.bench import Bench, built
 from worker.planning.fate_table import read_fates, write_fates
 from worker.planning.planner import StorePlanner
-from worker.tokens.counter import CountJob, count_file
+from worker.tokens.counter import count_file
 from worker.tokens.encoder import SampleEncoder
+from worker.tokens.jobs import CountJob
 from worker.trainer.dataset import Datasets
 from worker.trainer.failures import JobError
 from worker.trainer.tiny_tokenizer import tiny_tokenizer

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from torch.nn.functional import logsigmoid
 from transformers import AutoTokenizer
 
+from tests.fakes.few_samples import PREFERENCES
 from tests.trainer.bench import Bench, losses
-from tests.trainer.formats import PREFERENCES, plan_for
+from tests.trainer.formats import plan_for
 from tests.trainer.steps import applied, row, sequence
 from worker.tokens.encoder import EncodedSample, SampleEncoder
 from worker.trainer import reference

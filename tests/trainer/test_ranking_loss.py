@@ -10,8 +10,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from torch.nn.functional import cross_entropy, normalize
 
+from tests.fakes.few_samples import RANKINGS
 from tests.trainer.bench import Bench
-from tests.trainer.formats import RANKINGS, plan_for
+from tests.trainer.formats import plan_for
 from tests.trainer.steps import applied, row
 from worker.tokens.encoder import SampleEncoder
 from worker.trainer.hyperparameters import hyperparameters_of

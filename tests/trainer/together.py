@@ -11,8 +11,9 @@ from typing import Any
 
 from handlers import layout
 from handlers.planning.build import FORMATS
+from tests.fakes.few_samples import BY_FORMAT
 from tests.trainer.bench import Bench, RecordingSink, losses
-from tests.trainer.formats import BY_FORMAT, plan_for
+from tests.trainer.formats import plan_for
 from worker.trainer import collective, environment
 from worker.trainer.job import run_job
 from worker.trainer.ranks import Rank

@@ -20,7 +20,8 @@ from worker.settings import Settings
 from worker.tokens import counter, model_files
 from worker.tokens.counter import TemplateTokenCounter
 from worker.tokens.files import CONFIG_FILE, TEMPLATE_FILE, TOKENIZER_FILE
-from worker.tokens.sampler import SampleJob, sample_dataset
+from worker.tokens.jobs import SampleJob
+from worker.tokens.sampler import sample_dataset
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 
 PREFIX, FINDINGS, FILES = "base-models/tiny/1/", "findings.ndjson", 20

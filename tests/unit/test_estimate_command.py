@@ -1,7 +1,9 @@
 """``worker estimate``: exit codes, what people and programs read, and the laws of the fee."""
 
 import json
+from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
+from contracts.quote import Quote
+from handlers.planning.build import FORMATS
 from tests.fakes.world import form
 from worker.catalog import load_catalog
 from worker.cli import app
-from worker.estimate.estimating import Estimated, estimated
+from worker.estimate import estimating
 from worker.tokens.encoder import SampleEncoder
 from worker.trainer.tiny import write_tokenizer
+from worker.trainer.tiny_encoder_tokenizer import tiny_encoder_tokenizer
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
+from worker.validate.model import find_model
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -156,27 +162,57 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30
 FILES = st.lists(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=4), min_size=1, max_size=3)
 
 
-def priced(names: list[str], **hyperparameters: int) -> Estimated:
-    body = json.dumps(form("t-1", "d-1", hyperparameters=hyperparameters)).encode()
-    return estimated(body, {"d-1": names}, load_catalog())
+def preference(chosen: str, rejected: str) -> dict[str, Any]:
+    return {
+        "messages": [{"role": "user", "content": "?"}, {"role": "assistant", "chosen": chosen, "rejected": rejected}]
+    }
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+#: Of each way of training: its model, and a sample of two texts.
+WAYS: dict[str, tuple[str, Callable[[str, str], dict[str, Any]]]] = {
+    "FinetuneSft": ("tiny", sample),
+    "Pretrain": ("tiny", lambda one, other: {"text": one + other}),
+    "DPOLoRA": ("tiny", preference),
+    "Embedding": (
+        "tiny-encoder",
+        lambda query, found: {"query": query, "docs": [{"text": found, "label": 1}, {"text": "no", "label": 0}]},
+    ),
+}
+
+
+@pytest.fixture
+def made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the tokenizers of the tiny models made once, not at each estimate."""
+    monkeypatch.setattr(estimating, "find_model", lru_cache(find_model))
+
+
+@pytest.mark.usefixtures("made_once")
+@pytest.mark.parametrize("training_type", WAYS)
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(FILES, st.integers(1, 9))
 def test_a_fee_is_the_brute_force_count_never_negative_additive_over_files_and_monotone_in_epochs(
-    files: list[list[tuple[str, str]]], epochs: int
+    training_type: str, files: list[list[tuple[str, str]]], epochs: int
 ) -> None:
+    model, make = WAYS[training_type]
+    base = {"foundation": {"name": model, "version": "1"}}
+
+    def priced(names: list[str], epochs: int) -> Quote:
+        asked = form("t-1", "d-1", training_type=training_type, base_model=base, hyperparameters={"epochs": epochs})
+        return estimating.estimated(json.dumps(asked).encode(), {"d-1": names}, load_catalog()).quote
+
     names = [f"{number}.jsonl" for number in range(len(files))]
-    samples = [[sample(*pair) for pair in pairs] for pairs in files]
+    samples = [[make(*pair) for pair in pairs] for pairs in files]
     for name, each in zip(names, samples, strict=True):
         write(name, each)
 
-    whole = priced(names, epochs=epochs).quote
-    parts = [priced([name], epochs=epochs).quote for name in names]
-    longer = priced(names, epochs=epochs + 1).quote
+    whole = priced(names, epochs)
+    parts = [priced([name], epochs) for name in names]
+    longer = priced(names, epochs + 1)
 
-    count = sum(map(tokens, samples))
+    encoder = ENCODER if model == "tiny" else SampleEncoder(tiny_encoder_tokenizer())
+    count = sum(encoder.encode(FORMATS[training_type], [each])[0].total for file in samples for each in file)
     assert whole.complete
-    assert Fraction(whole.amount or "") == count * epochs * PRICE / 1000 >= 0
+    assert whole.price_per_1k_tokens is not None
+    assert Fraction(whole.amount or "") == count * epochs * Fraction(whole.price_per_1k_tokens) / 1000 >= 0
     assert Fraction(whole.amount or "") == sum(Fraction(part.amount or "") for part in parts)
     assert Fraction(longer.amount or "") >= Fraction(whole.amount or "")

@@ -85,7 +85,7 @@ def billed(draws: Draws) -> Counter[tuple[str, str]]:
     return +found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases(), limits)
 def test_what_training_sees_until_its_last_step_is_added_up_exactly(
     case: tuple[Selection, Files], limit: Limit
@@ -110,7 +110,7 @@ def test_what_training_sees_until_its_last_step_is_added_up_exactly(
         assert replace(draws, stop=None) == drawing(Path(folder), case[0], files).draws()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cases(), st.integers(1, 5), st.integers(1, 3), st.booleans())
 def test_as_many_steps_as_some_epochs_have_are_these_epochs(
     case: tuple[Selection, Files], rows_a_step: int, epochs: int, in_order: bool

@@ -11,8 +11,9 @@ from handlers import layout
 from handlers.planning.sample_rows import NO_CONTENT, ROW, ROW_FIELDS, State, content_digest
 from handlers.ports import TokenCounts
 from tests.fakes.store import MemoryStore, etag_of
-from worker.tokens.counter import CountJob, count_file
+from worker.tokens.counter import count_file
 from worker.tokens.encoder import SampleEncoder
+from worker.tokens.jobs import CountJob
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 
 PREFIX = "base-models/tiny/1/"

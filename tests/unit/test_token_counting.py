@@ -20,8 +20,9 @@ from worker.cpu import CpuPool
 from worker.settings import Settings
 from worker.storage.directory import DirectoryStore
 from worker.tokens import counter, samples, trust
-from worker.tokens.counter import CountJob, TemplateTokenCounter, count_file
+from worker.tokens.counter import TemplateTokenCounter, count_file
 from worker.tokens.encoder import SampleEncoder
+from worker.tokens.jobs import CountJob
 from worker.tokens.samples import Sample, UnreadableSample, invalid_lines, read_samples
 from worker.tokens.template import ChatTemplateError
 from worker.tokens.tokenizer import Tokens

@@ -21,9 +21,10 @@ from tests.fakes.store import MemoryStore, etag_of
 from worker.settings import Settings
 from worker.tokens import ratio, sampler
 from worker.tokens.blocks import blocks_of, drawn, read_block
-from worker.tokens.counter import CountJob, count_file
+from worker.tokens.counter import count_file
+from worker.tokens.jobs import SampleJob
 from worker.tokens.ratio import Stratum, interval
-from worker.tokens.sampler import BlockSampler, SampleJob, sample_dataset
+from worker.tokens.sampler import BlockSampler, sample_dataset
 from worker.tokens.tally import merged
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 
@@ -74,14 +75,7 @@ class Dataset:
         )  # fmt: skip
 
     async def counts(self) -> TokenCounts:
-        jobs = [
-            CountJob(
-                files=self.files, index=index, format=self.format, prefix=PREFIX, context_length=512,
-                findings_key=FINDINGS,
-            )
-            for index in range(len(self.files))
-        ]  # fmt: skip
-        return merged([await count_file(self.store, job) for job in jobs])
+        return merged([await count_file(self.store, job) for job in self.job.counts()])
 
 
 @pytest.fixture(autouse=True)

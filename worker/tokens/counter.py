@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Struct
 
 from contracts.dataset import CheckedFile, Format
 from contracts.datasets.findings import Finding
@@ -22,6 +21,7 @@ from worker.settings import Settings
 from worker.tokens.batching import batches, encode_batch
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.files import TokenizerFiles
+from worker.tokens.jobs import CountJob, DatasetJob
 from worker.tokens.kept_counts import CountKeys, keep_counts, kept_counts, of_file
 from worker.tokens.model_files import tokenizer_files
 from worker.tokens.sample_table import SampleTable
@@ -35,17 +35,6 @@ LONG_BYTES = 32 << 20
 Work = Callable[..., Awaitable[Any]]
 #: Encoders kept by a process: building one from a large tokenizer takes a second.
 encoder_for = lru_cache(maxsize=4)(SampleEncoder)
-
-
-class CountJob(Struct, frozen=True, kw_only=True):
-    """What one process is told: count file ``index`` of ``files``."""
-
-    files: tuple[CheckedFile, ...]
-    index: int
-    format: Format
-    prefix: str
-    context_length: int
-    findings_key: str | None
 
 
 class TemplateTokenCounter:
@@ -80,17 +69,7 @@ class TemplateTokenCounter:
             Transient: the counting process was killed.
             Unavailable: the bucket does not answer.
         """
-        jobs = [
-            CountJob(
-                files=tuple(files),
-                index=index,
-                format=format,
-                prefix=model.prefix,
-                context_length=model.context_length,
-                findings_key=findings_key,
-            )
-            for index in range(len(files))
-        ]
+        jobs = DatasetJob.of(files, format, model, findings_key).counts()
         is_long = sum(file.size_bytes for file in files) >= LONG_BYTES
         in_process = self._as_long_work if is_long else self._in_process
         known: Sequence[TokenCounts | LeftOut | None] = [None] * len(jobs)
@@ -144,6 +123,20 @@ async def are_counted(store: ObjectStore, jobs: Sequence[CountJob], tokenizer: T
     digest = tokenizer.digest
     found = await asyncio.gather(*(store.head(_keys(job, digest, LeftOut()).counts) for job in jobs))
     return None not in found
+
+
+class StoreTokenCounter:
+    """The TokenCounter in this very process, over a bucket that is open."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def count(
+        self, files: Sequence[CheckedFile], format: Format, model: ModelEntry, findings_key: str | None = None
+    ) -> TokenCounts:
+        """Return the tokens of the valid samples that fit. Blocks in between. Raises as TemplateTokenCounter does."""
+        jobs = DatasetJob.of(files, format, model, findings_key).counts()
+        return merged([await count_file(self._store, job) for job in jobs])
 
 
 async def count_file(store: ObjectStore, job: CountJob, invalid: LeftOut | None = None) -> TokenCounts:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures.process import BrokenProcessPool
 
-from msgspec import Struct
-
 from contracts.dataset import CheckedFile, Format
 from handlers.errors import Transient
 from handlers.ports import ModelEntry, ObjectStore, TokenCounts, TokenRange, Unsampled
@@ -18,8 +16,9 @@ from worker.over_bucket import over_bucket
 from worker.settings import Settings
 from worker.tokens.batching import batched, encode_batch
 from worker.tokens.blocks import Block, blocks_of, drawn, read_block
-from worker.tokens.counter import CountJob, are_counted, encoder_for
+from worker.tokens.counter import are_counted, encoder_for
 from worker.tokens.encoder import SampleEncoder
+from worker.tokens.jobs import SampleJob
 from worker.tokens.model_files import tokenizer_files
 from worker.tokens.ratio import Stratum, interval
 from worker.tokens.samples import invalid_lines
@@ -37,17 +36,6 @@ _LONGEST_MEAN_BYTES = 16 << 10
 _READS = 16
 
 
-class SampleJob(Struct, frozen=True, kw_only=True):
-    """What one process is told: sample files of so many samples. ``files`` are all of the dataset."""
-
-    files: tuple[CheckedFile, ...]
-    samples: int
-    format: Format
-    prefix: str
-    context_length: int
-    findings_key: str | None
-
-
 class BlockSampler:
     """The TokenSampler. ``pool`` should be its own: a sample must not wait behind the counts it stands in for."""
 
@@ -63,14 +51,7 @@ class BlockSampler:
         """
         if sum(file.size_bytes for file in files) < self._settings.estimate_sample_bytes or not samples:
             return None
-        job = SampleJob(
-            files=tuple(files),
-            samples=samples,
-            format=format,
-            prefix=model.prefix,
-            context_length=model.context_length,
-            findings_key=findings_key,
-        )
+        job = SampleJob.of(files, format, model, findings_key, samples=samples)
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._pool, over_bucket, self._settings, sample_dataset, job)
@@ -81,7 +62,7 @@ class BlockSampler:
 async def sample_dataset(store: ObjectStore, job: SampleJob) -> TokenRange | Unsampled | None:
     """Return between which numbers the tokens of a dataset are; None where it is counted. The same every time."""
     tokenizer = await tokenizer_files(store, job.prefix)
-    if await are_counted(store, _count_jobs(job), tokenizer):
+    if await are_counted(store, job.counts(), tokenizer):
         return None
     size = sum(file.size_bytes for file in job.files)
     mean = size // job.samples
@@ -114,20 +95,6 @@ async def sample_dataset(store: ObjectStore, job: SampleJob) -> TokenRange | Uns
 async def _has_invalid_lines(store: ObjectStore, job: SampleJob) -> bool:
     """Return whether some lines are left out: they are known by their numbers, and a block does not know its own."""
     return any(left_out.key() for left_out in (await invalid_lines(store, job.findings_key)).values())
-
-
-def _count_jobs(job: SampleJob) -> list[CountJob]:
-    return [
-        CountJob(
-            files=job.files,
-            index=index,
-            format=job.format,
-            prefix=job.prefix,
-            context_length=job.context_length,
-            findings_key=job.findings_key,
-        )
-        for index in range(len(job.files))
-    ]
 
 
 async def _read(store: ObjectStore, file: CheckedFile, block_bytes: int, numbers: Sequence[int]) -> list[Block]:

@@ -13,8 +13,9 @@ from handlers.planning.plan import Plan, PlannedDataset
 from handlers.planning.selection import Selection
 from handlers.ports import ObjectStore
 from worker.planning.fate_table import read_fates, write_fates
-from worker.tokens.counter import CountFiles, CountJob, tallied
+from worker.tokens.counter import CountFiles, tallied
 from worker.tokens.encoder import SampleEncoder
+from worker.tokens.jobs import DatasetJob
 from worker.tokens.samples import LeftOut, Sample, invalid_lines, read_samples
 from worker.trainer.failures import platforms_fault, users_fault
 
@@ -141,17 +142,16 @@ async def _draw_here(
     for number, dataset in enumerate(datasets_of(plan)):
         invalid = await invalid_lines(store, dataset.findings_key)
         paths.append([])
-        for index in range(len(dataset.files)):
-            job = CountJob(
-                files=dataset.files,
-                index=index,
-                format=plan.format,
-                prefix=plan.base_prefix,
-                context_length=plan.context_length,
-                findings_key=dataset.findings_key,
-            )
-            rows = folder / f"{number}.{index}.rows"
-            left_out = invalid.get(index, LeftOut())
+        whole = DatasetJob(
+            files=dataset.files,
+            format=plan.format,
+            prefix=plan.base_prefix,
+            context_length=plan.context_length,
+            findings_key=dataset.findings_key,
+        )
+        for job in whole.counts():
+            rows = folder / f"{number}.{job.index}.rows"
+            left_out = invalid.get(job.index, LeftOut())
             await tallied(store, job, left_out, encoder, CountFiles(folder / "too-long.ndjson", rows), check)
             paths[-1].append(rows)
     drawing = Drawing(selection, Tables(selection.sources, paths), folder)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 from contracts.dataset import CheckedFile, DeclaredFormat
 from contracts.datasets.findings import Finding, Severity
 from handlers.validation.report import Report
-from worker.scan_conclusion import Concluded, FileScan, concluded
+from worker.scan_conclusion import FileScan, concluded
 from worker.scan_local import scan_local
 from worker.scan_parts import Part
 from worker.validate.inputs import CouldNotCheck, Input, Inputs
@@ -24,6 +24,8 @@ from worker.validate.outputs import written
 _OTHER_FILE = re.compile(r"\bfile (\d+)$")
 
 Advance = Callable[[Input, int], None]
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Shown(Struct, frozen=True, kw_only=True):
@@ -57,11 +59,12 @@ def check(
     max_per_code: int,
     advance: Advance,
     report_path: Path | None = None,
+    findings_path: Path | None = None,
 ) -> Checked:
     """Return the report on the files; its findings are capped a code, its totals exact. Blocks.
 
-    Every finding is written to ``report_path`` as NDJSON, at the end; a file appears whole or not at all.
-    ``advance`` is told how many bytes of which file were just read.
+    Every finding is written to ``report_path`` as NDJSON, at the end, and to ``findings_path`` as the service keeps
+    it; a file appears whole or not at all. ``advance`` is told how many bytes of which file were just read.
 
     Raises:
         CouldNotCheck: a file cannot be read, or the report not be written.
@@ -75,7 +78,10 @@ def check(
         found = concluded("", format, files, directory, cap=max_per_code)
         seconds = perf_counter() - started
         if report_path:
-            _write(report_path, found, inputs)
+            decode = msgspec.json.Decoder(Finding).decode
+            _write(report_path, (_encode(_shown(inputs, decode(line))) + b"\n" for line in found.findings()))
+        if findings_path:
+            _write(findings_path, found.findings())
     return Checked(inputs, found.conclusion.report, seconds)
 
 
@@ -95,12 +101,10 @@ def _scan(file: Input, index: int, format: DeclaredFormat, cap: int, directory: 
     return FileScan(checked=CheckedFile(uri=file.name, etag="", size_bytes=size, sha256=sha256), parts=parts)
 
 
-def _write(path: Path, found: Concluded, inputs: Inputs) -> None:
-    encode, decoder = msgspec.json.Encoder().encode, msgspec.json.Decoder(Finding)
+def _write(path: Path, lines: Iterable[bytes]) -> None:
     try:
         with written(path) as whole:
-            for line in found.findings():
-                whole.write(encode(_shown(inputs, decoder.decode(line))) + b"\n")
+            whole.writelines(lines)
     except OSError as error:
         raise CouldNotCheck(f"the report cannot be written to {path}: {error.strerror}") from error
 

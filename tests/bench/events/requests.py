@@ -21,7 +21,8 @@ from worker.planning.planner import StorePlanner
 from worker.scan_conclusion import FileScan, concluded
 from worker.scan_parts import Part
 from worker.scan_process import ScanJob, scan_part
-from worker.tokens.counter import CountJob, count_file
+from worker.tokens.counter import count_file
+from worker.tokens.jobs import CountJob
 from worker.tokens.model_files import kept_files
 from worker.trainer.tiny_tokenizer import tiny_tokenizer
 

@@ -14,10 +14,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--large", action="store_true", help="10,000,000 samples, too; 1 GB of disk, some minutes")
     given = parser.parse_args()
     rows: list[list[str]] = []
-    for case in CASES:
+    for case in given.cases:
         for samples in given.samples + [10_000_000] * given.large:
             rows += _measured(case, samples, given.repeats)
     print(table(("case", "work", "samples", "samples/s", "spread", "peak RSS, MB", ""), rows))  # noqa: T201

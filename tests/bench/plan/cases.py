@@ -5,12 +5,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from msgspec.structs import replace
 
 from contracts.task import PresetMix
 from handlers.planning.fates import Drawing
 from handlers.planning.marking import BLOCK_ROWS, ROW_TYPE, Tables
 from handlers.planning.sample_rows import State
 from handlers.planning.selection import Selection, Source
+from handlers.planning.steps import Limit
 from worker.planning.fate_table import read_fates, write_fates
 
 
@@ -55,7 +57,17 @@ def prepare(case: str, samples: int, folder: str) -> None:
 
 def quote(case: str, folder: str) -> int:
     """Draw, and add up: what an estimate does. Return the tokens."""
-    return _drawn(case, folder, lambda drawing: sum(each.tokens for each in drawing.draws().drawn))
+    return _drawn(CASES[case][0], folder, lambda drawing: sum(each.tokens for each in drawing.draws().drawn))
+
+
+def stop(case: str, folder: str) -> int:
+    """Draw, and add up what the steps see that end in the middle of the third epoch. Return the tokens."""
+    selection, shares = CASES[case]
+    rows = sum(_rows(folder, number).stat().st_size for number in range(len(shares))) // ROW_TYPE.itemsize
+    limit = Limit(steps=5 * rows // 16, rows_a_step=8)
+    return _drawn(
+        replace(selection, limit=limit), folder, lambda drawing: sum(each.tokens for each in drawing.draws().over(1)[1])
+    )
 
 
 def plan(case: str, folder: str) -> int:
@@ -66,7 +78,7 @@ def plan(case: str, folder: str) -> int:
         write_fates(_table(folder), CASES[case][0].sources, drawing.fates())
         return _table(folder).stat().st_size
 
-    return _drawn(case, folder, written)
+    return _drawn(CASES[case][0], folder, written)
 
 
 def obey(case: str, folder: str) -> int:
@@ -74,11 +86,10 @@ def obey(case: str, folder: str) -> int:
     return sum(int((fates.times > 0).sum()) for fates in read_fates(_table(folder), CASES[case][0].sources))
 
 
-WORK: dict[str, Callable[[str, str], int]] = {"quote": quote, "plan": plan, "obey": obey}
+WORK: dict[str, Callable[[str, str], int]] = {"quote": quote, "stop": stop, "plan": plan, "obey": obey}
 
 
-def _drawn(case: str, folder: str, use: Callable[[Drawing], int]) -> int:
-    selection = CASES[case][0]
+def _drawn(selection: Selection, folder: str, use: Callable[[Drawing], int]) -> int:
     paths = [[_rows(folder, number)] for number in range(len(selection.sources))]
     with TemporaryDirectory(dir=folder) as scratch:
         return use(Drawing(selection, Tables(selection.sources, paths), Path(scratch)))
