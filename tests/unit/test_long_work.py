@@ -16,6 +16,7 @@ from tests.wait import wait_until
 from worker import app, scanner
 from worker.settings import Settings
 from worker.tokens import counter
+from worker.tokens.jobs import CountJob
 from worker.tokens.samples import LeftOut
 
 MODEL = ModelEntry(name="tiny", version="1", prefix="base-models/tiny/1/", context_length=1024)
@@ -39,11 +40,11 @@ class Gate:
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     gate = Gate()
 
-    async def count_file(_: object, job: counter.CountJob, __: LeftOut | None = None) -> TokenCounts:
+    async def count_file(_: object, job: CountJob, __: LeftOut | None = None) -> TokenCounts:
         gate.passed(job.files[job.index].size_bytes)
         return TokenCounts(samples=1, total=1, trained=1, masked=0, longest=1, histogram={})
 
-    async def look_up(_: object, jobs: list[counter.CountJob]) -> list[LeftOut]:
+    async def look_up(_: object, jobs: list[CountJob]) -> list[LeftOut]:
         return [LeftOut() for _ in jobs]
 
     def scan(_: Settings, job: Any) -> str:
