@@ -20,7 +20,8 @@ from deploy.local.server_process import ServerMissing, ServerProcess, on_free_po
 from deploy.local.until_stopped import run_until_stopped
 
 _BINARY = Path(__file__).parents[2] / ".ray" / "bin" / "ray"
-_START_SECONDS = 60.0
+#: On a busy machine; otherwise see above.
+_START_SECONDS = 180.0
 _STOP_SECONDS = 15.0
 _OBJECT_STORE_BYTES = 100_000_000
 #: What Ray would choose by itself is the same for every head of a machine.
@@ -41,13 +42,15 @@ class RayHead:
     """``async with RayHead() as head:`` - a cluster of one node on free ports, which asks for a token.
 
     ``kill`` and ``start`` are for tests of what a head's end does: the table of jobs survives it, the jobs do not.
+    Jobs look for programs in the folder ``programs`` first.
 
     Raises on entry:
         ServerMissing: Ray is not installed, or does not start; the text says what to do.
     """
 
-    def __init__(self, gpus: int = 1) -> None:
+    def __init__(self, gpus: int = 1, *, programs: Path | None = None) -> None:
         self._gpus = gpus
+        self._programs = programs
         # Ray's sockets are in it, and their paths may have 107 bytes: no long TMPDIR.
         self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         self._ports: list[int] = []
@@ -93,7 +96,7 @@ class RayHead:
             self._answers,
             env={
                 # Jobs see it too: their `python` is the one that has Ray, and nothing else of ours reaches them.
-                "PATH": f"{binary.parent}:{os.environ['PATH']}",
+                "PATH": ":".join(map(str, filter(None, (self._programs, binary.parent, os.environ["PATH"])))),
                 "HOME": str(self._folder),
                 "RAY_AUTH_MODE": "token",
                 "RAY_AUTH_TOKEN": self._token,

@@ -83,9 +83,10 @@ class SlurmHarness(HeldTrainers):
         return done.stdout
 
     async def state_saved(self) -> None:
-        """Return when the controller has saved all that has happened until now."""
+        """Return when the controller has saved all that has happened until now. There must be a job."""
+        job, *_ = self.commands("squeue", "--noheader", "--format=%A").split()
         began = time.time_ns()
-        self.commands("scontrol", "update", "JobId=1", "Comment=something to save")
+        self.commands("scontrol", "update", f"JobId={job}", "Comment=something to save")
         saved = self.slurm.conf.parent / "state" / "job_state"
         await wait_until(lambda: saved.exists() and saved.stat().st_mtime_ns > began, 30, "the state to be saved")
 

@@ -24,6 +24,7 @@ from tests.fakes.executors import FakeExecutors
 from tests.integration import halting_trainer
 from tests.integration.conftest import World
 from tests.platform import form, platform
+from tests.sweeps import outlasted
 from tests.wait import wait_until
 from worker.broker import Brokers
 from worker.executors.local import LocalExecutor
@@ -76,22 +77,6 @@ class Training:
         """Return what waits in the bucket."""
         bodies = [await self.world.store.get(key) for key in await self.keys(layout.outbox())]
         return [event.data for stored in bodies if stored for event in event_file.read(stored.body)]
-
-    async def outlasted(self) -> None:
-        """Wait until the reconciler has had several times the patience that it has."""
-        began = await self._beats()
-
-        async def beaten() -> bool:
-            return await self._beats() >= began + 6
-
-        await wait_until(beaten, 60, "the reconciler's sweeps")
-
-    async def _beats(self) -> int:
-        """Return how often the one worker has said that it sweeps: every lease_seconds / 4."""
-        (key,) = await self.keys(layout.member("reconciler"))
-        stored = await self.world.store.get(key)
-        assert stored is not None
-        return int(stored.body)
 
     def kill(self) -> None:
         """Kill the trainer with -9."""
@@ -190,7 +175,7 @@ async def test_kafka_is_down_from_the_middle_to_after_the_trainer_s_end(kafka: A
     await wait_until(ended, 60, "the trainer's end")
     assert (await training.executor.status("t1", 1)).exit_code == 0
     assert (await training.in_outbox())[-1].state == "succeeded"
-    await training.outlasted()
+    await outlasted(training.world.store)
     assert (await training.state()).attempt == 1, "its silence is Kafka's"
     await kafka.start()
     await training.completed(attempt=1)
@@ -213,7 +198,7 @@ async def test_a_trainer_killed_while_kafka_is_down_is_gone_on_from_its_last_che
     await wait_until(four_steps, 60, "the fourth checkpoint's event in the bucket")
     training.kill()
     training.go_on()
-    await training.outlasted()
+    await outlasted(training.world.store)
     assert (await training.state()).attempt == 1, "what it said is on its way"
     await kafka.start()
     await training.completed(attempt=2)
