@@ -102,8 +102,9 @@ async def said_by_the_service(
     service.ports["catalog"] = load_catalog(models)
     for name, bodies in datasets.items():
         await imported(service, name, *bodies)
-    # One with a bad line has no estimate of its own: the draft of another import prices the form.
-    *_, said = await imported(service, "d-2", *datasets["d-2"], draft=asked)
+    # One with a bad line has no estimate of its own: the draft of another, later import prices the form.
+    later = "2030-01-01T00:00:00Z"
+    *_, said = await imported(service, "d-2", *datasets["d-2"], draft=asked, imported_at=later)
     found = said.quote
     assert isinstance(found, Quote)
     return found
