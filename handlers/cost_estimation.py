@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -12,13 +12,14 @@ from contracts.envelope import Event
 from contracts.form import Draft, read_draft
 from contracts.quote import CostEstimated, Quote
 from contracts.task import Phase, TrainingDataset
-from handlers import bases, datasets, drafts, layout, quotes, revisions, task_state
+from handlers import bases, compare_and_set, datasets, drafts, layout, quotes, revisions, task_state
 from handlers.bases import Base
 from handlers.datasets import KnownDataset
 from handlers.draft_price import price_draft, rests_on, wanted_by
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, TokenCounter, TokenSampler
 from handlers.pricing import price_of
+from handlers.quotes import KeptQuote
 from handlers.revisions import Came, Made, Newest
 from handlers.task_data import WantedData
 
@@ -40,7 +41,8 @@ async def estimate_cost(
     """Price the form as far as it is filled in, or say what is missing to price it.
 
     Delivery brings the event when it is due. Of several imports of one task only the newest is priced; the others end
-    as ``superseded``. The quote is kept, so that a task can cite it. Where a dataset is too large to be counted now,
+    as ``superseded``, unless the newest was priced before and waits for their very dataset: then it is priced again.
+    The quote is kept, so that a task can cite it. Where a dataset is too large to be counted now,
     the quote says so, with an interval where it can, and exact_estimation.py follows. Idempotent by (task, what was
     asked and how often that changed). Once the task is decided nothing is priced anew: what was said is said again.
     """
@@ -48,15 +50,16 @@ async def estimate_cost(
     if isinstance(verdict, DatasetRejected) and not verdict.draft:
         # Nobody asked what it costs. With a draft it is the draft that says how many invalid lines are too many.
         return Outcome(name="nothing-to-price")
-    draft = read_draft(verdict.draft) if verdict.draft else Draft()
-    if draft.task_id:
-        newest = await drafts.newest(store, draft.task_id)
-        if newest and newest.imported_at > verdict.imported_at:
+    asked = Asked(read_draft(verdict.draft) if verdict.draft else Draft(), verdict.dataset_id, verdict.project)
+    came = Came(verdict.imported_at, layout.digest(asked.draft))
+    held = await revisions.newest(store, asked.newest)
+    if await _superseded(store, asked, verdict.imported_at):
+        later = await _waiting_for(store, held, verdict.dataset_id, catalog)
+        if held is None or later is None:
             return Outcome(name="superseded")
+        asked, came = later, held.came
     estimation = Estimation(store, catalog, tokens, planner, receipts, clock, quote_valid_seconds, sampler)
-    asked = Asked(draft, verdict.dataset_id, verdict.project)
-    came = Came(verdict.imported_at, layout.digest(draft))
-    if (held := await revisions.newest(store, asked.newest)) and await decided(store, draft.task_id):
+    if held and await decided(store, asked.draft.task_id):
         if held.came != came:
             return Outcome(name="decided")
         if said := await receipts.recorded(STAGE, asked.business_key(held)):
@@ -72,6 +75,22 @@ async def decided(store: ObjectStore, task_id: str | None) -> bool:
     """Return whether a task is dispatched, or never will be: no price of today is its own any more."""
     state = await task_state.read(store, task_id) if task_id else None
     return state is not None and state.phase is not Phase.PREPROCESSING
+
+
+async def _superseded(store: ObjectStore, asked: "Asked", imported_at: datetime) -> bool:
+    newest = await drafts.newest(store, asked.draft.task_id) if asked.draft.task_id else None
+    return newest is not None and newest.imported_at > imported_at
+
+
+async def _waiting_for(store: ObjectStore, held: Newest | None, dataset_id: str, catalog: Catalog) -> "Asked | None":
+    """Return what the newest estimate is asked of, where that could not be complete without this dataset."""
+    if held is None or held.complete:
+        return None
+    kept = await compare_and_set.read(store, layout.quote(held.quote_id), KeptQuote)
+    if kept is None or kept.draft is None or kept.dataset_id is None:
+        return None
+    asked = Asked(kept.draft, kept.dataset_id, kept.project)
+    return asked if dataset_id in asked.wanted(catalog).dataset_ids() else None
 
 
 class Asked(NamedTuple):
@@ -145,6 +164,10 @@ class Estimation:
         newest = await settle(Made(quote.quote_id, quote.complete, basis))
         if newest is None:
             return Outcome(name="superseded")
+        # A report that came meanwhile: its own event may have looked before this estimate was there to be seen.
+        lacking = [name for name, found in known.items() if found is None]
+        if any((await datasets.load_all(self.store, lacking)).values()):
+            return await self.said(event, asked, newest, settle)
         own = wanted._replace(presets=()).dataset_ids()
         body = CostEstimated(
             task_id=draft.task_id, dataset_ids=tuple(own), project=asked.project, quote=quote, revision=newest.revision

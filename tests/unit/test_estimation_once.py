@@ -62,6 +62,41 @@ async def test_a_newer_import_supersedes_while_it_is_still_being_validated() -> 
     assert (await world.deliver("cost-estimation", older)).name == "superseded"
 
 
+async def test_a_dataset_that_the_newest_estimate_waits_for_brings_its_fee() -> None:
+    """A large dataset is imported first and validated last; the draft came with the small one."""
+    world = World()
+    draft = form("t-1", "d-1", "d-2")
+    imported = await world.import_dataset("d-1", LINES, draft=form("t-1", "d-1"), imported_at="2026-01-01T00:00:01Z")
+    newer = await verdict_on(world, "d-2", draft=draft, imported_at="2026-01-01T00:00:02Z")
+    first = await estimate(world, newer)
+    assert first.quote.missing == ("dataset d-1: not validated yet",)
+    (older,) = (await world.deliver("dataset-validation", imported)).events
+    second = await estimate(world, received(older))
+    assert (second.revision, second.quote.complete, second.dataset_ids) == (2, True, ("d-1", "d-2"))
+    assert [(await world.deliver("cost-estimation", each)).name for each in (received(older), newer)] == [
+        "superseded",
+        "estimated",
+    ]
+
+
+async def test_a_report_that_comes_during_an_estimate_is_not_waited_for_in_vain() -> None:
+    world = World()
+    draft = form("t-1", "d-1", "d-2")
+    imported = await world.import_dataset("d-1", LINES, draft=form("t-1", "d-1"), imported_at="2026-01-01T00:00:01Z")
+    newer = await verdict_on(world, "d-2", draft=draft, imported_at="2026-01-01T00:00:02Z")
+    put, older = world.store.put, list[Event[Any]]()
+
+    async def put_late(key: str, *given: Any, **named: Any) -> str:
+        if key == layout.estimate("t-1", "d-2") and not older:
+            (verdict,) = (await world.deliver("dataset-validation", imported)).events
+            older.append(received(verdict))
+            assert (await world.deliver("cost-estimation", older[0])).name == "superseded"
+        return await put(key, *given, **named)
+
+    world.store.put = put_late  # type: ignore[method-assign]
+    assert (await estimate(world, newer)).quote.complete
+
+
 async def test_an_import_for_another_task_supersedes_nothing() -> None:
     world = World()
     older = await verdict_on(world, imported_at="2026-01-01T00:00:01Z")
