@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from contracts.dataset import DatasetRejected, DatasetValidated
 from contracts.envelope import Event
-from contracts.form import form_digest
+from contracts.form import form_digest, read_form
 from contracts.task import Fault, Phase, TaskForm, TaskSubmission
 from handlers import compare_and_set, datasets, layout, submissions, task_state
 from handlers.first_attempt import FirstAttempt
@@ -144,8 +144,10 @@ class _Dispatch:
 
         def entered(state: TaskState | None) -> TaskState | None:
             if state is not None and (judged.form is not None or state.phase is not Phase.PREPROCESSING):
-                return None
+                # A stop that came before the form may not have said whose task it is.
+                return replace(state, project=judged.project) if state.project != judged.project else None
             new = state or TaskState(task_id=submission.task_id, retry_limit=self.retry_limit)
+            new = replace(new, project=judged.project)
             if judged.form is None:
                 message = f"the form has {len(judged.faults)} fault{'s' * (len(judged.faults) != 1)}: " + "; ".join(
                     f"{fault.field}: {fault.message}" for fault in judged.faults
@@ -153,7 +155,7 @@ class _Dispatch:
                 return replace(
                     new, phase=Phase.FAILED, reason="invalid-form", party="user", message=message, faults=judged.faults
                 )
-            return replace(new, project=judged.form.project, message="waiting for the reports on its datasets")
+            return replace(new, message="waiting for the reports on its datasets")
 
         state = await task_state.change(self.store, self.clock, submission.task_id, entered)
         assert state is not None
@@ -162,7 +164,8 @@ class _Dispatch:
     async def _conflict(self, event: Event[Any], held: Submission) -> Outcome:
         """Answer a second, different form: nothing changes, and the answer is the same at every delivery."""
         current = await task_state.read(self.store, held.task_id)
-        state = current or TaskState(task_id=held.task_id, changed_at=held.submitted_at)
+        project = read_form(bytes(held.form)).project
+        state = current or TaskState(task_id=held.task_id, project=project, changed_at=held.submitted_at)
         message = (
             f"task {held.task_id} was submitted with another form before, which stands; "
             "submit this form under a new task_id"
