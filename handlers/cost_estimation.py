@@ -21,6 +21,8 @@ from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, Token
 from handlers.pricing import price_of
 from handlers.revisions import Came, Made, Newest
 from handlers.task_data import WantedData
+from handlers.tenancy.projects import Projects
+from handlers.tenancy.reading import forbidden
 
 STAGE = "cost-estimation"
 
@@ -36,6 +38,7 @@ async def estimate_cost(
     receipts: Receipts,
     clock: Clock,
     quote_valid_seconds: float,
+    projects: Projects,
 ) -> Outcome:
     """Price the form as far as it is filled in, or say what is missing to price it.
 
@@ -53,7 +56,7 @@ async def estimate_cost(
         newest = await drafts.newest(store, draft.task_id)
         if newest and newest.imported_at > verdict.imported_at:
             return Outcome(name="superseded")
-    estimation = Estimation(store, catalog, tokens, planner, receipts, clock, quote_valid_seconds, sampler)
+    estimation = Estimation(store, catalog, tokens, planner, receipts, clock, quote_valid_seconds, projects, sampler)
     asked = Asked(draft, verdict.dataset_id, verdict.project)
     came = Came(verdict.imported_at, layout.digest(draft))
     if (held := await revisions.newest(store, asked.newest)) and await decided(store, draft.task_id):
@@ -115,6 +118,7 @@ class Estimation:
     receipts: Receipts
     clock: Clock
     quote_valid_seconds: float
+    projects: Projects
     sampler: TokenSampler | None = None
 
     async def said(
@@ -145,7 +149,7 @@ class Estimation:
         newest = await settle(Made(quote.quote_id, quote.complete, basis))
         if newest is None:
             return Outcome(name="superseded")
-        own = wanted._replace(presets=()).dataset_ids()
+        own = wanted.own_ids()
         body = CostEstimated(
             task_id=draft.task_id, dataset_ids=tuple(own), project=asked.project, quote=quote, revision=newest.revision
         )
@@ -171,6 +175,7 @@ class Estimation:
             tokens=self.tokens,
             planner=self.planner,
             sampler=self.sampler,
+            forbidden=forbidden(known, wanted.own_ids(), asked.project, self.projects, self.store),
         )
         new = quotes.about(made, known, task_id=draft.task_id, project=asked.project)
         new = replace(new, draft=draft, dataset_id=asked.dataset_id)

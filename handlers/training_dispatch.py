@@ -24,6 +24,7 @@ from handlers.ports import Catalog, Clock, Executors, ObjectStore, Planner, Rece
 from handlers.submissions import Judged, Submission
 from handlers.task_data import wanted_data
 from handlers.task_state import TaskState
+from handlers.tenancy.projects import Projects
 
 STAGE = "training-dispatch"
 
@@ -41,6 +42,7 @@ async def dispatch_training(
     retry_limit: int,
     cancel_grace_seconds: float,
     quote_valid_seconds: float,
+    projects: Projects,
 ) -> Outcome:
     """Dispatch every task that has now all it needs.
 
@@ -55,6 +57,7 @@ async def dispatch_training(
         planner=planner,
         executors=executors,
         clock=clock,
+        projects=projects,
         cancel_grace_seconds=cancel_grace_seconds,
         quote_valid_seconds=quote_valid_seconds,
     )
