@@ -112,7 +112,11 @@ class FirstAttempt:
             # To wait here would hold up all other tasks that the same event woke, whatever engine they are for.
             with suppress(Unavailable):
                 await attempts.submit(
-                    state, store=self.store, executors=self.executors, grace_seconds=self.cancel_grace_seconds
+                    state,
+                    store=self.store,
+                    executors=self.executors,
+                    projects=self.projects,
+                    grace_seconds=self.cancel_grace_seconds,
                 )
         plan = plan or await compare_and_set.read(self.store, layout.task(state.task_id, "plan"), Plan)
         first = replace(state, attempt=1, executor=plan.executor if plan else state.executor)

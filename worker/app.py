@@ -140,7 +140,7 @@ async def default_ports(
                 "tokens": TemplateTokenCounter(settings, count_pool, processes=settings.cpu_workers),
                 "sampler": BlockSampler(settings, sample_pool),
                 "planner": PoolPlanner(settings, count_pool),
-                "projects": load_projects(settings.projects_file, store),
+                "projects": load_projects(settings, store),
                 "receipts": BucketReceipts(store, clock, versions, counts=counts),
                 "quote_valid_seconds": settings.quote_valid_seconds,
                 "retry_limit": settings.retry_limit,
@@ -187,7 +187,7 @@ def _background(
     if not any(stage.name == "training-dispatch" for stage in stages):
         return []
     executors: Executors = ports["executors"]
-    reconciler = Reconciler(ports["store"], executors, publisher, ports["clock"], settings)
+    reconciler = Reconciler(ports["store"], executors, ports["projects"], publisher, ports["clock"], settings)
     outbox = OutboxSweep(
         ports["store"],
         publisher,

@@ -80,7 +80,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     kubernetes_secret: str | None = None
     kubernetes_runtime: str = "torch-distributed"
     kubernetes_pod_file: Path | None = None
-    #: Which files each project may read (TOML); all of this platform's bucket where not set.
+    #: Which files each project may read, and how much it may use (TOML); all of this platform's bucket, and as much as
+    #: its engines give, where not set.
     projects_file: Path | None = None
     #: The model catalogue and the price table (TOML); the shipped ones where not set.
     models_file: Path | None = None

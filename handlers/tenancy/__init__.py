@@ -1,1 +1,1 @@
-"""What sets projects apart: which files each may read."""
+"""What sets projects apart: which files each may read, and how much it may use."""

@@ -25,10 +25,10 @@ TEAM_A = Projects(named={"a": ProjectRules(read=("team-a/",)), "b": ProjectRules
 S3 = S3Store(None, "bucket")
 
 
-def _file(tmp_path: Path, text: str) -> Path:
+def _settings(tmp_path: Path, text: str, **fields: Any) -> Settings:
     file = tmp_path / "projects.toml"
     file.write_text(text)
-    return file
+    return Settings(projects_file=file, **fields)
 
 
 @pytest.mark.parametrize(
@@ -57,23 +57,25 @@ def test_a_project_s_own_list_holds_and_else_that_of_every_project(
     [projects.nothing]
     read = []
     """
-    projects = load_projects(_file(tmp_path, text), S3)
+    projects = load_projects(_settings(tmp_path, text), S3)
     assert projects.may_read(project, key) is allowed
 
 
 def test_whom_a_list_does_not_name_may_read_nothing_and_without_any_list_all_is_read(tmp_path: Path) -> None:
-    projects = load_projects(_file(tmp_path, "[projects.a]\nread = ['s3://bucket/']"), S3)
+    projects = load_projects(_settings(tmp_path, "[projects.a]\nread = ['s3://bucket/']"), S3)
     assert projects.may_read("a", "anything")
     assert not projects.may_read("b", "anything")
-    for unrestricted in (load_projects(None, S3), load_projects(_file(tmp_path, "[projects.a]"), S3)):
+    for unrestricted in (load_projects(Settings(), S3), load_projects(_settings(tmp_path, "[projects.a]"), S3)):
         assert unrestricted.may_read("b", "anything")
 
 
 def test_the_prefix_of_the_bucket_s_own_url_is_part_of_what_is_allowed(tmp_path: Path) -> None:
     store = S3Store(None, "bucket", "ours/")
-    assert load_projects(_file(tmp_path, "[projects.a]\nread = ['s3://bucket/ours/a/']"), store).may_read("a", "a/x")
+    assert load_projects(_settings(tmp_path, "[projects.a]\nread = ['s3://bucket/ours/a/']"), store).may_read(
+        "a", "a/x"
+    )
     with pytest.raises(SettingsError, match="its own bucket alone"):
-        load_projects(_file(tmp_path, "[projects.a]\nread = ['s3://bucket/a/']"), store)
+        load_projects(_settings(tmp_path, "[projects.a]\nread = ['s3://bucket/a/']"), store)
 
 
 @pytest.mark.parametrize(
@@ -92,15 +94,15 @@ def test_the_prefix_of_the_bucket_s_own_url_is_part_of_what_is_allowed(tmp_path:
 )
 def test_a_file_that_cannot_be_used_is_refused_with_the_place(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        load_projects(_file(tmp_path, text), S3)
+        load_projects(_settings(tmp_path, text), S3)
     assert words in str(caught.value)
     assert "projects.toml" in str(caught.value)
 
 
 async def test_the_setting_names_the_file(tmp_path: Path) -> None:
     url = (tmp_path / "bucket").as_uri()
-    file = _file(tmp_path, f"[projects.a]\nread = ['{url}/team-a/']")
-    async with default_ports(Settings(storage_url=url, projects_file=file), []) as ports:
+    settings = _settings(tmp_path, f"[projects.a]\nread = ['{url}/team-a/']", storage_url=url)
+    async with default_ports(settings, []) as ports:
         assert ports["projects"].may_read("a", "team-a/x")
         assert not ports["projects"].may_read("b", "team-a/x")
 
