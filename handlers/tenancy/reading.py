@@ -13,7 +13,7 @@ def refusal(uri: str, project: str, *, projects: Projects, store: ObjectStore) -
     try:
         key = store.key(uri)
     except OutsideBucket:
-        return f"{uri}: not in this platform's bucket; copy the file into it first"
+        return f"{_shown(uri)}: not in this platform's bucket; copy the file into it first"
     if projects.may_read(project, key):
         return None
     below = [store.uri(prefix) if prefix else "this platform's bucket" for prefix in projects.readable(project)]
@@ -36,3 +36,14 @@ def forbidden(
     files = [(name, file) for name in dataset_ids if (found := known.get(name)) for file in found.files]
     why = [(name, refusal(file.uri, project, projects=projects, store=store)) for name, file in files]
     return [f"dataset {name}: {each}" for name, each in why if each]
+
+
+def _shown(uri: str) -> str:
+    """Return a URI that is no key of ours without what may be a secret in it: a user, and what signs a web address."""
+    scheme, colon, rest = uri.partition("://")
+    if not colon:
+        return uri
+    if scheme.lower() in ("http", "https"):
+        rest = rest.partition("?")[0]
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
