@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from contracts.datasets.findings import Finding
-from contracts.envelope import Id, Time
+from contracts.envelope import DEFAULT_PROJECT, Id, Time
 
 Format = Literal["sft", "preference", "ranking", "pretrain"]
 
@@ -31,7 +31,7 @@ class DatasetImported(Struct, frozen=True, kw_only=True, omit_defaults=True):
     dataset_id: Id
     files: Annotated[tuple[DatasetFile, ...], Meta(min_length=1, max_length=20)]
     format: DeclaredFormat = "auto"
-    project: Id = "default"
+    project: Id = DEFAULT_PROJECT
     imported_at: Time | None = None
     draft: dict[str, Any] | None = None
 

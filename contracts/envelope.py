@@ -21,6 +21,9 @@ Id = Annotated[
     Meta(pattern=r"^[A-Za-z0-9._-]{1,128}" + END, description="opaque, 1-128 characters of A-Z a-z 0-9 . _ -"),
 ]
 
+#: Whose everything is that does not say so.
+DEFAULT_PROJECT = "default"
+
 #: A moment. One without a zone could not be compared with any other, so it breaks the contract.
 Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its time zone; ours are UTC")]
 

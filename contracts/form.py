@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from contracts.envelope import Id
+from contracts.envelope import DEFAULT_PROJECT, Id
 from contracts.every_fault import faults_in
 from contracts.form_rules import choices
 from contracts.hyperparameters import MAX_FAULTS, HyperparameterRule, Value, resolve
@@ -49,11 +49,15 @@ class Draft(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class FormReading(NamedTuple):
-    """What a form says: the form where it is without fault, every fault otherwise, and in any case its usable part."""
+    """What a form says: the form where it is without fault, every fault otherwise, and in any case its usable part.
+
+    ``project`` is not in the draft: what is priced, and so the name of a quote, does not depend on it.
+    """
 
     form: TaskForm | None
     faults: tuple[Fault, ...]
     draft: Draft
+    project: str = DEFAULT_PROJECT
 
 
 def read_form(body: bytes, *, rules: FormRules | None = None) -> FormReading:
@@ -79,7 +83,7 @@ def check_hyperparameters(reading: FormReading, rules: FormRules) -> FormReading
     """Return a reading with the faults its hyperparameters have under these rules added. Pure."""
     _, faults = resolve(reading.draft.hyperparameters or {}, rules)
     every = _capped([*reading.faults, *faults])
-    return FormReading(None if every else reading.form, every, reading.draft)
+    return reading._replace(form=None if every else reading.form, faults=every)
 
 
 def read_draft(draft: Mapping[str, Any]) -> Draft:
@@ -113,9 +117,10 @@ def _read(document: Document) -> FormReading:
     every = odd + [fault for fault in _every_fault(document.value) if fault.field not in places]
     if document.invalid:
         return FormReading(None, _capped(every), Draft())
-    draft = _draft(document.value, every)
     form = msgspec.convert(document.value, TaskForm) if not every else None
-    return FormReading(form, _capped(every), draft)
+    faulty = any(_top(fault) == "project" for fault in every)
+    project = DEFAULT_PROJECT if faulty else document.value.get("project", DEFAULT_PROJECT)
+    return FormReading(form, _capped(every), _draft(document.value, every), project)
 
 
 def _unreadable(code: str, message: str) -> FormReading:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from contracts.envelope import END, Id, Time
+from contracts.envelope import DEFAULT_PROJECT, END, Id, Time
 
 # --- the form -------------------------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class TaskForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     training_set: Annotated[tuple[TrainingDataset, ...], Meta(min_length=1, max_length=100)]
     description: Description = ""
     visibility: Literal["private", "project", "public"] = "private"
-    project: Id = "default"
+    project: Id = DEFAULT_PROJECT
     tags: tuple[Tag, ...] = ()
     hyperparameters: dict[str, str | int | float | bool] = {}
     output_count: Annotated[int, Meta(ge=1, le=10)] = 1
@@ -141,7 +141,7 @@ class TaskCommand(Struct, frozen=True, kw_only=True):
     command_id: Id
     task_id: Id
     command: Literal["stop", "pause", "resume", "export", "delete"]
-    project: Id = "default"
+    project: Id = DEFAULT_PROJECT
 
 
 class Phase(enum.Enum):

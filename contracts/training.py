@@ -82,7 +82,7 @@ class TrainingProgress(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a trainer says about itself (``training.progress``).
 
     ``seq`` rises within an attempt; (attempt, seq) decides what is new, never the order of arrival. Whatever an older
-    attempt still sends is ignored.
+    attempt still sends is ignored. ``project`` is whose task it is; trainers of older versions do not say it.
     """
 
     task_id: Id
@@ -93,3 +93,4 @@ class TrainingProgress(Struct, frozen=True, kw_only=True, omit_defaults=True):
     checkpoint: Checkpoint | None = None
     outputs: tuple[Output, ...] = ()
     failure: Failure | None = None
+    project: Id | None = None

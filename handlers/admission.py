@@ -1,7 +1,7 @@
 """Whether a task whose reports are all there may train: its datasets, what is left of them, its limit on the fee."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -46,12 +46,17 @@ async def admit(
     tokens: TokenCounter,
     planner: Planner,
     citation: Citation | None = None,
+    forbidden: Sequence[str] = (),
 ) -> Admission:
     """Decide whether a task may train, and which quote it is billed by. Where it may, every line's fate is stored.
+
+    ``forbidden`` is what its project may not read of the form's own datasets: nothing of any is looked at then.
 
     Raises Unavailable where the bucket does not answer, Transient where a process was killed.
     """
     wanted = wanted_data(form, catalog)
+    if forbidden:
+        return Admission(Failure("dataset-not-allowed", "user", "; ".join(forbidden), retryable=False))
     if refused := _rejected(form, known, wanted):
         return Admission(refused)
     rows = packed_to(form.training_type, model)
@@ -83,7 +88,7 @@ async def admit(
 
 
 def _rejected(form: TaskForm, known: Mapping[str, KnownDataset], wanted: WantedData) -> Failure | None:
-    own = wanted._replace(presets=()).dataset_ids()
+    own = wanted.own_ids()
     problems = [problem for name in own for problem in _problems(form, known[name], form.tolerance)]
     if problems:
         return Failure("dataset-rejected", "user", "; ".join(problems), retryable=False)

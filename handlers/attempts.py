@@ -14,6 +14,8 @@ from handlers.outcome import FollowOn
 from handlers.planning.plan import Plan
 from handlers.ports import Choice, Executors, JobSpec, ObjectStore
 from handlers.task_state import AttemptEnd, TaskState
+from handlers.tenancy import queue
+from handlers.tenancy.projects import Projects
 
 #: How many ends of attempts a state remembers: a task may be paused and resumed for ever.
 _ENDS = 10
@@ -113,11 +115,16 @@ def job_spec(state: TaskState, store: ObjectStore) -> JobSpec:
     )
 
 
-async def submit(state: TaskState, *, store: ObjectStore, executors: Executors, grace_seconds: float) -> None:
+async def submit(
+    state: TaskState, *, store: ObjectStore, executors: Executors, projects: Projects, grace_seconds: float
+) -> None:
     """Hand the current attempt to its executor. Idempotent; may be called by several processes.
 
-    Where the task was stopped, paused or went on to another attempt meanwhile, the job is asked to end again.
+    Where there are quotas it waits in their queue first, and is handed over once it was let out. Where the task was
+    stopped, paused or went on to another attempt meanwhile, the job is asked to end again.
     """
+    if not await queue.let_through(state, store=store, projects=projects):
+        return
     executor = executors.of(state.executor)
     await executor.submit(await _written_spec(state, store))
     now = await task_state.read(store, state.task_id)
@@ -127,7 +134,7 @@ async def submit(state: TaskState, *, store: ObjectStore, executors: Executors, 
 
 async def _written_spec(state: TaskState, store: ObjectStore) -> JobSpec:
     """Return the attempt's spec as first written: a checkpoint announced since must not make it another job."""
-    key = layout.attempt(state.task_id, state.attempt) + "spec.json"
+    key = layout.attempt_spec(state.task_id, state.attempt)
     return await compare_and_set.first(store, key, job_spec(state, store))
 
 

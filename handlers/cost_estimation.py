@@ -22,6 +22,8 @@ from handlers.pricing import price_of
 from handlers.quotes import KeptQuote
 from handlers.revisions import Came, Made, Newest
 from handlers.task_data import WantedData
+from handlers.tenancy.projects import Projects
+from handlers.tenancy.reading import forbidden
 
 STAGE = "cost-estimation"
 
@@ -37,6 +39,7 @@ async def estimate_cost(
     receipts: Receipts,
     clock: Clock,
     quote_valid_seconds: float,
+    projects: Projects,
 ) -> Outcome:
     """Price the form as far as it is filled in, or say what is missing to price it.
 
@@ -58,7 +61,7 @@ async def estimate_cost(
         if held is None or later is None:
             return Outcome(name="superseded")
         asked, came = later, held.came
-    estimation = Estimation(store, catalog, tokens, planner, receipts, clock, quote_valid_seconds, sampler)
+    estimation = Estimation(store, catalog, tokens, planner, receipts, clock, quote_valid_seconds, projects, sampler)
     if held and await decided(store, asked.draft.task_id):
         if held.came != came:
             return Outcome(name="decided")
@@ -134,6 +137,7 @@ class Estimation:
     receipts: Receipts
     clock: Clock
     quote_valid_seconds: float
+    projects: Projects
     sampler: TokenSampler | None = None
 
     async def said(
@@ -168,7 +172,7 @@ class Estimation:
         lacking = [name for name, found in known.items() if found is None]
         if any((await datasets.load_all(self.store, lacking)).values()):
             return await self.said(event, asked, newest, settle)
-        own = wanted._replace(presets=()).dataset_ids()
+        own = wanted.own_ids()
         body = CostEstimated(
             task_id=draft.task_id, dataset_ids=tuple(own), project=asked.project, quote=quote, revision=newest.revision
         )
@@ -194,6 +198,7 @@ class Estimation:
             tokens=self.tokens,
             planner=self.planner,
             sampler=self.sampler,
+            forbidden=forbidden(known, wanted.own_ids(), asked.project, self.projects, self.store),
         )
         new = quotes.about(made, known, task_id=draft.task_id, project=asked.project)
         new = replace(new, draft=draft, dataset_id=asked.dataset_id)

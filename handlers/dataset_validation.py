@@ -1,6 +1,5 @@
 """dataset.imported -> dataset.validated | dataset.rejected."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -12,9 +11,10 @@ from contracts.envelope import Event
 from contracts.form import read_draft
 from handlers import compare_and_set, datasets, drafts, layout
 from handlers.datasets import KnownDataset
-from handlers.errors import OutsideBucket
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.ports import DatasetScanner, ObjectStore, Receipts
+from handlers.tenancy import reading
+from handlers.tenancy.projects import Projects
 from handlers.validation.report import Report
 
 STAGE = "dataset-validation"
@@ -37,15 +37,22 @@ class _Found(Struct, frozen=True):
 
 
 async def validate_dataset(
-    event: Event[DatasetImported], *, store: ObjectStore, scanner: DatasetScanner, receipts: Receipts
+    event: Event[DatasetImported],
+    *,
+    store: ObjectStore,
+    scanner: DatasetScanner,
+    receipts: Receipts,
+    projects: Projects,
 ) -> Outcome:
     """Find every fault of an imported dataset and say the verdict. A bad file is a verdict, never an error.
+
+    A file that the import's project may not read is not looked at, and makes the dataset unreadable like a missing one.
 
     Idempotent by (dataset, bytes, format, draft): a duplicate says the recorded verdict again. The report is computed
     once for the bytes, whatever draft an import carries.
     """
     imported = event.data
-    found = await _pinned(store, event)
+    found = await _pinned(store, event, projects)
     digest = layout.digest("dataset", found.files, imported.format)
     # What was stated is part of the key; a time that was not stated is not, or a re-published event would be new.
     stated = layout.digest(digest, imported.draft, imported.imported_at, imported.project)
@@ -78,24 +85,23 @@ async def _imported_at(store: ObjectStore, event: Event[DatasetImported], stated
     return (await compare_and_set.first(store, key, _Arrival(event.time))).imported_at
 
 
-async def _pinned(store: ObjectStore, event: Event[DatasetImported]) -> _Found:
+async def _pinned(store: ObjectStore, event: Event[DatasetImported], projects: Projects) -> _Found:
     """Return the files of an import as its event first found them: a replay is about the bytes of then, not of now."""
     key = layout.dataset_pins(event.data.dataset_id, event.id)
     held = await compare_and_set.read(store, key, _Found)
-    return held or await compare_and_set.first(store, key, await _pin(store, event.data.files))
+    return held or await compare_and_set.first(store, key, await _pin(store, event.data, projects))
 
 
-async def _pin(store: ObjectStore, files: Sequence[DatasetFile]) -> _Found:
+async def _pin(store: ObjectStore, imported: DatasetImported, projects: Projects) -> _Found:
     """Return the files with the ETag and size they have now, or have to have."""
     pinned: list[DatasetFile] = []
     problems: list[str] = []
-    for file in files:
-        try:
-            info = await store.head(store.key(file.uri))
-        except OutsideBucket:
-            problems.append(f"{file.uri}: not in this platform's bucket; copy the file into it first")
-            info = None
+    for file in imported.files:
+        info = None
+        if refused := reading.refusal(file.uri, imported.project, projects=projects, store=store):
+            problems.append(refused)
         else:
+            info = await store.head(store.key(file.uri))
             if info is None:
                 problems.append(f"{file.uri}: no such file; upload it again, then import the dataset again")
             elif file.etag is not None and file.etag.strip('"') != info.etag:  # S3 says it in quotes

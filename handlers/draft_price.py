@@ -1,6 +1,6 @@
 """The fee of a draft: a form as far as it is filled in, over what is known of its data now."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -84,11 +84,12 @@ async def price_draft(
     tokens: TokenCounter,
     planner: Planner,
     sampler: TokenSampler | None = None,
+    forbidden: Sequence[str] = (),
 ) -> Quote:
     """Return the fee of a form as far as it is filled in, for the task or dataset that is the subject.
 
     ``base`` is what the form names as its base model. With a ``sampler`` large datasets are sampled, not counted: see
-    interval.py.
+    interval.py. ``forbidden`` is what its project may not read of the data: it is missing, and nothing is counted.
 
     Raises Unavailable where the bucket does not answer.
     """
@@ -105,7 +106,7 @@ async def price_draft(
             model=model,
             training_type=draft.training_type,
             hyperparameters=terms.hyperparameters,
-            open_questions=terms.open_questions,
+            open_questions=[*forbidden, *terms.open_questions],
             catalog=catalog,
             draw=data.figures if data else None,
         )
@@ -116,7 +117,7 @@ async def price_draft(
 
 def _unacceptable(draft: Draft, wanted: WantedData, known: Mapping[str, KnownDataset | None]) -> Iterator[str]:
     """Yield what a dispatch would refuse of the data, by what the draft tolerates of its user's own."""
-    own = wanted._replace(presets=()).dataset_ids()
+    own = wanted.own_ids()
     for name, found in known.items():
         tolerance = draft.tolerance if name in own else None
         if found and (why := objection(found, tolerance or Tolerance())):

@@ -12,6 +12,7 @@ from handlers.outcome import Outcome
 from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, TokenCounter
 from handlers.quotes import KeptQuote
 from handlers.revisions import Made, Newest
+from handlers.tenancy.projects import Projects
 
 STAGE = "exact-estimation"
 
@@ -26,6 +27,7 @@ async def estimate_exactly(
     receipts: Receipts,
     clock: Clock,
     quote_valid_seconds: float,
+    projects: Projects,
 ) -> Outcome:
     """Count what was only sampled, and say the exact quote as a later revision, unless a newer estimate was said.
 
@@ -52,5 +54,5 @@ async def estimate_exactly(
     async def settle(made: Made) -> Newest | None:
         return await revisions.made_exact(store, asked.newest, quote.quote_id, made)
 
-    estimation = Estimation(store, catalog, tokens, planner, receipts, clock, quote_valid_seconds)
+    estimation = Estimation(store, catalog, tokens, planner, receipts, clock, quote_valid_seconds, projects)
     return await estimation.said(event, asked, held, settle)

@@ -18,7 +18,10 @@ from handlers.planning.build import build_plan
 from handlers.planning.plan import Plan
 from handlers.ports import Catalog, Choice, Clock, Executors, ObjectStore, Planner, TokenCounter
 from handlers.submissions import Judged
+from handlers.task_data import wanted_data
 from handlers.task_state import WITH_JOB, TaskState
+from handlers.tenancy import reading
+from handlers.tenancy.projects import Projects
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,7 @@ class FirstAttempt:
     planner: Planner
     executors: Executors
     clock: Clock
+    projects: Projects
     cancel_grace_seconds: float
     quote_valid_seconds: float
 
@@ -57,7 +61,11 @@ class FirstAttempt:
             return _undispatched(found)
         assert judged.model is not None
         citation = await quotes.cited(self.store, form.quote_id, submitted_at)
-        admission = await admit(form, judged, judged.model, ready, self.catalog, self.tokens, self.planner, citation)
+        own = wanted_data(form, self.catalog).own_ids()
+        kept_out = reading.forbidden(ready, own, form.project, self.projects, self.store)
+        admission = await admit(
+            form, judged, judged.model, ready, self.catalog, self.tokens, self.planner, citation, kept_out
+        )
         if admission.refused:
             plan, state = None, await self._refused(form.task_id, admission.refused)
         else:
@@ -104,7 +112,11 @@ class FirstAttempt:
             # To wait here would hold up all other tasks that the same event woke, whatever engine they are for.
             with suppress(Unavailable):
                 await attempts.submit(
-                    state, store=self.store, executors=self.executors, grace_seconds=self.cancel_grace_seconds
+                    state,
+                    store=self.store,
+                    executors=self.executors,
+                    projects=self.projects,
+                    grace_seconds=self.cancel_grace_seconds,
                 )
         plan = plan or await compare_and_set.read(self.store, layout.task(state.task_id, "plan"), Plan)
         first = replace(state, attempt=1, executor=plan.executor if plan else state.executor)

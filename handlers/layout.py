@@ -24,6 +24,8 @@
     waiting/<dataset_id>/<task_id>                   this task waits for this dataset
     woken/<dataset_id>/<event>.json                  the tasks that waited when this event of a verdict came
     active/<shard>/<task_id>                         the reconciler looks after this task
+    admission/<shard>/<project>/<time>.<task_id>     the task's attempt waits for a quota; the time is its submission's
+    quotas/ledger.json                               which attempts were granted, and what projects use today
     leases/<job>/<worker>                            this worker shares a job, as long as it changes this object
     dead-letters/<letter id>.json                    what an operator did about a dead letter
     bugs/<stage>/<topic>/<partition>.json            events given up on for a bug, and whether the stage stopped there
@@ -32,9 +34,12 @@
     base-models/<name>/<version>/                    foundation models: weights, tokenizer, chat template
 """
 
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import msgspec
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def segment(name: str) -> str:
@@ -112,6 +117,11 @@ def attempt(task_id: str, number: int) -> str:
     return f"tasks/{segment(task_id)}/attempts/{number}/"
 
 
+def attempt_spec(task_id: str, number: int) -> str:
+    """Return the key of what an attempt's trainer is told: it is there once the attempt was to be submitted."""
+    return attempt(task_id, number) + "spec.json"
+
+
 def last_word(task_id: str, number: int) -> str:
     """Return the key of how an attempt ended, in its own words."""
     return attempt(task_id, number) + "last-word.json"
@@ -156,7 +166,11 @@ ACTIVE_SHARDS = 16
 
 def active(task_id: str) -> str:
     """Return the marker that a task needs looking after."""
-    return active_shard(int(sha256(task_id.encode()).hexdigest()[0], 16)) + segment(task_id)
+    return active_shard(_shard(task_id)) + segment(task_id)
+
+
+def _shard(task_id: str) -> int:
+    return int(sha256(task_id.encode()).hexdigest()[0], 16)
 
 
 def active_shard(shard: int | None = None) -> str:
@@ -167,6 +181,21 @@ def active_shard(shard: int | None = None) -> str:
 def active_task(key: str) -> str:
     """Return whose marker a key is."""
     return name_of(key.rpartition("/")[2])
+
+
+#: What projects use of their quotas.
+QUOTA_LEDGER = "quotas/ledger.json"
+
+
+def admission(task_id: str, project: str, submitted_at: datetime) -> str:
+    """Return the key of a task's attempt that waits for a quota. In a project their order is that of submission."""
+    micros = (submitted_at - _EPOCH) // timedelta(microseconds=1)
+    return f"{admission_shard(_shard(task_id))}{segment(project)}/{micros:020}.{task_id}"
+
+
+def admission_shard(shard: int | None = None) -> str:
+    """Return the prefix of the tasks of a shard that wait for a quota; without a shard, of all that do."""
+    return "admission/" if shard is None else f"admission/{shard:x}/"
 
 
 def member(job: str, worker: str = "") -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 from contracts.dataset import CheckedFile, DatasetFile, Format
-from contracts.envelope import Event
+from contracts.envelope import DEFAULT_PROJECT, Event
 from contracts.hyperparameters import HyperparameterRule
 from handlers.outcome import Decision, Outcome
 from handlers.planning.selection import Draws, Selection
@@ -252,7 +252,7 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt_prefix: str
     resume_from: str | None = None
     first_seq: int = 0
-    project: str = "default"
+    project: str = DEFAULT_PROJECT
     resources: Resources = Resources()
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from contracts.envelope import Event, Id
+from contracts.envelope import DEFAULT_PROJECT, Event
 from contracts.form import FormReading, form_digest, read_form
 from contracts.hyperparameters import resolve
 from contracts.task import Fault, TaskForm, TaskSubmission
@@ -25,12 +25,16 @@ class Submission(Struct, frozen=True, kw_only=True):
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """A form with everything that is wrong with it, by itself and against the catalogue."""
+    """A form with everything that is wrong with it, by itself and against the catalogue.
+
+    ``project`` is whose it is, also where the form has faults; the default where that is one of them.
+    """
 
     form: TaskForm | None
     model: ModelEntry | None
     hyperparameters: dict[str, int | float | bool | str]
     faults: tuple[Fault, ...]
+    project: str = DEFAULT_PROJECT
 
 
 async def claim(store: ObjectStore, event: Event[TaskSubmission]) -> tuple[Submission, bool]:
@@ -50,20 +54,10 @@ async def load(store: ObjectStore, task_id: str) -> Submission | None:
     return await compare_and_set.read(store, layout.task(task_id, "form"), Submission)
 
 
-class _OfProject(Struct, frozen=True):
-    """Whose a form is, where it says so without fault."""
-
-    project: Id = "default"
-
-
 async def judged(body: bytes, catalog: Catalog, store: ObjectStore) -> Judged:
     """Return a form and all its faults at once: also those of a base that was exported earlier. Raises Unavailable."""
-    try:
-        project = msgspec.json.decode(body, type=_OfProject).project
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        project = _OfProject().project  # the form's own fault says so
     reading = read_form(body)
-    return _judged(reading, catalog, await bases.find(reading.draft.base_model, project, store, catalog))
+    return _judged(reading, catalog, await bases.find(reading.draft.base_model, reading.project, store, catalog))
 
 
 def judge(body: bytes, catalog: Catalog) -> Judged:
@@ -96,6 +90,7 @@ def _judged(reading: FormReading, catalog: Catalog, base: Base) -> Judged:
         model=model,
         hyperparameters=hyperparameters,
         faults=tuple(faults),
+        project=reading.project,
     )
 
 

@@ -11,6 +11,8 @@ from handlers.orders import Refusal
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.ports import Clock, Executor, Executors, ObjectStore, Receipts
 from handlers.task_state import WITH_JOB, TaskState
+from handlers.tenancy import queue
+from handlers.tenancy.projects import Projects
 
 STAGE = "task-command"
 
@@ -23,6 +25,7 @@ async def obey_command(
     receipts: Receipts,
     clock: Clock,
     cancel_grace_seconds: float,
+    projects: Projects,
 ) -> Outcome:
     """Carry out a user's order. Idempotent by task and ``command_id``: a repeated command acts once and answers again.
 
@@ -32,7 +35,7 @@ async def obey_command(
     is carried out by the reconciler, which begins every attempt but the first.
     """
     command = event.data
-    carrier = _Carrier(store, executors, receipts, clock, cancel_grace_seconds)
+    carrier = _Carrier(store, executors, receipts, clock, cancel_grace_seconds, projects)
 
     async def work() -> Decision:
         return await carrier.carry_out(event)
@@ -56,6 +59,7 @@ class _Carrier:
     receipts: Receipts
     clock: Clock
     grace_seconds: float
+    projects: Projects
 
     async def carry_out(self, event: Event[TaskCommand]) -> Decision:
         command = event.data
@@ -66,6 +70,7 @@ class _Carrier:
             return Decision(name="unknown-task")
         refusal = orders.refused(command, state)
         if _should_end(command, state):
+            await queue.leave(state, store=self.store, projects=self.projects)
             executor = self.executors.of(state.executor)
             await executor.cancel(state.task_id, state.attempt, self.grace_seconds)
             await self._pause_at_once(state, executor)

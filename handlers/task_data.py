@@ -33,6 +33,10 @@ class WantedData(NamedTuple):
         named += self.validation.dataset_ids if self.validation else ()
         return list(dict.fromkeys(named + [preset.dataset_id for preset in self.presets]))
 
+    def own_ids(self) -> list[str]:
+        """Return the ids of the datasets that the form itself names: preset datasets are the platform's."""
+        return self._replace(presets=()).dataset_ids()
+
 
 def wanted_data(form: TaskForm, catalog: Catalog) -> WantedData:
     """Return the data that a form is about. Pure."""

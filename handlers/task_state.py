@@ -8,7 +8,7 @@ from uuid import uuid4
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contracts.envelope import Event, derived_id
+from contracts.envelope import DEFAULT_PROJECT, Event, derived_id
 from contracts.task import Fault, Party, Phase, Progress, Settlement, TaskStatus
 from contracts.training import Checkpoint, Output
 from handlers import compare_and_set, layout, settlement
@@ -80,7 +80,7 @@ class TaskState(Struct, frozen=True, kw_only=True):
     """
 
     task_id: str
-    project: str = "default"
+    project: str = DEFAULT_PROJECT
     phase: Phase = Phase.PREPROCESSING
     desired: Desired = "run"
     ordered_by: str | None = None

@@ -1,29 +1,27 @@
 """task.created, dataset.validated, dataset.rejected -> training.dispatched | task.status.
 
-A join of two topics without a database: a task leaves a marker under each of its datasets and then looks at their
-reports; a report is stored before its event looks for markers. The bucket is strongly consistent, so of two that cross
-at least one sees the other; where both do, the receipt lets one win.
+Two topics are joined by markers in the bucket, see handlers/join.py. Of two events that cross at least one sees the
+other; where both do, the receipt lets one win.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from contracts.dataset import DatasetRejected, DatasetValidated
 from contracts.envelope import Event
-from contracts.form import form_digest
+from contracts.form import form_digest, read_form
 from contracts.task import Fault, Phase, TaskForm, TaskSubmission
-from handlers import compare_and_set, datasets, layout, submissions, task_state
+from handlers import datasets, join, layout, submissions, task_state
 from handlers.first_attempt import FirstAttempt
 from handlers.outcome import Decision, Outcome
 from handlers.ports import Catalog, Clock, Executors, ObjectStore, Planner, Receipts, TokenCounter
 from handlers.submissions import Judged, Submission
 from handlers.task_data import wanted_data
 from handlers.task_state import TaskState
+from handlers.tenancy.projects import Projects
 
 STAGE = "training-dispatch"
 
@@ -41,6 +39,7 @@ async def dispatch_training(
     retry_limit: int,
     cancel_grace_seconds: float,
     quote_valid_seconds: float,
+    projects: Projects,
 ) -> Outcome:
     """Dispatch every task that has now all it needs.
 
@@ -55,6 +54,7 @@ async def dispatch_training(
         planner=planner,
         executors=executors,
         clock=clock,
+        projects=projects,
         cancel_grace_seconds=cancel_grace_seconds,
         quote_valid_seconds=quote_valid_seconds,
     )
@@ -62,12 +62,6 @@ async def dispatch_training(
     if isinstance(event.data, TaskSubmission):
         return await dispatch.on_submission(event)
     return await dispatch.on_verdict(event, event.data.dataset_id)
-
-
-class _Woken(Struct, frozen=True):
-    """The tasks that waited for a dataset when the event of its verdict came."""
-
-    task_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -88,22 +82,22 @@ class _Dispatch:
         judged = await submissions.judged(bytes(submission.form), self.catalog, self.store)
         state = await self._enter(submission, judged)
         if recorded := await self.receipts.recorded(STAGE, submission.task_id):
-            await self._unmark(submission.task_id, self._wanted(judged.form) if judged.form else ())
+            wanted = self._wanted(judged.form) if judged.form else ()
+            await join.wait_no_more(self.store, submission.task_id, wanted)
             return Outcome(name=recorded.name, events=recorded.events + task_state.said(state, event, STAGE))
         if judged.form is None:
             return Outcome(name="refused", events=task_state.said(state, event, STAGE))
         # One that has ended is decided too: it may have ended in a decision that crashed before its receipt.
         if not state.phase.terminal:
-            # The marker goes first, the reports are read second: see the module's docstring.
+            # The marker goes first, the reports are read second: see join.py.
             await self.store.put(layout.active(submission.task_id), b"")
-            for dataset_id in self._wanted(judged.form):
-                await self.store.put(layout.waiting(dataset_id, submission.task_id), b"")
+            await join.wait(self.store, submission.task_id, self._wanted(judged.form))
         return await self._decide(event, judged, judged.form, submission.submitted_at)
 
     async def on_verdict(self, event: Event[Any], dataset_id: str) -> Outcome:
         said: list[Event[Any]] = []
         failures: list[Exception] = []
-        for task_id in await self._woken_by(event, dataset_id):
+        for task_id in await join.woken_by(self.store, dataset_id, event.id):
             try:
                 said += await self._woken(event, task_id, dataset_id)
             except Exception as error:  # noqa: BLE001 - raised below, once the others have been decided
@@ -121,31 +115,18 @@ class _Dispatch:
             return (await self._decide(event, judged, judged.form, submission.submitted_at)).events
         # Its model was withdrawn while it waited: it must not wait for good.
         said = task_state.said(await self._enter(submission, judged), event, STAGE)
-        await self.store.delete(layout.waiting(dataset_id, task_id))
+        await join.wait_no_more(self.store, task_id, [dataset_id])
         return said
-
-    async def _woken_by(self, event: Event[Any], dataset_id: str) -> tuple[str, ...]:
-        """Return the tasks that wait for the dataset, and those that did when this event came before.
-
-        A marker goes when its task is decided. A crash after that and before the publishing must find the task again.
-        """
-        prefix = layout.waiting(dataset_id)
-        waiting = {layout.name_of(marker.key.removeprefix(prefix)) async for marker in self.store.list(prefix)}
-
-        def added(held: _Woken | None) -> _Woken | None:
-            every = waiting.union(held.task_ids if held else ())
-            return _Woken(tuple(sorted(every))) if every and (held is None or every > set(held.task_ids)) else None
-
-        held = await compare_and_set.update(self.store, layout.woken(dataset_id, event.id), _Woken, added)
-        return held.task_ids if held else ()
 
     async def _enter(self, submission: Submission, judged: Judged) -> TaskState:
         """Return the task's state: new at the first delivery, ended where it waits with a form that has faults now."""
 
         def entered(state: TaskState | None) -> TaskState | None:
             if state is not None and (judged.form is not None or state.phase is not Phase.PREPROCESSING):
-                return None
+                # A stop that came before the form may not have said whose task it is.
+                return replace(state, project=judged.project) if state.project != judged.project else None
             new = state or TaskState(task_id=submission.task_id, retry_limit=self.retry_limit)
+            new = replace(new, project=judged.project)
             if judged.form is None:
                 message = f"the form has {len(judged.faults)} fault{'s' * (len(judged.faults) != 1)}: " + "; ".join(
                     f"{fault.field}: {fault.message}" for fault in judged.faults
@@ -153,7 +134,7 @@ class _Dispatch:
                 return replace(
                     new, phase=Phase.FAILED, reason="invalid-form", party="user", message=message, faults=judged.faults
                 )
-            return replace(new, project=judged.form.project, message="waiting for the reports on its datasets")
+            return replace(new, message="waiting for the reports on its datasets")
 
         state = await task_state.change(self.store, self.clock, submission.task_id, entered)
         assert state is not None
@@ -162,7 +143,8 @@ class _Dispatch:
     async def _conflict(self, event: Event[Any], held: Submission) -> Outcome:
         """Answer a second, different form: nothing changes, and the answer is the same at every delivery."""
         current = await task_state.read(self.store, held.task_id)
-        state = current or TaskState(task_id=held.task_id, changed_at=held.submitted_at)
+        project = read_form(bytes(held.form)).project
+        state = current or TaskState(task_id=held.task_id, project=project, changed_at=held.submitted_at)
         message = (
             f"task {held.task_id} was submitted with another form before, which stands; "
             "submit this form under a new task_id"
@@ -192,7 +174,7 @@ class _Dispatch:
             return await self.first.begin(form, judged, ready, found, submitted_at)
 
         outcome = await self.receipts.once(STAGE, form.task_id, event, work)
-        await self._unmark(form.task_id, known)
+        await join.wait_no_more(self.store, form.task_id, known)
         state = await task_state.read(self.store, form.task_id)
         assert state is not None
         return Outcome(name=outcome.name, events=outcome.events + task_state.said(state, event, STAGE))
@@ -200,7 +182,3 @@ class _Dispatch:
     def _wanted(self, form: TaskForm) -> list[str]:
         """Return the ids of every dataset a form needs a report on."""
         return wanted_data(form, self.catalog).dataset_ids()
-
-    async def _unmark(self, task_id: str, dataset_ids: Iterable[str]) -> None:
-        for dataset_id in dataset_ids:
-            await self.store.delete(layout.waiting(dataset_id, task_id))

@@ -17,6 +17,7 @@ from handlers.table import STAGES, Stage
 from worker.broker import Brokers, BrokerUnavailable
 from worker.cancelling import cancel
 from worker.catalog import load_catalog
+from worker.catalog.projects import load_projects
 from worker.clock import SystemClock
 from worker.cpu import CpuPool
 from worker.delivery import later
@@ -117,7 +118,7 @@ async def default_ports(
 
     Executors only where a stage needs them: a worker that only validates need not be able to reach any.
 
-    Raises SettingsError where the catalogue or the executors cannot be used.
+    Raises SettingsError where the catalogue, the projects or the executors cannot be used.
     """
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings))
@@ -139,6 +140,7 @@ async def default_ports(
                 "tokens": TemplateTokenCounter(settings, count_pool, processes=settings.cpu_workers),
                 "sampler": BlockSampler(settings, sample_pool),
                 "planner": PoolPlanner(settings, count_pool),
+                "projects": load_projects(settings, store),
                 "receipts": BucketReceipts(store, clock, versions, counts=counts),
                 "quote_valid_seconds": settings.quote_valid_seconds,
                 "retry_limit": settings.retry_limit,
@@ -185,7 +187,7 @@ def _background(
     if not any(stage.name == "training-dispatch" for stage in stages):
         return []
     executors: Executors = ports["executors"]
-    reconciler = Reconciler(ports["store"], executors, publisher, ports["clock"], settings)
+    reconciler = Reconciler(ports["store"], executors, ports["projects"], publisher, ports["clock"], settings)
     outbox = OutboxSweep(
         ports["store"],
         publisher,

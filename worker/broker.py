@@ -76,7 +76,7 @@ class Brokers(NamedTuple):
         if protocol in {"sasl_plaintext", "sasl_ssl"}:
             options |= _credentials(settings)
         else:
-            _refuse_idle(settings, "kafka_username", "kafka_password", "kafka_token_file")
+            _refuse_idle(settings, "kafka_username", "kafka_password", "kafka_password_file", "kafka_token_file")
         if options:
             options["security_protocol"] = protocol.upper()
         return cls(settings.kafka_bootstrap_servers, options)
@@ -202,12 +202,31 @@ def _credentials(settings: Settings) -> dict[str, Any]:
         _need(settings, "kafka_token_file")
         assert settings.kafka_token_file is not None
         return {"sasl_mechanism": mechanism, "sasl_oauth_token_provider": TokenFile(settings.kafka_token_file)}
-    _need(settings, "kafka_username", "kafka_password")
+    needed = ("kafka_username",) if settings.kafka_password_file else ("kafka_username", "kafka_password")
+    _need(settings, *needed)
     return {
         "sasl_mechanism": mechanism,
         "sasl_plain_username": settings.kafka_username,
-        "sasl_plain_password": settings.kafka_password,
+        "sasl_plain_password": _password(settings),
     }
+
+
+def _password(settings: Settings) -> str | None:
+    path = settings.kafka_password_file
+    if path is None:
+        return settings.kafka_password
+    if settings.kafka_password is not None:
+        raise SettingsError("WORKER_KAFKA_PASSWORD and WORKER_KAFKA_PASSWORD_FILE are both set; set one of them")
+    try:
+        # The end of the line is no part of it; anything else may be.
+        password = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        # Not from the error: that of a decoder holds what it read.
+        raise SettingsError(f"WORKER_KAFKA_PASSWORD_FILE: {path} cannot be read: {why}") from None
+    if not password:
+        raise SettingsError(f"WORKER_KAFKA_PASSWORD_FILE: {path} is empty")
+    return password
 
 
 def _refuse_idle(settings: Settings, *fields: str) -> None:

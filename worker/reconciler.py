@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Set as AbstractSet
 from itertools import islice
-from typing import NamedTuple
 
 import structlog
 
@@ -24,10 +23,13 @@ from handlers.reconciliation import (
     unless_unheard,
 )
 from handlers.task_state import TaskState
+from handlers.tenancy.projects import Projects
+from worker.admission_sweep import AdmissionSweep
 from worker.delivery.publishing import Publisher
 from worker.members import Members
 from worker.orphan_sweep import OrphanSweep
 from worker.remedies import Remedies
+from worker.seen import Seen, seen_now
 from worker.settings import Settings
 
 log = structlog.get_logger()
@@ -36,24 +38,17 @@ log = structlog.get_logger()
 LOOKS_AT_ONCE = 4
 
 
-class _Seen(NamedTuple):
-    """What a task was when it was last looked at, and since when by our own clock."""
-
-    revision: int
-    changed: float
-    place: tuple[int, Phase, int | None]
-    stepped: float
-    #: When its job was there last, or could not be asked for.
-    there: float
-    #: When its place in the queue was said last.
-    queued: float | None = None
-
-
 class Reconciler:
     """The workers share the sweeps (:class:`Members`); everything it does is safe to be done by two."""
 
     def __init__(
-        self, store: ObjectStore, executors: Executors, publisher: Publisher, clock: Clock, settings: Settings
+        self,
+        store: ObjectStore,
+        executors: Executors,
+        projects: Projects,
+        publisher: Publisher,
+        clock: Clock,
+        settings: Settings,
     ) -> None:
         self._store = store
         self._executors = executors
@@ -63,7 +58,8 @@ class Reconciler:
         self._queue_seconds = settings.queue_position_seconds
         self._patience = Patience(settings.lost_job_seconds, settings.stalled_seconds, settings.stalled_retry_seconds)
         self._members = Members(store, clock, "reconciler", settings.lease_seconds, layout.ACTIVE_SHARDS)
-        self._remedies = Remedies(store, executors, publisher, clock, settings.cancel_grace_seconds)
+        self._remedies = Remedies(store, executors, projects, publisher, clock, settings.cancel_grace_seconds)
+        self._admission = AdmissionSweep(store, projects, clock, self._remedies, settings.queue_position_seconds)
         self._orphans = OrphanSweep(
             store,
             executors,
@@ -73,7 +69,7 @@ class Reconciler:
             retention_seconds=settings.job_retention_seconds,
             cancel_grace_seconds=settings.cancel_grace_seconds,
         )
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, Seen] = {}
 
     async def run(self) -> None:
         """Sweep until cancelled. A fault of one task or one sweep is logged and tried again at the next."""
@@ -93,8 +89,11 @@ class Reconciler:
     async def sweep(self, shards: AbstractSet[int] | None = None) -> None:
         """Look once at every active task: of these shards, as long as they are ours, or of all, whosever they are.
 
-        Whoever has the first shard looks at the executors' jobs too, where that is due.
+        Whoever has the first shard lets tasks out that waited for a quota, and looks at the executors' jobs, where that
+        is due.
         """
+        if shards is None or 0 in shards:
+            await self._let_out()
         names = await self._active(shards)
         for gone in self._seen.keys() - set(names):
             del self._seen[gone]
@@ -107,13 +106,24 @@ class Reconciler:
         if shards is None or 0 in shards:
             await self._orphans.sweep_when_due()
 
+    async def _let_out(self) -> None:
+        try:
+            await self._admission.sweep()
+        except Transient as error:
+            log.warning("admission.waits", error=str(error))
+        except Exception:
+            # A bug here must not stop what runs from being looked after.
+            log.exception("admission.failed")
+
     async def _active(self, shards: AbstractSet[int] | None) -> list[str]:
         # One listing where all is ours: a listing is priced like a write, and is made every few seconds.
-        if shards is None or len(shards) == layout.ACTIVE_SHARDS:
-            prefixes = [layout.active_shard()]
-        else:
-            prefixes = [layout.active_shard(shard) for shard in sorted(shards)]
-        return [layout.active_task(found.key) for prefix in prefixes async for found in self._store.list(prefix)]
+        all_ours = shards is None or len(shards) == layout.ACTIVE_SHARDS
+        ours = [None] if all_ours else sorted(shards or ())
+        # Nothing is to be done about those that wait for a quota; there may be very many.
+        waiting = await self._admission.waiting(ours)
+        prefixes = map(layout.active_shard, ours)
+        names = [layout.active_task(found.key) for prefix in prefixes async for found in self._store.list(prefix)]
+        return [name for name in names if name not in waiting]
 
     async def _try_to_look_after(self, task_id: str) -> None:
         try:
@@ -129,7 +139,7 @@ class Reconciler:
         if state is None:
             return
         now = self._clock.monotonic()
-        seen = self._seen[task_id] = _seen(state, self._seen.get(task_id), now)
+        seen = self._seen[task_id] = seen_now(state, self._seen.get(task_id), now)
         job = await self._job(state)
         if job.state in ("queued", "running"):
             seen = self._seen[task_id] = seen._replace(there=now)
@@ -174,7 +184,7 @@ class Reconciler:
             del self._seen[state.task_id]
             raise
 
-    async def _say_place(self, state: TaskState, job: JobStatus, seen: _Seen, now: float) -> None:
+    async def _say_place(self, state: TaskState, job: JobStatus, seen: Seen, now: float) -> None:
         """Say a queued task's place, not too often: with each job that begins, all behind it move."""
         place = job.queue_position if job.state == "queued" else None
         early = seen.queued is not None and now - seen.queued < self._queue_seconds
@@ -182,18 +192,3 @@ class Reconciler:
             return
         self._seen[state.task_id] = seen._replace(queued=now)
         await self._remedies.place(state, place)
-
-
-def _seen(state: TaskState, before: _Seen | None, now: float) -> _Seen:
-    """Return what is seen of a task now: what is as it was keeps its time. Pure."""
-    place = (state.attempt, state.phase, state.progress.step if state.progress else None)
-    if before is None:
-        return _Seen(state.revision, now, place, now, now)
-    return _Seen(
-        revision=state.revision,
-        changed=before.changed if before.revision == state.revision else now,
-        place=place,
-        stepped=before.stepped if before.place == place else now,
-        queued=before.queued,
-        there=before.there if before.place[0] == state.attempt else now,
-    )

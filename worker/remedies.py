@@ -4,11 +4,14 @@ from msgspec.structs import replace
 
 from contracts.envelope import Event
 from contracts.task import Phase
+from contracts.training import Failure
 from handlers import attempts, failures, layout, task_state
 from handlers.outcome import FollowOn, complete
 from handlers.ports import Clock, Executors, JobStatus, ObjectStore
 from handlers.reconciliation import Action, Decision
 from handlers.task_state import TaskState
+from handlers.tenancy import queue
+from handlers.tenancy.projects import Projects
 from handlers.training_progress import STALLED
 from worker.delivery.publishing import Publisher
 
@@ -19,10 +22,17 @@ class Remedies:
     """Changes tasks, speaks of them, acts on their jobs: the state first, and only where it is as it was seen."""
 
     def __init__(
-        self, store: ObjectStore, executors: Executors, publisher: Publisher, clock: Clock, cancel_grace_seconds: float
+        self,
+        store: ObjectStore,
+        executors: Executors,
+        projects: Projects,
+        publisher: Publisher,
+        clock: Clock,
+        cancel_grace_seconds: float,
     ) -> None:
         self._store = store
         self._executors = executors
+        self._projects = projects
         self._publisher = publisher
         self._clock = clock
         self._grace_seconds = cancel_grace_seconds
@@ -45,6 +55,21 @@ class Remedies:
     async def place(self, state: TaskState, position: int | None) -> None:
         """Write down and say where a queued task is in its engine's queue."""
         await self._changed(state, replace(state, queue_position=position))
+
+    async def waits(self, state: TaskState, position: int, message: str) -> None:
+        """Write down and say which quota a task waits for, and behind how many of its project."""
+        told = replace(state, queue_position=position, reason=queue.WAITING, party=None, message=message)
+        await self._changed(state, told)
+
+    async def let_out(self, state: TaskState) -> None:
+        """Write down and say that a task waits for no quota any more, where it was said to."""
+        if state.reason == queue.WAITING:
+            message = "it is handed to its executor"
+            await self._changed(state, replace(state, queue_position=None, reason="admitted", message=message))
+
+    async def refuse(self, state: TaskState, failure: Failure) -> None:
+        """End a task that could never start, and say why."""
+        await self._changed(state, attempts.ended(state, failure))
 
     async def _begin_another(self, decision: Decision, seen: TaskState, job: JobStatus) -> None:
         placed = await attempts.choice(seen, store=self._store, executors=self._executors)
@@ -100,7 +125,13 @@ class Remedies:
         # The first attempt is said by the dispatch stage, whose event is delivered until it is.
         if state.attempt > 1:
             await self._say(state, task_state.status(state), attempts.dispatched(state, self._store))
-        await attempts.submit(state, store=self._store, executors=self._executors, grace_seconds=self._grace_seconds)
+        await attempts.submit(
+            state,
+            store=self._store,
+            executors=self._executors,
+            projects=self._projects,
+            grace_seconds=self._grace_seconds,
+        )
 
     async def _cancel(self, state: TaskState) -> None:
         executor = self._executors.of(state.executor)

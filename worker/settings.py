@@ -18,7 +18,13 @@ Period = Annotated[float, Meta(gt=0, le=86_400)]
 
 _SERVER = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 Servers = Annotated[str, Meta(pattern=f"^{_SERVER}(,{_SERVER})*$", description="host:port, or several with commas")]
-Url = Annotated[str, Meta(pattern="^https?://[^/]", description="a URL that begins with http:// or https://")]
+#: Without a user or a password: URLs are said in logs, and some to trainers, whose engines show them to everybody.
+Url = Annotated[
+    str,
+    Meta(
+        pattern=r"^https?://[^/@]+(/.*)?$", description="a URL that begins with http:// or https:// and names no user"
+    ),
+]
 
 
 class SettingsError(CouldNot, ValueError):
@@ -36,10 +42,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     kafka_ca_file: Path | None = None
     kafka_cert_file: Path | None = None
     kafka_key_file: Path | None = None
-    #: SASL: a user with its password, or for OAUTHBEARER a file with a token that something else keeps fresh.
+    #: SASL: a user with its password, itself or in a file, or for OAUTHBEARER a file with a token that something else
+    #: keeps fresh.
     kafka_sasl_mechanism: Literal["plain", "scram-sha-256", "scram-sha-512", "oauthbearer"] = "scram-sha-512"
     kafka_username: str | None = None
     kafka_password: str | None = None
+    kafka_password_file: Path | None = None
     kafka_token_file: Path | None = None
     #: Consumer groups are named ``<prefix>.<stage>``.
     group_prefix: str = "finetune-worker"
@@ -80,6 +88,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     kubernetes_secret: str | None = None
     kubernetes_runtime: str = "torch-distributed"
     kubernetes_pod_file: Path | None = None
+    #: Which files each project may read, and how much it may use (TOML); all of this platform's bucket, and as much as
+    #: its engines give, where not set.
+    projects_file: Path | None = None
     #: The model catalogue and the price table (TOML); the shipped ones where not set.
     models_file: Path | None = None
     prices_file: Path | None = None

@@ -35,7 +35,9 @@ class Swept:
 
     def another(self) -> Reconciler:
         world = self.world
-        return Reconciler(world.store, world.ports["executors"], self.publisher, world.clock, self.settings)
+        return Reconciler(
+            world.store, world.ports["executors"], world.ports["projects"], self.publisher, world.clock, self.settings
+        )
 
     async def sweep(self, *, after: float = 0) -> list[Any]:
         """Sweep once after this long, and return what was said."""

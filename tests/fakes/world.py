@@ -19,6 +19,7 @@ from handlers.planning.plan import Plan
 from handlers.ports import JobSpec, ModelEntry, PresetDataset, Price
 from handlers.table import STAGES, Stage
 from handlers.task_state import TaskState
+from handlers.tenancy.projects import Projects
 from handlers.validation.report import Report, content_digest
 from tests.fakes.clock import ManualClock
 from tests.fakes.events import event
@@ -121,6 +122,7 @@ class World:
             "sampler": self.sampler,
             "planner": StorePlanner(self.store),
             "receipts": BucketReceipts(self.store, self.clock, versions),
+            "projects": Projects(),
             "quote_valid_seconds": 3600.0,
             "retry_limit": 3,
             "cancel_grace_seconds": 30.0,

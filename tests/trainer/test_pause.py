@@ -18,6 +18,7 @@ from handlers.settlement import Trained
 from handlers.table import STAGES
 from handlers.task_command import obey_command
 from handlers.task_state import TaskState
+from handlers.tenancy.projects import Projects
 from handlers.training_progress import keep_progress
 from tests.fakes.clock import ManualClock
 from tests.fakes.delivery import FakePublisher
@@ -60,7 +61,7 @@ class Service:
         self._receipts = BucketReceipts(bench.store, self._clock, {stage.name: stage.version for stage in STAGES})
         executors = FakeExecutors(self.executor)
         self._executors = executors
-        self._reconciler = Reconciler(bench.store, executors, FakePublisher(), self._clock, SETTINGS)
+        self._reconciler = Reconciler(bench.store, executors, Projects(), FakePublisher(), self._clock, SETTINGS)
 
     def begin(self) -> None:
         """Begin the task's first attempt, as its dispatch does."""
@@ -75,7 +76,7 @@ class Service:
         self._run(
             obey_command(
                 event, store=self.bench.store, executors=self._executors, receipts=self._receipts, clock=self._clock,
-                cancel_grace_seconds=30.0,
+                cancel_grace_seconds=30.0, projects=Projects(),
             )
         )  # fmt: skip
 

@@ -25,7 +25,9 @@ from worker.trainer.progress import ProgressSink, Reporter
 
 pytestmark = pytest.mark.trainer
 
-SPEC = JobSpec(job_id="job", task_id="task", attempt=3, plan_key="p", attempt_prefix="a/", first_seq=5)
+SPEC = JobSpec(
+    job_id="job", task_id="task", attempt=3, plan_key="p", attempt_prefix="a/", first_seq=5, project="research"
+)
 #: Nobody listens there.
 NOWHERE = "127.0.0.1:9"
 
@@ -64,6 +66,7 @@ def test_what_is_essential_is_marked_and_numbers_rise() -> None:
     assert sink.essential == [True, True, True, True, True, True]
     assert len({event.id for event in sink.events}) == 6
     assert {event.correlation_id for event in sink.events} == {"task"}
+    assert {event.data.project for event in sink.events} == {"research"}
 
 
 def test_who_may_not_speak_says_nothing() -> None:

@@ -17,7 +17,11 @@ from worker.settings import Settings, SettingsError
         ("KAFKA_BOOTSTRAP_SERVERS", "PLAINTEXT://a:1", "must be host:port, or several with commas"),
         ("KAFKA_BOOTSTRAP_SERVERS", "a:1, b:2", "must be host:port, or several with commas"),
         ("KAFKA_BOOTSTRAP_SERVERS", "", "must be host:port, or several with commas"),
-        ("WORKER_S3_ENDPOINT_URL", "minio:9000", "must be a URL that begins with http:// or https://"),
+        (
+            "WORKER_S3_ENDPOINT_URL",
+            "minio:9000",
+            "must be a URL that begins with http:// or https:// and names no user",
+        ),
         ("WORKER_LOG_FORMAT", "xml", "must be one of console, json"),
     ],
 )

@@ -12,6 +12,7 @@ from worker.doctor.engines import check_engines
 from worker.doctor.finding import Finding, unchecked
 from worker.doctor.machine import check_disk, check_variables, check_work_folder
 from worker.doctor.models import check_base_models, check_catalogue
+from worker.doctor.projects import check_projects
 from worker.settings import Settings
 
 Check = tuple[str, Callable[[Settings], Awaitable[list[Finding]]]]
@@ -26,6 +27,7 @@ STARTING: tuple[Check, ...] = (
     ("bucket", check_bucket),
     ("catalogue", check_catalogue),
     ("executors", check_engines),
+    ("projects", check_projects),
     ("work folder", check_work_folder),
 )
 #: All there is: ``worker doctor``.

@@ -260,6 +260,9 @@ async def open_s3(url: str, *, endpoint_url: str | None = None, connections: int
 def _bucket_of(url: str) -> tuple[str, str]:
     bucket, _, prefix = url.partition("://")[2].partition("/")
     prefix = prefix.removesuffix("/")
+    if "@" in bucket:
+        # Not quoted: what stands before it may be a secret.
+        raise SettingsError("WORKER_STORAGE_URL names a user: give s3://bucket, and credentials as AWS tools read them")
     try:
         legal = not prefix or len(keys.check_object(prefix).encode()) < keys.MAX_PREFIX_BYTES
     except ValueError as error:

@@ -111,6 +111,7 @@ class Reporter:
             checkpoint=checkpoint,
             outputs=outputs,
             failure=failure,
+            project=spec.project,
         )
         event = Event(
             topic=TOPIC,

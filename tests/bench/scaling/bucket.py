@@ -16,6 +16,7 @@ from handlers import layout
 from handlers.ports import JobStatus, ObjectStore
 from handlers.table import STAGES
 from handlers.task_state import TaskState
+from handlers.tenancy.projects import Projects
 from handlers.training_progress import keep_progress
 from tests.fakes.delivery import FakePublisher, items_of, progress_record
 from tests.fakes.executor import FakeExecutor
@@ -133,7 +134,7 @@ def sweep(count: int) -> int:
         for number in range(count):
             await store.put(layout.active(f"t-{number}"), b"")
             executor.set_state(f"t-{number}", 1, JobStatus(state="running"))
-        reconciler = Reconciler(store, FakeExecutors(executor), FakePublisher(), SystemClock(), settings)
+        reconciler = Reconciler(store, FakeExecutors(executor), Projects(), FakePublisher(), SystemClock(), settings)
         await reconciler.sweep()
 
     return _over_s3(run, count)
