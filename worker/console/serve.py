@@ -1,0 +1,85 @@
+"""Serving the console: the page, the follower and the publisher in one process."""
+
+import asyncio
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+
+from worker.broker import Brokers
+from worker.catalog.loader import load_catalog
+from worker.clock import SystemClock
+from worker.console.access import Access
+from worker.console.app import create_app
+from worker.console.changes import Changes
+from worker.console.follower import follow
+from worker.console.operations import CommandOperations
+from worker.console.parts import Console
+from worker.console.settings import ConsoleSettings
+from worker.console.signing import Signer
+from worker.console.view import View
+from worker.delivery.publishing import Publisher
+from worker.settings import Settings
+from worker.storage import open_store
+
+log = structlog.get_logger()
+
+_STOP_SECONDS = 3
+
+
+class _Server(uvicorn.Server):
+    """Tells pages that it stops: a stream of events would never end by itself."""
+
+    def __init__(self, config: uvicorn.Config, changes: Changes, ready: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._changes, self._ready = changes, ready
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._changes.close()
+        super().handle_exit(sig, frame)
+
+    async def startup(self, *args: Any, **options: Any) -> None:
+        await super().startup(*args, **options)
+        if self.started and self.servers:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+async def serve(settings: Settings, console: ConsoleSettings, access: Access, ready: Callable[[str], None]) -> bool:
+    """Serve until SIGTERM or Ctrl-C; return whether the port could be had. ``ready`` is told the address.
+
+    A broker that does not answer yet is waited for: the page says that it is still reading.
+    """
+    brokers = Brokers.of(settings)
+    catalog = await asyncio.to_thread(load_catalog, settings.models_file, settings.prices_file)
+    view, publisher = View(Changes()), Publisher(brokers)
+    async with open_store(settings) as store:
+        parts = Console(
+            settings=console,
+            access=access,
+            signer=Signer(access.secret),
+            view=view,
+            store=store,
+            catalog=catalog,
+            publish=publisher.publish,
+            operations=CommandOperations(brokers, store, publisher),
+            clock=SystemClock(),
+        )
+        config = uvicorn.Config(
+            create_app(parts), host=console.host, port=console.port, log_config=None, access_log=False,
+            # Only what trusted proxies say of a peer is believed, and the guard knows which are.
+            proxy_headers=False, server_header=False, timeout_graceful_shutdown=_STOP_SECONDS, lifespan="off",
+        )  # fmt: skip
+        server = _Server(config, view.changes, ready)
+        following = asyncio.create_task(follow(brokers, view))
+        try:
+            await server.serve()
+        except SystemExit:
+            return False
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await publisher.stop()
+    return server.started
