@@ -23,6 +23,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "number": shown.number,
+        "bound": shown.bound,
         "size": shown.size,
         "duration": shown.duration,
         "moment": shown.moment,

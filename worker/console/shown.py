@@ -11,6 +11,11 @@ def number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
+def bound(value: float) -> str:
+    """Return an end of a range: whole numbers with thousands set apart."""
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"
+
+
 def size(value: int) -> str:
     """Return a size in bytes in the largest unit below it."""
     amount, unit = float(value), "B"

@@ -141,7 +141,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "validation-own": ("Datasets of their own", "独立的数据集"),
     "validation-help": ("1 to 50 percent of the training lines", "训练集的 1-50%"),
     "submit": ("Submit the task", "提交精调任务"),
-    "faults": ("{count} things are to be mended:", "有 {count} 处需要修改:"),
+    "faults": ("To be mended ({count}):", "有 {count} 处需要修改:"),
     "other-project": ("the dataset is not of this project", "该数据集不属于此项目"),
     "stale-form": ("This form is not ours any more: open a new one.", "表单已失效,请重新打开。"),
     "no-files": ("Choose at least one file.", "请至少选择一个文件。"),

@@ -46,6 +46,8 @@ document.body.addEventListener("click", (event) => {
 // Faults and excerpts are what was asked for: the focus goes there. Nothing else may take it from whoever types.
 document.body.addEventListener("htmx:afterSwap", (event) => {
   const target = event.detail.target;
+  // Another model has other parameters: the fee that was asked for with the old ones is not this form's.
+  if (target.id === "choices") htmx.trigger(target, "repriced");
   if (target.id === "faults" || target.classList.contains("excerpt")) target.focus();
 });
 
