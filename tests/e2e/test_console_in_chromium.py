@@ -1,7 +1,7 @@
 """The console in a real browser, over the embedded broker, a directory bucket and a real trainer: the whole journey.
 
-Needs Debian's Chromium (``make browser``) and the extras ``console``, ``embedded`` and ``trainer``. What it saw is left in
-``.artefacts/console/``, to be looked at.
+Needs Debian's Chromium (``make browser``) and the extras ``console``, ``embedded`` and ``trainer``. What it saw is left
+in ``.artefacts/console/``, to be looked at.
 """
 
 import asyncio
@@ -67,6 +67,7 @@ async def _console(settings: Settings) -> AsyncIterator[str]:
         env=child_environment(settings) | {"CONSOLE_PORT": "0", "CONSOLE_TOKEN": TOKEN},
     )
     assert process.stderr
+    drained: asyncio.Task[bytes] | None = None
     try:
         async with asyncio.timeout(120):
             while b"http://" not in (line := await process.stderr.readline()):
@@ -78,7 +79,8 @@ async def _console(settings: Settings) -> AsyncIterator[str]:
             process.terminate()
         async with asyncio.timeout(60):
             code = await process.wait()
-        await drained
+        if drained:
+            await drained
     assert code == 0
 
 
@@ -196,7 +198,7 @@ async def test_from_import_to_downloaded_model_in_chromium_with_embedded_broker_
         page.on("pageerror", lambda error: broken.append(str(error)))
         await page.goto("/tasks/new")
         await page.select_option("#training_type", "FinetuneSft")
-        await page.wait_for_selector("#choices :not(#hp\\.lora_rank)")
+        await page.locator("#hp\\.lora_rank").wait_for(state="detached")
         await page.select_option("#base_model", "tiny@1")
         await _fault_is_found_and_led_to(page)
         await _fee_appears(page)

@@ -169,6 +169,7 @@ def test_findings_lead_to_their_line_and_place(console: ConsoleUnderTest) -> Non
     row = browser.get("/datasets/default/d-1/row", headers={"Accept-Language": "zh"}).text
     assert "消息的角色未知" in row
     assert "未通过" in row
+    assert "无法预估费用" in row, "there will be none, and nobody waits for it"
     link = re.search(r'hx-get="([^"]+/line[^"]+)"', row)
     assert link
     shown = browser.get(link[1].replace("&amp;", "&")).text
