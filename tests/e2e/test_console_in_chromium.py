@@ -79,7 +79,7 @@ async def _console(settings: Settings) -> AsyncIterator[str]:
             process.terminate()
         async with asyncio.timeout(60):
             code = await process.wait()
-        if drained:
+        if drained is not None:
             await drained
     assert code == 0
 

@@ -1,7 +1,8 @@
 """A console over a bucket in memory and events that a test says, and browsers that look at it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from starlette.testclient import TestClient
@@ -86,22 +87,22 @@ class ConsoleUnderTest:
             raise Unavailable("Kafka did not acknowledge")
         self.said += events
 
-    def hear(self, topic: str, body: Any, **headers: str) -> None:
+    def hear(self, topic: str, body: Any) -> None:
         """Let an event arrive as the follower would."""
-        self.view.take(event(topic, body, **headers))
+        self.view.take(event(topic, body))
 
     def hear_own(self) -> None:
         """Let what the console published come back to it."""
         for each in self.said:
             self.hear(each.topic, each.data)
 
-    def browser(self, person: Person | None = None, **headers: str) -> TestClient:
+    def browser(self, person: Person | None = None, headers: Mapping[str, str] = MappingProxyType({})) -> TestClient:
         """Return a browser, signed in as somebody who has a token from now on, whose pages are of this site."""
         client = TestClient(
             self.app,
             base_url=f"http://{HOST}",
             follow_redirects=False,
-            headers={"Origin": f"http://{HOST}", "Accept": "text/html", **headers},
+            headers={"Origin": f"http://{HOST}", "Accept": "text/html"} | dict(headers),
         )
         if person:
             self.access._people.setdefault(digest_of(person.name), person)

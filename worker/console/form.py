@@ -1,8 +1,10 @@
 """From the fields of the page to the form of ``task.created``, and from its faults back to the fields. Pure."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.datastructures import FormData
 
 from contracts.task import Fault
 
@@ -13,23 +15,7 @@ _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _FIELDS = {"base_model": "base_model", "training_set": "training-set", "validation": "validation_mode"}
 
 
-class Fields(Protocol):
-    """What a page sent: Starlette's FormData."""
-
-    def get(self, name: str, default: str = "") -> Any:
-        """Return a field's last value."""
-        ...
-
-    def getlist(self, name: str) -> Sequence[Any]:
-        """Return all values of a field."""
-        ...
-
-    def keys(self) -> Any:
-        """Return the fields' names."""
-        ...
-
-
-def form_of(fields: Fields, task_id: str, project: str) -> dict[str, Any]:
+def form_of(fields: FormData, task_id: str, project: str) -> dict[str, Any]:
     """Return the form as far as it is filled in. What is no number where one belongs stays a text: a fault names it."""
     name, _, version = text(fields, "base_model").rpartition("@")
     form: dict[str, Any] = {
@@ -40,7 +26,7 @@ def form_of(fields: Fields, task_id: str, project: str) -> dict[str, Any]:
         "base_model": {"foundation": {"name": name, "version": version}},
         "hyperparameters": {
             field.removeprefix("hp."): text(fields, field)
-            for field in fields.keys()  # noqa: SIM118 - FormData is no dict, and repeats names
+            for field in fields
             if field.startswith("hp.") and text(fields, field)
         },
         "output_count": _whole(text(fields, "output_count") or "1"),
@@ -55,12 +41,12 @@ def form_of(fields: Fields, task_id: str, project: str) -> dict[str, Any]:
     return form | {field: value for field, value in optional.items() if value}
 
 
-def ids(fields: Fields, field: str) -> list[str]:
+def ids(fields: FormData, field: str) -> list[str]:
     """Return the datasets that a field names, each once."""
     return list(dict.fromkeys(value for value in fields.getlist(field) if isinstance(value, str)))
 
 
-def text(fields: Fields, field: str) -> str:
+def text(fields: FormData, field: str) -> str:
     """Return a field's text without the space around it; a file is none."""
     value = fields.get(field, "")
     return value.strip() if isinstance(value, str) else ""
@@ -78,16 +64,16 @@ def field_of(fault: Fault) -> str:
     return _FIELDS.get(top, top)
 
 
-def _taken(fields: Fields, dataset_id: str) -> dict[str, Any]:
+def _taken(fields: FormData, dataset_id: str) -> dict[str, Any]:
     multiplier = text(fields, f"multiplier.{dataset_id}")
     return {"dataset_id": dataset_id} | ({"multiplier": _number(multiplier)} if multiplier else {})
 
 
-def _preset_mix(fields: Fields) -> Mapping[str, Any] | None:
+def _preset_mix(fields: FormData) -> Mapping[str, Any] | None:
     return {"percent": _whole(text(fields, "preset_percent"))} if text(fields, "preset") else None
 
 
-def _validation(fields: Fields) -> Mapping[str, Any] | None:
+def _validation(fields: FormData) -> Mapping[str, Any] | None:
     match text(fields, "validation_mode"):
         case "percent":
             return {"percent": _whole(text(fields, "validation_percent"))}

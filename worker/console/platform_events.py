@@ -14,9 +14,14 @@ SOURCE = "worker-console"
 
 
 def imported(
-    dataset_id: str, project: str, uris: tuple[str, ...], format: Format | None, draft: dict[str, Any], now: datetime
+    dataset_id: str,
+    project: str,
+    uris: tuple[str, ...],
+    format: Format | None,
+    draft: dict[str, Any] | None,
+    now: datetime,
 ) -> Event[Any]:
-    """Return that a dataset was imported for a draft. Every call is another import, priced anew."""
+    """Return that a dataset was imported. Every call is another import; with a draft, it is priced anew."""
     body = DatasetImported(
         dataset_id=dataset_id,
         files=tuple(DatasetFile(uri=uri) for uri in uris),

@@ -114,7 +114,7 @@ def test_a_reverse_proxy_is_believed_where_it_is_trusted_and_nobody_else() -> No
 
 
 def test_headers_of_a_visitor_mean_nothing_where_no_proxy_is_trusted() -> None:
-    browser = ConsoleUnderTest().browser(**{"X-Forwarded-User": "ann", "X-Forwarded-Groups": "operators"})
+    browser = ConsoleUnderTest().browser(headers={"X-Forwarded-User": "ann", "X-Forwarded-Groups": "operators"})
     assert browser.get("/tasks").status_code == 303
 
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
 
 from contracts.task import Fault, Phase, TrainingType
 from tests.fakes.console import ConsoleUnderTest
@@ -82,9 +82,10 @@ def test_what_is_optional_is_said_where_it_is_chosen(fields: dict[str, str], sai
 
 
 def test_numbers_are_numbers_and_what_is_none_stays_for_its_fault() -> None:
-    fields = [("output_count", "3"), ("training_set", "a"), ("training_set", "a"), ("training_set", "b"),
-              ("multiplier.a", "0.5"), ("multiplier.b", "often"), ("base_model", "x@y@2"),
-              ("hp.epochs", "")]  # fmt: skip
+    fields: list[tuple[str, str | UploadFile]] = [
+        ("output_count", "3"), ("training_set", "a"), ("training_set", "a"), ("training_set", "b"),
+        ("multiplier.a", "0.5"), ("multiplier.b", "often"), ("base_model", "x@y@2"), ("hp.epochs", ""),
+    ]  # fmt: skip
     form = form_of(FormData(fields), "t-1", "default")
     assert form["training_set"] == [{"dataset_id": "a", "multiplier": 0.5}, {"dataset_id": "b", "multiplier": "often"}]
     assert form["output_count"] == 3

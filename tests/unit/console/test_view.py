@@ -1,6 +1,7 @@
 """The view is a fold: events in any order, as often as they like, make the same of it."""
 
 import random
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -30,7 +31,7 @@ STORY = [
 ]
 
 
-def _view(events: list[tuple[str, object]]) -> View:
+def _view(events: Sequence[tuple[str, object]]) -> View:
     view = View(Changes())
     for topic, body in events:
         view.take(event(topic, body))

@@ -2,11 +2,13 @@
 
 from typing import NoReturn
 
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from contracts.model import ModelExported
 from worker.console.access import EVERY, Person
+from worker.console.form import text
 from worker.console.parts import Console
 from worker.console.rendering import console_of, person_of
 from worker.console.view import DatasetView, TaskView
@@ -46,6 +48,14 @@ def the_model(request: Request) -> ModelExported:
     if model is None or not person_of(request).may_see(model.project):
         nothing()
     return model
+
+
+def own_task(request: Request, fields: FormData) -> tuple[str, str]:
+    """Return task and project of a form that this console gave out for a project the person may see."""
+    task_id, project = text(fields, "task_id"), text(fields, "project")
+    if not person_of(request).may_see(project) or not console_of(request).signer.is_ours("task", project, task_id):
+        nothing()
+    return task_id, project
 
 
 def projects_of(console: Console, person: Person) -> list[str]:

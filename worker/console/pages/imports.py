@@ -4,6 +4,7 @@ import asyncio
 import re
 import shutil
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from starlette.datastructures import FormData, UploadFile
@@ -17,7 +18,7 @@ from handlers.ports import ObjectInfo, ObjectStore
 from worker.console import platform_events
 from worker.console.form import form_of, text
 from worker.console.languages import language_of, translator
-from worker.console.pages import new_task
+from worker.console.pages.found import own_task
 from worker.console.parts import Console
 from worker.console.rendering import console_of, page
 from worker.console.view import DatasetView
@@ -25,6 +26,10 @@ from worker.console.view import DatasetView
 _MOST_FILES = 20
 _MOST_LISTED = 200
 _UNSAFE = re.compile(r"[^A-Za-z0-9._\u4e00-\u9fff-]+")
+
+
+#: Returns the keys of a dataset's files, given what was sent, its role, a prefix for new files and the project's own.
+_Bring = Callable[[Console, FormData, str, str, str], Awaitable[list[str]]]
 
 
 class NotImportable(ValueError):
@@ -61,10 +66,10 @@ async def from_bucket(request: Request) -> Response:
     return await _import(request, _there)
 
 
-async def _import(request: Request, bring) -> Response:  # type: ignore[no-untyped-def]
+async def _import(request: Request, bring: _Bring) -> Response:
     console = console_of(request)
     async with request.form(max_files=_MOST_FILES) as fields:
-        task_id, project = new_task.own_task(request, fields)
+        task_id, project = own_task(request, fields)
         dataset_id = console.signer.new_id("dataset", project)
         role = "validation_set" if text(fields, "role") == "validation_set" else "training_set"
         try:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import cast
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -52,7 +51,7 @@ def told(missed: list[Change], view: View, person: Person) -> list[str]:
     for change in missed:
         task = view.task(change.id) if change.kind == "task" else None
         project = task.project if task else change.project
-        if person.may_see(cast("str | None", project)):
+        if person.may_see(project):
             names[f"{change.kind}:{change.id}"] = None
             if change.kind == "task":
                 names["tasks"] = None

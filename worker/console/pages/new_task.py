@@ -2,7 +2,6 @@
 
 from typing import Any, get_args
 
-from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,10 +11,10 @@ from handlers.planning.build import FORMATS
 from handlers.ports import ModelEntry
 from handlers.submissions import judge
 from worker.console import platform_events
-from worker.console.form import field_of, form_of, ids, text
+from worker.console.form import field_of, form_of, ids
 from worker.console.languages import language_of, translator
 from worker.console.pages import imports
-from worker.console.pages.found import nothing, projects_of
+from worker.console.pages.found import nothing, own_task, projects_of
 from worker.console.parts import Console
 from worker.console.rendering import console_of, page, person_of
 
@@ -89,14 +88,6 @@ async def submit(request: Request) -> Response:
         return page(request, "faults.html", status=422, faults=named)
     await console.publish([platform_events.submitted(form, console.clock.now())])
     return Response(status_code=204, headers={"HX-Redirect": f"/tasks/{task_id}"})
-
-
-def own_task(request: Request, fields: FormData) -> tuple[str, str]:
-    """Return task and project of a form that this console gave out for a project the person may see."""
-    task_id, project = text(fields, "task_id"), text(fields, "project")
-    if not person_of(request).may_see(project) or not console_of(request).signer.is_ours("task", project, task_id):
-        nothing()
-    return task_id, project
 
 
 def _strangers(request: Request, form: dict[str, Any], project: str) -> list[Fault]:
