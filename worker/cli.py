@@ -11,6 +11,7 @@ import typer
 
 from worker.commands import (
     bucket,
+    console,
     dead_letters,
     demo,
     estimate,

@@ -1,8 +1,9 @@
 """Serving the console: the page, the follower and the publisher in one process."""
 
 import asyncio
-from collections.abc import Callable
-from types import FrameType
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -30,15 +31,21 @@ _STOP_SECONDS = 3
 
 
 class _Server(uvicorn.Server):
-    """Tells pages that it stops: a stream of events would never end by itself."""
+    """Serves until it is told to end, and says where once it does."""
 
     def __init__(self, config: uvicorn.Config, changes: Changes, ready: Callable[[str], None]) -> None:
         super().__init__(config)
         self._changes, self._ready = changes, ready
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave them to this process, which ends in order: uvicorn would raise them once more at its end."""
+        yield
+
+    def end(self) -> None:
+        """Answer what runs and end. Streams of events are told: they would never end by themselves."""
         self._changes.close()
-        super().handle_exit(sig, frame)
+        self.should_exit = True
 
     async def startup(self, *args: Any, **options: Any) -> None:
         await super().startup(*args, **options)
@@ -73,6 +80,8 @@ async def serve(settings: Settings, console: ConsoleSettings, access: Access, re
             proxy_headers=False, server_header=False, timeout_graceful_shutdown=_STOP_SECONDS, lifespan="off",
         )  # fmt: skip
         server = _Server(config, view.changes, ready)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, server.end)
         following = asyncio.create_task(follow(brokers, view))
         try:
             await server.serve()
