@@ -45,6 +45,7 @@ async def test_it_serves_without_a_broker_and_ends_in_order_with_pages_open(tmp_
         assert (await browser.get("/static/console.css")).status_code == 200
         assert (await browser.post("/sign-in", data={"token": access.made or ""})).status_code == 303
         assert "Still reading" in (await browser.get("/tasks")).text
+        assert 'id="training_type"' in (await browser.get("/tasks/new")).text
         async with browser.stream("GET", "/live") as stream:
             lines = stream.aiter_lines()
             assert await anext(lines) == "retry: 2000"
