@@ -15,6 +15,10 @@ COOKIE = "console-session"
 _SAFE = frozenset({"GET", "HEAD"})
 _OPEN = ("/sign-in", "/static/", "/language")
 
+#: Bytes of a form's fields. An upload has a limit of its own, which its page knows.
+_MOST_BYTES = 1 << 20
+_UPLOADS = "/tasks/new/uploads"
+
 _HEADERS = {
     # No script, style or frame of anybody else's, and none written into a page.
     "Content-Security-Policy": (
@@ -65,6 +69,8 @@ class Guard:
         if request.method not in _SAFE and not self._from_our_page(request):
             return PlainTextResponse("a change must be asked for by a page of this console\n", 403)
         path = request.url.path
+        if request.method not in _SAFE and path != _UPLOADS and not self._small(request):
+            return PlainTextResponse(f"a form has at most {_MOST_BYTES} bytes, and says how many\n", 413)
         if person is not None or any(path == each or (each[-1] == "/" and path.startswith(each)) for each in _OPEN):
             return None
         there = f"/sign-in?next={quote(path)}"
@@ -73,6 +79,10 @@ class Guard:
         if request.method not in _SAFE or "text/html" not in request.headers.get("accept", "text/html"):
             return PlainTextResponse("sign in first\n", 401)
         return RedirectResponse(there, 303)
+
+    def _small(self, request: Request) -> bool:
+        length = request.headers.get("content-length", "")
+        return length.isdecimal() and len(length) < 12 and int(length) <= _MOST_BYTES
 
     def _from_our_page(self, request: Request) -> bool:
         """Return whether a browser says that the request comes from this very site; one that says nothing does not."""

@@ -8,7 +8,9 @@ def number(value: float | None) -> str:
     """Return a number with thousands set apart, or four significant digits."""
     if value is None:
         return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def bound(value: float) -> str:

@@ -244,7 +244,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "no-letters": ("There are no open dead letters.", "没有待处理的死信。"),
     "reason": ("Reason", "原因"),
     "topic": ("Topic", "主题"),
-    "stage": ("Stage", "阶段处理"),
+    "stage": ("Stage", "处理环节"),
     "time": ("Time", "时间"),
     "retry": ("Put back", "重新投递"),
     "drop": ("Drop", "丢弃"),

@@ -89,6 +89,15 @@ def test_a_change_is_made_for_pages_of_this_site_alone(headers: dict[str, str], 
     assert (answer.status_code == 200, len(console.said)) == (believed, int(believed))
 
 
+def test_a_form_that_is_too_large_or_does_not_say_how_large_it_is_is_not_even_read() -> None:
+    browser = ConsoleUnderTest().browser()
+    assert browser.post("/sign-in", data={"token": "x" * (1 << 20)}).status_code == 413
+    assert browser.post("/sign-in", content=iter([b"token=", b"x"])).status_code == 413
+    operator = ConsoleUnderTest(ConsoleSettings(token=TOKEN, upload_bytes=1000)).operator()
+    files = {"training_set.files": ("a.jsonl", b"x" * 1001)}
+    assert operator.post("/tasks/new/uploads", files=files).status_code == 413
+
+
 def test_every_answer_forbids_what_pages_here_never_do() -> None:
     answer = ConsoleUnderTest().operator().get("/tasks")
     policy = answer.headers["content-security-policy"]

@@ -140,7 +140,9 @@ def test_ticks_are_round() -> None:
 
 
 def test_numbers_as_people_read_them() -> None:
-    assert [shown.number(value) for value in (1234567, 0.00012345, None)] == ["1,234,567", "0.0001234", "–"]
+    assert [shown.number(value) for value in (1234567, 0.00012345, 1853.2, None)] == [
+        "1,234,567", "0.0001234", "1,853", "–",
+    ]  # fmt: skip
     assert [shown.size(value) for value in (0, 999, 1500, 9_800_000)] == ["0 B", "999 B", "1.5 kB", "9.8 MB"]
     assert [shown.duration(value) for value in (0.4, 61, 3720, None)] == ["0 s", "1 min 1 s", "1 h 2 min", "–"]
     assert [shown.bound(value) for value in (1e6, 1e-7, 0.5)] == ["1,000,000", "1e-07", "0.5"]

@@ -56,7 +56,7 @@ async def upload(request: Request) -> Response:
     """Put uploaded files into the bucket and say that a dataset was imported."""
     limit = console_of(request).settings.upload_bytes
     length = request.headers.get("content-length", "")
-    if not length.isdecimal() or int(length) > limit:
+    if not length.isdecimal() or len(length) > 18 or int(length) > limit:
         raise HTTPException(413, f"an upload has at most {limit} bytes, and says how many")
     return await _import(request, _uploaded)
 

@@ -29,9 +29,7 @@ async def check_token(request: Request) -> Response:
     seconds = int(console.settings.session_seconds)
     answer = RedirectResponse(there, 303)
     session = console.signer.session(person.name, int(time.time()) + seconds)
-    answer.set_cookie(
-        guard.COOKIE, session, max_age=seconds, httponly=True, samesite="lax", secure=request.url.scheme == "https"
-    )
+    answer.set_cookie(guard.COOKIE, session, max_age=seconds, httponly=True, samesite="lax", secure=_encrypted(request))
     return answer
 
 
@@ -50,6 +48,13 @@ async def choose_language(request: Request) -> Response:
     if language in languages.LANGUAGES:
         answer.set_cookie(languages.COOKIE, language, max_age=_YEAR, httponly=True, samesite="lax")
     return answer
+
+
+def _encrypted(request: Request) -> bool:
+    """Return whether the browser came by TLS; of what was in front of us, a trusted proxy says so."""
+    peer = request.client.host if request.client else None
+    said = request.headers.get("x-forwarded-proto") if console_of(request).access.trusted(peer) else None
+    return (said or request.url.scheme) == "https"
 
 
 def _inside(there: str) -> str:
