@@ -1,4 +1,4 @@
-"""The console beside a real worker: what it says is understood, what is said it shows, and a restart forgets nothing."""
+"""The console beside a real worker: what it says is understood, what is said it shows, a restart forgets nothing."""
 
 import asyncio
 import re

@@ -3,7 +3,7 @@
 import asyncio
 
 import structlog
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from contracts.codec import Poison, decode
@@ -29,18 +29,21 @@ async def follow(brokers: Brokers, view: View) -> None:
                 await _read(consumer, view)
         except (BrokerUnavailable, KafkaError, TopicCreationError) as error:
             log.warning("console.not_following", error=str(error))
+            view.caught_up = False
         await asyncio.sleep(_AGAIN_SECONDS)
 
 
 async def _read(consumer: AIOKafkaConsumer, view: View) -> None:
-    ends = await consumer.end_offsets(list(consumer.assignment()))
+    ends: dict[TopicPartition, int] = {}
     while True:
+        if not ends:
+            ends = await consumer.end_offsets(list(consumer.assignment()))
         for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
             for record in records:
                 try:
                     view.take(decode(record.topic, record.key, record.value, record.headers, record.timestamp))
                 except Poison:
                     continue  # the worker dead-letters it, and the operators' page shows it
-        if not view.caught_up:
+        if not view.caught_up and ends:
             positions = [(await consumer.position(place), end) for place, end in ends.items()]
             view.caught_up = all(position >= end for position, end in positions)

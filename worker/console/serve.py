@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import structlog
@@ -83,12 +83,15 @@ async def serve(settings: Settings, console: ConsoleSettings, access: Access, re
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, server.end)
         following = asyncio.create_task(follow(brokers, view))
+        following.add_done_callback(lambda _: server.end())
         try:
             await server.serve()
         except SystemExit:
             return False
         finally:
             following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
             await publisher.stop()
+            # It follows until it is cancelled: where it ended by itself that is a bug, and is raised.
+            with suppress(asyncio.CancelledError):
+                await following
     return server.started

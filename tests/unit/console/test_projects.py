@@ -2,6 +2,7 @@
 
 import re
 
+import msgspec
 import pytest
 
 from handlers import layout
@@ -162,6 +163,21 @@ def test_a_form_heard_before_the_worker_says_whose_task_it_is_gives_its_name_up(
     console.hear("task.status", status("t-5", project="alpha"))
     assert console.browser(BOB).get("/tasks/t-5").status_code == 404
     assert "bobs-name" not in console.browser(ANN).get("/tasks/t-5").text
+
+
+def test_the_bucket_s_story_is_told_to_the_people_of_the_form_that_won_alone(console: ConsoleUnderTest) -> None:
+    """Where the topics have forgotten whose a task is, whoever names it anew is not shown what was."""
+    won = {
+        "task_id": "t-7",
+        "digest": "x",
+        "form": form("t-7", project="alpha"),
+        "submitted_at": "2026-01-01T00:00:00Z",
+    }
+    console.store.objects[layout.task("t-7", "form")] = msgspec.json.encode(won)
+    console.hear("task.created", form("t-7", "bobs-name", "beta"))
+    assert console.browser(BOB).get("/tasks/t-7/story").status_code == 404
+    console.store.objects[layout.task("t-7", "form")] = msgspec.json.encode(won | {"form": betas})
+    assert console.browser(BOB).get("/tasks/t-7/story").status_code == 200
 
 
 @pytest.mark.parametrize(

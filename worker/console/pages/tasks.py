@@ -2,17 +2,19 @@
 
 from typing import Any, get_args, get_type_hints
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from contracts.task import Phase, TaskCommand
+from handlers import submissions
 from worker.console import platform_events
 from worker.console.curve import curve
 from worker.console.curve_points import Run
 from worker.console.form import text
 from worker.console.languages import language_of, translator
-from worker.console.pages.found import the_task
+from worker.console.pages.found import nothing, the_task
 from worker.console.rendering import console_of, page, person_of
 from worker.console.view import TaskView
 from worker.story import UnknownTask, story_of
@@ -56,9 +58,13 @@ async def task_now(request: Request) -> Response:
 
 async def story(request: Request) -> Response:
     """Answer with a task's story, as ``worker explain`` tells it."""
-    found = the_task(request)
+    found, store = the_task(request), console_of(request).store
+    # The bucket has the story of the form that won, whatever another project published under the same id.
+    won = await submissions.load(store, found.task_id)
+    if won and msgspec.json.decode(bytes(won.form)).get("project", "default") != found.project:
+        nothing()
     try:
-        told = await story_of(console_of(request).store, found.task_id)
+        told = await story_of(store, found.task_id)
     except UnknownTask:
         told = None
     return page(request, "story.html", story=told)
