@@ -167,12 +167,8 @@ def test_a_form_heard_before_the_worker_says_whose_task_it_is_gives_its_name_up(
 
 def test_the_bucket_s_story_is_told_to_the_people_of_the_form_that_won_alone(console: ConsoleUnderTest) -> None:
     """Where the topics have forgotten whose a task is, whoever names it anew is not shown what was."""
-    won = {
-        "task_id": "t-7",
-        "digest": "x",
-        "form": form("t-7", project="alpha"),
-        "submitted_at": "2026-01-01T00:00:00Z",
-    }
+    alphas, betas = form("t-7", project="alpha"), form("t-7", project="beta")
+    won = {"task_id": "t-7", "digest": "x", "form": alphas, "submitted_at": "2026-01-01T00:00:00Z"}
     console.store.objects[layout.task("t-7", "form")] = msgspec.json.encode(won)
     console.hear("task.created", form("t-7", "bobs-name", "beta"))
     assert console.browser(BOB).get("/tasks/t-7/story").status_code == 404
