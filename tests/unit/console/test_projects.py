@@ -153,7 +153,7 @@ def test_another_project_s_form_or_import_of_the_same_id_is_never_mixed_in(conso
     console.hear("task.created", form("t-1", "bobs-name", "beta"))
     console.hear("dataset.validated", verdict("d-1", "beta", samples=77, valid_samples=77))
     assert "bobs-name" not in console.browser(ANN).get("/tasks/t-1").text
-    assert "77" not in console.browser(ANN).get("/datasets/alpha/d-1").text
+    assert "77 of 77" not in console.browser(ANN).get("/datasets/alpha/d-1").text
     assert "77 of 77" in console.browser(BOB).get("/datasets/beta/d-1").text
     assert console.browser(BOB).get("/tasks/t-1").status_code == 404
 
