@@ -96,12 +96,15 @@ class ConsoleUnderTest:
         for each in self.said:
             self.hear(each.topic, each.data)
 
-    def browser(self, person: Person | None = None, headers: Mapping[str, str] = MappingProxyType({})) -> TestClient:
+    def browser(
+        self, person: Person | None = None, headers: Mapping[str, str] = MappingProxyType({}), peer: str = "192.0.2.1"
+    ) -> TestClient:
         """Return a browser, signed in as somebody who has a token from now on, whose pages are of this site."""
         client = TestClient(
             self.app,
             base_url=f"http://{HOST}",
             follow_redirects=False,
+            client=(peer, 50_000),
             headers={"Origin": f"http://{HOST}", "Accept": "text/html"} | dict(headers),
         )
         if person:

@@ -158,9 +158,11 @@ def test_another_project_s_form_or_import_of_the_same_id_is_never_mixed_in(conso
     assert console.browser(BOB).get("/tasks/t-1").status_code == 404
 
 
-def test_a_form_heard_before_the_worker_says_whose_task_it_is_gives_its_name_up(console: ConsoleUnderTest) -> None:
-    console.hear("task.created", form("t-5", "bobs-name", "beta"))
-    console.hear("task.status", status("t-5", project="alpha"))
+@pytest.mark.parametrize("first", ["form", "status"])
+def test_the_worker_says_whose_a_task_is_and_no_other_form_names_it(console: ConsoleUnderTest, first: str) -> None:
+    heard = [("task.created", form("t-5", "bobs-name", "beta")), ("task.status", status("t-5", project="alpha"))]
+    for topic, body in heard if first == "form" else reversed(heard):
+        console.hear(topic, body)
     assert console.browser(BOB).get("/tasks/t-5").status_code == 404
     assert "bobs-name" not in console.browser(ANN).get("/tasks/t-5").text
 

@@ -127,6 +127,21 @@ def test_headers_of_a_visitor_mean_nothing_where_no_proxy_is_trusted() -> None:
     assert browser.get("/tasks").status_code == 303
 
 
+def test_behind_a_trusted_proxy_people_need_no_token_and_cookies_know_of_its_tls() -> None:
+    console = ConsoleUnderTest(ConsoleSettings(token=TOKEN, trusted_proxies="10.0.0.0/8"))
+    console.hear("task.status", status("t-1", project="alpha"))
+    console.hear("task.status", status("t-2", project="beta"))
+    ann = console.browser(headers={"X-Forwarded-User": "ann", "X-Forwarded-Groups": "alpha"}, peer="10.0.0.9")
+    assert (ann.get("/tasks/t-1").status_code, ann.get("/tasks/t-2").status_code) == (200, 404)
+    cookies = [
+        console.browser(headers={"X-Forwarded-Proto": "https"}, peer=peer)
+        .post("/sign-in", data={"token": TOKEN})
+        .headers["set-cookie"]
+        for peer in ("10.0.0.9", "192.0.2.7")
+    ]
+    assert ["Secure" in cookie for cookie in cookies] == [True, False]
+
+
 def test_people_have_their_own_tokens_and_projects(tmp_path: Path) -> None:
     file = tmp_path / "people.toml"
     file.write_text(PEOPLE)
