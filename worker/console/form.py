@@ -11,19 +11,21 @@ from contracts.task import Fault
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 
+#: What the value of a choice begins with that is an exported model's id.
+EXPORTED = "exported:"
+
 #: The field a fault is about, where it is not the one of the same name.
 _FIELDS = {"base_model": "base_model", "training_set": "training-set", "validation": "validation_mode"}
 
 
 def form_of(fields: FormData, task_id: str, project: str) -> dict[str, Any]:
     """Return the form as far as it is filled in. What is no number where one belongs stays a text: a fault names it."""
-    name, _, version = text(fields, "base_model").rpartition("@")
     form: dict[str, Any] = {
         "task_id": task_id,
         "name": text(fields, "name"),
         "project": project,
         "training_type": text(fields, "training_type"),
-        "base_model": {"foundation": {"name": name, "version": version}},
+        "base_model": base_of(text(fields, "base_model")),
         "hyperparameters": {
             field.removeprefix("hp."): text(fields, field)
             for field in fields
@@ -39,6 +41,14 @@ def form_of(fields: FormData, task_id: str, project: str) -> dict[str, Any]:
         "quote_id": text(fields, "quote_id"),
     }
     return form | {field: value for field, value in optional.items() if value}
+
+
+def base_of(value: str) -> dict[str, Any]:
+    """Return the base model that a choice means: ``name@version``, or one that was exported earlier."""
+    if value.startswith(EXPORTED):
+        return {"custom_model_id": value.removeprefix(EXPORTED)}
+    name, _, version = value.rpartition("@")
+    return {"foundation": {"name": name, "version": version}}
 
 
 def ids(fields: FormData, field: str) -> list[str]:

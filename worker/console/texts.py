@@ -113,6 +113,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "type.DPOLoRA": ("Preferences, LoRA (DPOLoRA)", "偏好对齐,LoRA(DPOLoRA)"),
     "type.Embedding": ("Embedding (Embedding)", "向量模型(Embedding)"),
     "base-model": ("Base model", "模型选择"),
+    "exported-models": ("Exported earlier", "已产出的模型"),
     "parameters": ("Parameters", "参数配置"),
     "parameter-range": ("{low} to {high}", "{low} 至 {high}"),
     "default-is": ("default {value}", "默认 {value}"),
@@ -229,6 +230,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "verify-help": (
         "Beside the files, sha256sum --check SHA256SUMS says whether each is as it was exported.",
         "与文件放在一起后,用 sha256sum --check SHA256SUMS 检查文件是否与导出时一致。",
+    ),
+    "verify-command": (
+        "It checks every file's checksum, that nothing else is there, and that the model loads and says what it said.",
+        "它检查每个文件的校验和、有无多余文件,并确认模型可以加载且输出与导出时一致。",
     ),
     "file": ("File", "文件"),
     "size": ("Size", "大小"),

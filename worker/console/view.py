@@ -100,6 +100,11 @@ class View:
         """Return an exported model, or None."""
         return self._models.get(model_id)
 
+    def models(self, project: str) -> list[ModelExported]:
+        """Return a project's exported models, by id."""
+        found = [model for model in self._models.values() if model.project == project]
+        return sorted(found, key=lambda model: model.model_id)
+
     def projects(self) -> list[str]:
         """Return every project that something is known of."""
         return sorted({task.project for task in self._tasks.values()} | {project for project, _ in self._datasets})

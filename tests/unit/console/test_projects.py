@@ -61,7 +61,7 @@ def test_a_stranger_is_answered_as_if_it_were_not_there(console: ConsoleUnderTes
         "/tasks/..%2Ft-1", "/tasks/t-1%00", "/tasks/%2E%2E", "/datasets/beta/d-1", "/datasets/beta/..%2Falpha%2Fd-1",
         "/datasets/beta%2F..%2Falpha/d-1", "/datasets/*/d-1", "/models/m-1%2F", "/models/..%2Fm-1", "/models/%252E",
         "/tasks/<script>", "/tasks/new/t-1/fee?project=beta", "/tasks/new/t-1/fee?project=alpha",
-        "/tasks/new/t-1/fee?project=*", "/tasks/new?project=alpha%00",
+        "/tasks/new/t-1/fee?project=*", "/tasks/new/choices?project=alpha", "/tasks/new?project=alpha%00",
     ],
 )  # fmt: skip
 def test_hostile_ids_lead_nowhere(console: ConsoleUnderTest, place: str) -> None:

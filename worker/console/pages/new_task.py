@@ -2,16 +2,18 @@
 
 from typing import Any, get_args
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.codec import encode_body
-from contracts.task import Fault, TrainingType
+from contracts.task import BaseModel, Fault, TrainingType
+from handlers import bases
 from handlers.planning.build import FORMATS
 from handlers.ports import ModelEntry
-from handlers.submissions import judge
+from handlers.submissions import judged
 from worker.console import platform_events
-from worker.console.form import field_of, form_of, ids
+from worker.console.form import EXPORTED, base_of, field_of, form_of, ids
 from worker.console.languages import language_of, translator
 from worker.console.pages import imports
 from worker.console.pages.found import nothing, own_task, projects_of
@@ -38,14 +40,18 @@ async def new_task(request: Request) -> Response:
         types=[name for name in _TYPES if _models(console, name)],
         objects=await imports.importable(console, project),
         prefix=imports.prefix_of(project),
-        **_choices(console, "", ""),
+        **await _choices(console, project, "", ""),
     )
 
 
 async def choices(request: Request) -> Response:
     """Answer with the models of a training type, and the parameters of one of them."""
     given = request.query_params
-    chosen = _choices(console_of(request), given.get("training_type", ""), given.get("base_model", ""))
+    project = given.get("project", "")
+    if not person_of(request).may_see(project):
+        nothing()
+    training_type, base_model = given.get("training_type", ""), given.get("base_model", "")
+    chosen = await _choices(console_of(request), project, training_type, base_model)
     return page(request, "choices.html", **chosen)
 
 
@@ -82,7 +88,8 @@ async def submit(request: Request) -> Response:
     async with request.form(max_files=20) as fields:
         task_id, project = own_task(request, fields)
         form = form_of(fields, task_id, project)
-    faults = [*judge(encode_body(form), console.catalog).faults, *_strangers(request, form, project)]
+    judgement = await judged(encode_body(form), console.catalog, console.store)
+    faults = [*judgement.faults, *_strangers(request, form, project)]
     if faults:
         named = [(field_of(fault), fault) for fault in faults]
         return page(request, "faults.html", status=422, faults=named)
@@ -109,16 +116,26 @@ def _models(console: Console, training_type: str) -> list[ModelEntry]:
     return [model for model in console.catalog.models() if training_type in model.training_types]
 
 
-def _choices(console: Console, training_type: str, base_model: str) -> dict[str, Any]:
+async def _choices(console: Console, project: str, training_type: str, base_model: str) -> dict[str, Any]:
     """Return what can be chosen; what was asked for and is not there gives way to the first that is."""
     if not _models(console, training_type):
         training_type = next(name for name in ("FinetuneLoRA", *_TYPES) if _models(console, name))
-    models = _models(console, training_type)
-    model = next((each for each in models if f"{each.name}@{each.version}" == base_model), models[0])
+    models = {f"{each.name}@{each.version}": each for each in _models(console, training_type)}
+    names = {each.name for each in models.values()}
+    exported = [each.model_id for each in console.view.models(project) if each.base_model in names]
+    chosen, model = next(iter(models.items()))
+    if base_model in models:
+        chosen, model = base_model, models[base_model]
+    elif base_model.startswith(EXPORTED) and base_model.removeprefix(EXPORTED) in exported:
+        wanted = msgspec.convert(base_of(base_model), BaseModel)
+        found = (await bases.find(wanted, project, console.store, console.catalog)).model
+        if found and training_type in found.training_types:
+            chosen, model = base_model, found
     return {
         "training_type": training_type,
-        "models": models,
-        "model": model,
+        "models": list(models),
+        "exported": [(EXPORTED + model_id, model_id) for model_id in exported],
+        "chosen": chosen,
         "rules": model.training_types[training_type],
         "presets": bool(console.catalog.presets(training_type)),
     }
