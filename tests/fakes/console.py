@@ -1,5 +1,6 @@
 """A console over a bucket in memory and events that a test says, and browsers that look at it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -166,3 +167,18 @@ def progress(task_id: str, step: int, loss: float, seq: int | None = None, attem
     said = {"step": step, "total_steps": 10, "loss": loss, "learning_rate": 0.002, "tokens_per_second": 900.0}
     body = {"task_id": task_id, "attempt": attempt, "seq": step if seq is None else seq, "state": "running"}
     return body | {"progress": said}
+
+
+def hidden(page: str, name: str) -> str:
+    """Return the value of a hidden field of a page."""
+    found = re.search(rf'name="{re.escape(name)}" value="([^"]*)"', page)
+    assert found, f"no hidden {name}"
+    return found[1]
+
+
+def filled(page: str, **more: str) -> dict[str, str]:
+    """Return the fields of an empty form's page, filled in but for the data."""
+    return {
+        "task_id": hidden(page, "task_id"), "project": hidden(page, "project"), "name": "poems",
+        "training_type": "FinetuneLoRA", "base_model": "tiny@1", "hp.epochs": "6", "output_count": "1",
+    } | more  # fmt: skip

@@ -1,9 +1,6 @@
 """The form's way, over the pages alone: import, findings, fee, submit, the task, its curve, its model."""
 
-import io
-import json
 import re
-import tarfile
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,41 +12,23 @@ from contracts.datasets.findings import Finding
 from contracts.form import read_form
 from handlers import layout
 from handlers.validation.report import Report
-from tests.fakes.console import ConsoleUnderTest, form, progress, quote, status, verdict
+from tests.fakes.console import ConsoleUnderTest, filled, form, hidden, progress, quote, status, verdict
 from tests.fakes.store import etag_of
 
 GOOD = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 BAD = '{"messages": [{"role": "usr", "content": "灯"}, {"role": "assistant", "content": "b"}]}\n'.encode()
 
 
-@pytest.fixture
-def console() -> ConsoleUnderTest:
-    return ConsoleUnderTest()
-
-
-def _hidden(page: str, name: str) -> str:
-    found = re.search(rf'name="{re.escape(name)}" value="([^"]*)"', page)
-    assert found, f"no hidden {name}"
-    return found[1]
-
-
-def _filled(page: str, **more: str) -> dict[str, str]:
-    return {
-        "task_id": _hidden(page, "task_id"), "project": _hidden(page, "project"), "name": "poems",
-        "training_type": "FinetuneLoRA", "base_model": "tiny@1", "hp.epochs": "6", "output_count": "1",
-    } | more  # fmt: skip
-
-
 def test_the_way_from_an_upload_to_a_submitted_task(console: ConsoleUnderTest) -> None:
     browser = console.operator()
-    fields = _filled(browser.get("/tasks/new").text)
+    fields = filled(browser.get("/tasks/new").text)
     answer = browser.post(
         "/tasks/new/uploads",
         data=fields | {"role": "training_set"},
         files={"training_set.files": ("my poems.jsonl", GOOD * 3)},
     )
     assert answer.status_code == 200
-    dataset_id = _hidden(answer.text, "training_set")
+    dataset_id = hidden(answer.text, "training_set")
     (said,) = console.said
     assert isinstance(said.data, DatasetImported)
     assert (said.topic, said.key, said.data.format) == ("dataset.imported", dataset_id, "sft")
@@ -70,7 +49,7 @@ def test_the_way_from_an_upload_to_a_submitted_task(console: ConsoleUnderTest) -
     fee = browser.get(f"/tasks/new/{task_id}/fee", params={"project": "default"}).text
     assert "<strong>1.25</strong> CNY" in fee
 
-    submitted = fields | {"training_set": dataset_id, "quote_id": _hidden(fee, "quote_id")}
+    submitted = fields | {"training_set": dataset_id, "quote_id": hidden(fee, "quote_id")}
     answer = browser.post("/tasks", data=submitted)
     assert answer.headers["HX-Redirect"] == f"/tasks/{task_id}"
     assert console.said[-1].topic == "task.created"
@@ -86,7 +65,7 @@ def test_the_way_from_an_upload_to_a_submitted_task(console: ConsoleUnderTest) -
 
 def test_every_fault_of_a_form_is_shown_with_its_field_and_nothing_is_published(console: ConsoleUnderTest) -> None:
     browser = console.operator()
-    fields = _filled(browser.get("/tasks/new").text, name="no good!", output_count="many", **{"hp.epochs": "0"})
+    fields = filled(browser.get("/tasks/new").text, name="no good!", output_count="many", **{"hp.epochs": "0"})
     answer = browser.post("/tasks", data=fields)
     assert answer.status_code == 422
     fields_named = re.findall(r'data-field="([^"]+)"', answer.text)
@@ -96,7 +75,7 @@ def test_every_fault_of_a_form_is_shown_with_its_field_and_nothing_is_published(
 
 def test_a_change_of_the_form_has_it_priced_again(console: ConsoleUnderTest) -> None:
     browser = console.operator()
-    fields = _filled(browser.get("/tasks/new").text)
+    fields = filled(browser.get("/tasks/new").text)
     assert "about five seconds" in browser.post("/tasks/new/draft", data=fields).text
     assert console.said == []
     browser.post(
@@ -116,14 +95,14 @@ def test_a_file_of_the_bucket_is_imported_where_it_is(console: ConsoleUnderTest)
     browser = console.operator()
     shown = browser.get("/tasks/new").text
     assert 'value="uploads/default/there.jsonl"' in shown
-    fields = _filled(shown) | {"role": "training_set", "training_set.object": "uploads/default/there.jsonl"}
+    fields = filled(shown) | {"role": "training_set", "training_set.object": "uploads/default/there.jsonl"}
     assert browser.post("/tasks/new/imports", data=fields).status_code == 200
     assert console.said[0].data.files[0].uri == console.store.uri("uploads/default/there.jsonl")
 
 
 def test_a_validation_set_is_imported_without_a_draft_and_named_in_the_form(console: ConsoleUnderTest) -> None:
     browser = console.operator()
-    fields = _filled(browser.get("/tasks/new").text)
+    fields = filled(browser.get("/tasks/new").text)
     for role in ("training_set", "validation_set"):
         browser.post("/tasks/new/uploads", data=fields | {"role": role}, files={f"{role}.files": ("a.jsonl", GOOD)})
     console.hear_own()
@@ -143,7 +122,7 @@ def test_a_validation_set_is_imported_without_a_draft_and_named_in_the_form(cons
 )
 def test_what_is_no_dataset_is_refused_with_why(console: ConsoleUnderTest, files: list[object], why: str) -> None:
     browser = console.operator()
-    fields = _filled(browser.get("/tasks/new").text) | {"role": "training_set"}
+    fields = filled(browser.get("/tasks/new").text) | {"role": "training_set"}
     answer = browser.post("/tasks/new/uploads", data=fields, files=files or {"none": ("", b"")})  # type: ignore[arg-type]
     assert (answer.status_code, why in answer.text, console.said) == (422, True, [])
 
@@ -199,42 +178,6 @@ def test_a_task_is_shown_live_with_its_curve_and_can_be_stopped(console: Console
     assert browser.post("/tasks/t-1/commands", data={"command": "explode"}).status_code == 400
 
 
-WEIGHTS = layout.sha256_hex(b"w" * 5000)
-
-
-@pytest.mark.parametrize(
-    "described",
-    [
-        {"path": "model.bin", "mediaType": "application/octet-stream", "digest": f"sha256:{WEIGHTS}", "size": 5000},
-        {"path": "model.bin", "size_bytes": 5000, "sha256": WEIGHTS},  # as manifests were before they had media types
-    ],
-)
-def test_a_model_is_downloaded_whole_and_by_file_and_nothing_that_its_manifest_does_not_name(
-    console: ConsoleUnderTest, described: dict[str, object]
-) -> None:
-    body = b"w" * 5000
-    console.store.objects |= {"models/m-1/model.bin": body, "models/m-1/secret": b"x", "models/m-2/model.bin": b"y"}
-    console.store.objects["models/m-1/manifest.json"] = json.dumps({"files": [described]}).encode()
-    uri = console.store.uri("models/m-1/")
-    console.hear(
-        "model.exported",
-        {"model_id": "m-1", "task_id": "t-1", "project": "default", "attempt": 1, "step": 9, "kind": "full", "uri": uri,
-         "manifest_uri": uri + "manifest.json", "size_bytes": 5000, "base_model": "tiny@1"},
-    )  # fmt: skip
-    browser = console.operator()
-    assert WEIGHTS in browser.get("/models/m-1").text
-    answer = browser.get("/models/m-1/files/model.bin")
-    assert (answer.content, answer.headers["content-disposition"][:10]) == (body, "attachment")
-    for path in ("secret", "..%2Fm-2%2Fmodel.bin", "../m-2/model.bin", "%2Fetc%2Fpasswd"):
-        assert browser.get(f"/models/m-1/files/{path}").status_code == 404
-    assert browser.get("/models/m-1/SHA256SUMS").text.startswith(f"{WEIGHTS}  model.bin\n")
-    with tarfile.open(fileobj=io.BytesIO(browser.get("/models/m-1/archive").content)) as archive:
-        assert archive.getnames() == ["m-1/model.bin", "m-1/manifest.json"]
-        extracted = archive.extractfile("m-1/model.bin")
-        assert extracted is not None
-        assert extracted.read() == body
-
-
 def test_no_broker_is_said_and_nothing_lost_of_the_form(console: ConsoleUnderTest) -> None:
     browser = console.operator()
     console.hear("task.status", status("t-1"))
@@ -246,31 +189,3 @@ def test_no_broker_is_said_and_nothing_lost_of_the_form(console: ConsoleUnderTes
 
 def test_pages_lead_home(console: ConsoleUnderTest) -> None:
     assert urlsplit(console.operator().get("/").headers["location"]).path == "/tasks"
-
-
-def test_a_model_exported_earlier_is_trained_on_by_its_own_project(console: ConsoleUnderTest) -> None:
-    for project in ("default", "beta"):
-        model_id, uri = f"m-{project}", console.store.uri(f"models/m-{project}/")
-        console.hear(
-            "model.exported",
-            {"model_id": model_id, "task_id": "t-1", "project": project, "attempt": 1, "step": 9, "kind": "full",
-             "uri": uri, "manifest_uri": uri + "manifest.json", "size_bytes": 5000, "base_model": "tiny"},
-        )  # fmt: skip
-        manifest = {
-            "model_id": model_id, "task_id": "t-1", "project": project, "attempt": 1, "step": 9, "kind": "full",
-            "schema_version": 2, "files": [], "kept": {"by": "last", "rank": 1, "steps": [9]}, "metrics": {},
-            "lineage": {"base_model": "tiny", "base_version": "1", "context_length": 512},
-        }  # fmt: skip
-        console.store.objects[f"models/{model_id}/manifest.json"] = json.dumps(manifest).encode()
-    browser = console.operator()
-    shown = browser.get("/tasks/new?project=default").text
-    assert 'value="exported:m-default"' in shown
-    assert "m-beta" not in shown
-    chosen = {"project": "default", "training_type": "FinetuneSft", "base_model": "exported:m-default"}
-    assert 'placeholder="0.003"' in browser.get("/tasks/new/choices", params=chosen).text, "tiny's own learning rate"
-    console.hear("dataset.validated", verdict("d-1"))
-    fields = _filled(shown, training_set="d-1")
-    assert browser.post("/tasks", data=fields | {"base_model": "exported:m-default"}).status_code == 204
-    assert console.said[-1].data["base_model"] == {"custom_model_id": "m-default"}
-    refused = browser.post("/tasks", data=fields | {"base_model": "exported:m-beta"})
-    assert (refused.status_code, "of another project" in refused.text) == (422, True)

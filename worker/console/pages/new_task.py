@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.codec import encode_body
+from contracts.model import ModelExported
 from contracts.task import BaseModel, Fault, TrainingType
 from handlers import bases
 from handlers.planning.build import FORMATS
@@ -116,13 +117,23 @@ def _models(console: Console, training_type: str) -> list[ModelEntry]:
     return [model for model in console.catalog.models() if training_type in model.training_types]
 
 
+def _foundation(console: Console, model: ModelExported) -> str:
+    """Return which foundation a model was made of in the end, as ``name@version``."""
+    seen: set[str] = set()
+    while (
+        (base := console.view.model(model.base_model)) and base.project == model.project and base.model_id not in seen
+    ):
+        seen.add(base.model_id)
+        model = base
+    return model.base_model
+
+
 async def _choices(console: Console, project: str, training_type: str, base_model: str) -> dict[str, Any]:
     """Return what can be chosen; what was asked for and is not there gives way to the first that is."""
     if not _models(console, training_type):
         training_type = next(name for name in ("FinetuneLoRA", *_TYPES) if _models(console, name))
     models = {f"{each.name}@{each.version}": each for each in _models(console, training_type)}
-    names = {each.name for each in models.values()}
-    exported = [each.model_id for each in console.view.models(project) if each.base_model in names]
+    exported = [each.model_id for each in console.view.models(project) if _foundation(console, each) in models]
     chosen, model = next(iter(models.items()))
     if base_model in models:
         chosen, model = base_model, models[base_model]
