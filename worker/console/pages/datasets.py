@@ -50,9 +50,9 @@ async def dataset(request: Request) -> Response:
 
 
 async def row(request: Request) -> Response:
-    """Answer with how a dataset of a form is now, to be swapped in."""
+    """Answer with how a dataset of a form is judged now, to be swapped in."""
     role = "validation_set" if request.query_params.get("role") == "validation_set" else "training_set"
-    return await _answer(request, "dataset_row.html", role)
+    return await _answer(request, "verdict_now.html", role)
 
 
 async def line(request: Request) -> Response:
