@@ -30,20 +30,22 @@ async def _page(console: ConsoleUnderTest) -> AsyncIterator[Page]:
     serving = asyncio.create_task(server.serve())
     await wait_until(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"])
-        context = await browser.new_context(base_url=f"http://127.0.0.1:{port}", locale="en-US")
-        page = await context.new_page()
-        page.set_default_timeout(60_000)
-        await page.goto("/tasks")
-        await page.fill("#token", TOKEN)
-        await page.keyboard.press("Enter")
-        await page.wait_for_selector("nav")
-        yield page
-        await browser.close()
-    console.view.changes.close()
-    server.should_exit = True
-    await serving
+    try:
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"])
+            context = await browser.new_context(base_url=f"http://127.0.0.1:{port}", locale="en-US")
+            page = await context.new_page()
+            page.set_default_timeout(60_000)
+            await page.goto("/tasks")
+            await page.fill("#token", TOKEN)
+            await page.keyboard.press("Enter")
+            await page.wait_for_selector("nav")
+            yield page
+            await browser.close()
+    finally:
+        console.view.changes.close()
+        server.should_exit = True
+        await serving
 
 
 async def test_the_last_of_a_burst_is_what_a_page_shows_and_the_focus_stays_where_it_is() -> None:
