@@ -45,12 +45,16 @@ test: setup ray ## Run the tests (unit, laws, conformance, integration, trainer,
 slurm: ## Install Slurm from the system's packages, for tests; needs root and apt-get
 	@deploy/local/install-slurm
 
+.PHONY: browser
+browser: ## Install Chromium from the system's packages, for the console's test in a browser; needs root and apt-get
+	@deploy/local/install-chromium
+
 .PHONY: test-unit
 test-unit: setup ## Run the tests that take seconds
 	.venv/bin/pytest -n auto tests/unit tests/laws
 
 .PHONY: test-long
-test-long: setup ray ## Run the tests that take minutes
+test-long: setup ray browser ## Run the tests that take minutes
 	.venv/bin/pytest -m long
 
 .venv/.bench: .venv/.complete

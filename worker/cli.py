@@ -11,6 +11,7 @@ import typer
 from worker.commands import (
     bucket,
     completion,
+    console,
     dead_letters,
     demo,
     doctor,
@@ -71,6 +72,7 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(bucket.app, name="bucket")
 app.add_typer(models.app, name="models")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.command("console")(console.console)
 app.command("demo")(demo.demo)
 app.command("completion")(completion.completion)
 

@@ -34,7 +34,7 @@ def _leaves(group: Any = None, path: tuple[str, ...] = ("worker",)) -> Iterator[
 
 COMMANDS = dict(_leaves())
 #: They say nothing that a program would read.
-WITHOUT_JSON = {"worker run", "worker completion"}
+WITHOUT_JSON = {"worker run", "worker console", "worker completion"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
