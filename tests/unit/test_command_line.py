@@ -127,7 +127,9 @@ def test_a_reader_who_leaves_is_no_error(words: tuple[str, ...]) -> None:
 
 #: The command line, in which explaining takes for ever and says when it has begun.
 _ENDLESS = """
-import asyncio, sys
+import asyncio, signal, sys
+# Whoever starts the tests in the background may have Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import worker.story
 from worker.cli import main
 
