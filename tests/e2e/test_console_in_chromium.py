@@ -200,6 +200,7 @@ async def test_from_import_to_downloaded_model_in_chromium_with_embedded_broker_
         await page.select_option("#training_type", "FinetuneSft")
         await page.locator("#hp\\.lora_rank").wait_for(state="detached")
         await page.select_option("#base_model", "tiny@1")
+        await page.locator("#hp\\.epochs[placeholder='12']").wait_for()
         await _fault_is_found_and_led_to(page)
         await _fee_appears(page)
         await page.get_by_role("button", name="Submit the task").click()

@@ -109,3 +109,13 @@ async def test_a_lost_stream_is_said_and_catches_up() -> None:
         console.view.changes.closed = False
         await page.wait_for_selector(".phase-Running")
         await page.wait_for_selector("#disconnected", state="hidden")
+
+
+async def test_the_parameters_are_those_of_the_model_that_is_chosen_however_fast() -> None:
+    async with _page(ConsoleUnderTest()) as page:
+        await page.goto("/tasks/new")
+        for training_type in ("FinetuneSft", "FinetuneLoRA"):
+            await page.select_option("#training_type", training_type)
+            await page.locator("#hp\\.lora_rank").wait_for(state="attached" if "LoRA" in training_type else "detached")
+            await page.select_option("#base_model", "tiny@1")
+            await page.locator("#hp\\.epochs[placeholder='12']").wait_for()
