@@ -1,6 +1,7 @@
 """Refs: the only mutable names of models, ``refs/<project>/<name>``. A model that one names does not expire."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -45,7 +46,8 @@ async def tag(store: ObjectStore, name: str, model_id: str, *, replaces: str | N
         # Again: now that the ref can be seen, nobody marks the model any more. See retention.py.
         await _usable(store, model_id)
     except CannotTag:
-        await _changed(store, key, before, lambda meant: meant == model_id, "somebody was quicker")
+        with suppress(CannotTag):  # it means another model meanwhile
+            await _changed(store, key, before, lambda meant: meant == model_id, "")
         raise
     return Tagged(key, model_id, before)
 

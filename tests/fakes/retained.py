@@ -27,10 +27,15 @@ class Retained:
         self.publisher = _FaultyPublisher(faults or Faults())
         self.sweeper = self.another()
 
-    def another(self) -> RetentionSweep:
+    def another(self, every_seconds: float = 3600.0) -> RetentionSweep:
         ports = self.world.ports
         return RetentionSweep(
-            ports["store"], ports["receipts"], ports["projects"], self.publisher, ports["clock"], every_seconds=3600
+            ports["store"],
+            ports["receipts"],
+            ports["projects"],
+            self.publisher,
+            ports["clock"],
+            every_seconds=every_seconds,
         )
 
     async def sweep(self, *, times: int = 1, after_days: float = 0) -> None:

@@ -12,11 +12,16 @@ from contracts.task import Phase
 from handlers import layout, model_refs, retention
 from handlers.errors import Unavailable
 from handlers.model_refs import CannotTag
+from handlers.table import STAGES
 from handlers.tenancy.projects import ProjectRules, Projects
 from tests.fakes.faults import Crash, Faults, faulty_world
 from tests.fakes.retained import DAYS, Retained
 from tests.fakes.steps import interleave, preempted, steps_of
 from tests.fakes.world import World, command_event, form_event, statuses
+from tests.wait import wait_until
+from worker.app import _background
+from worker.cancelling import cancel
+from worker.settings import Settings
 
 KILLED = pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 
@@ -324,3 +329,33 @@ async def test_what_is_no_model_of_ours_is_left_alone() -> None:
         "models/copy/manifest.json",
         "models/unfinished/model.safetensors",
     ]
+
+
+# --- in a worker -----------------------------------------------------------------------------------------------
+
+
+async def test_a_worker_sweeps_where_models_expire_and_leaves_the_bucket_alone_where_none_does() -> None:
+    retained = Retained()
+    stages = [stage for stage in STAGES if stage.name == "training-dispatch"]
+    for projects, sweeps in ((retained.world.ports["projects"], True), (Projects(), False)):
+        ports = retained.world.ports | {"projects": projects}
+        tasks = _background(Settings(), stages, ports, retained.publisher)
+        assert ("retention" in {task.get_name() for task in tasks}) == sweeps
+        await cancel(tasks)
+
+
+async def test_the_sweeps_go_on_whatever_fails() -> None:
+    retained = Retained()
+    model_id = await retained.exported()
+    await retained.world.clock.advance(DAYS * 86_400)
+    retained.world.store.available = False
+    retained.publisher.failures = [Unavailable("Kafka does not answer"), RuntimeError("a bug")]
+    sweeps = asyncio.create_task(retained.another(every_seconds=0.001).run())
+    try:
+        await asyncio.sleep(0)
+        retained.world.store.available = True
+        await wait_until(lambda: retained.files(model_id) == ["manifest.json"], 10, "the model to go")
+        assert retained.publisher.failures == []
+    finally:
+        await cancel([sweeps])
+    assert retained.world.keys("leases/retention/") == []
