@@ -14,7 +14,7 @@ from handlers.errors import Unavailable
 from handlers.model_refs import CannotTag
 from handlers.table import STAGES
 from handlers.tenancy.projects import ProjectRules, Projects
-from tests.fakes.faults import Crash, Faults, faulty_world
+from tests.fakes.faults import Crash, Faults, faulty_world, survives
 from tests.fakes.retained import DAYS, Retained
 from tests.fakes.steps import interleave, preempted, steps_of
 from tests.fakes.world import World, command_event, form_event, statuses
@@ -196,6 +196,23 @@ async def test_an_expired_model_is_no_base_gets_no_name_and_is_not_exported_agai
     assert (answer.reason, answer.message.startswith(f"{model_id} expired on")) == ("export-impossible", True)
     assert retained.files(model_id) == ["manifest.json"]
     assert "adapter_config.json" in retained.files(kept), "the other model is made whole all the same"
+
+
+@KILLED
+async def test_a_tag_that_is_killed_at_any_call_is_given_by_the_next_try(*, after: bool) -> None:
+    for at in range(6):
+        world, faults = faulty_world()
+        retained = Retained(world, faults)
+        first = await retained.exported("t-1")
+        second = await retained.exported("t-2")
+        await model_refs.tag(world.store, "production", first)
+
+        def again(world: World = world, second: str = second) -> Any:
+            return model_refs.tag(world.store, "production", second)
+
+        tagged = await survives(faults, at, after=after, deliver=again)
+        assert tagged.before in (first, second)
+        assert await model_refs.all_refs(world.store) == {"refs/default/production": second}
 
 
 # --- what crosses ----------------------------------------------------------------------------------------------
