@@ -84,9 +84,9 @@ async def test_nothing_is_wrong_where_nothing_is(sound: Sound, bucket: str, tmp_
     server = await sound.on_s3() if bucket == "s3" else None
     await _topics(sound)
     findings = await examine(sound.settings)
-    assert _of(findings, "ok") == {about for about, _ in EVERYTHING} - {"executors", "broker's clock"} | {
-        "executor local"
-    }
+    # Nothing is said of projects where there is no file of them.
+    expected = {about for about, _ in EVERYTHING} - {"executors", "broker's clock", "projects"} | {"executor local"}
+    assert _of(findings, "ok") == expected
     # The embedded broker tells nobody its time.
     assert _of(findings, "note") == {"broker's clock"}
     assert exit_code(findings) == 0
@@ -126,6 +126,12 @@ async def _wrong_clock(sound: Sound, minutes: int) -> None:
 def _ray_without_a_head(sound: Sound) -> None:
     (sound.folder / "executors.toml").write_text('executors = ["local"]\n[[rules]]\nexecutor = "ray"\n')
     sound.change(executors_file=sound.folder / "executors.toml", ray_address="http://127.0.0.1:1")
+
+
+def _open_ended_prefix(sound: Sound) -> None:
+    file = sound.folder / "projects.toml"
+    file.write_text(f'[projects.a]\nread = ["{sound.settings.storage_url}/team-a"]\n')
+    sound.change(projects_file=file)
 
 
 def _full_disk(sound: Sound) -> None:
@@ -182,6 +188,9 @@ FAULTS = {
     "a catalogue that is not there": Fault(
         lambda sound: sound.change(models_file=sound.folder / "no.toml"),
         "catalogue", "no.toml", "WORKER_MODELS_FILE", frozenset({"base models"}),
+    ),
+    "a list that allows another project's folder": Fault(
+        _open_ended_prefix, "projects", "would allow", "mend the file of WORKER_PROJECTS_FILE"
     ),
     "a file for a folder": Fault(_file_for_folder, "work folder", "is no folder", "set WORKER_WORK_DIR"),
     "a full disk": Fault(_full_disk, "disk", "0.0 GB free", "make room"),

@@ -179,7 +179,7 @@ async def test_a_sigterm_is_passed_on_to_the_first_alone(tmp_path: Path) -> None
         "import os, signal, sys, time\n"
         "rank = os.environ['RANK']\n"
         "signal.signal(signal.SIGTERM, lambda *_: (print('told', rank, flush=True), sys.exit(0)))\n"
-        "print('ready', flush=True)\n"
+        "os.write(1, b'ready\\n')\n"  # at once: print writes the line and its end one after the other
         "time.sleep(600)\n"
     )
     process = await launched(script, tmp_path)
