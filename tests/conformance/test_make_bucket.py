@@ -59,4 +59,4 @@ def test_a_server_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPat
     result = CliRunner().invoke(app, ["bucket", "create"])
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
-    assert line.startswith("worker bucket: ")
+    assert line.startswith("worker bucket create: ")
