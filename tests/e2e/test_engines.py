@@ -145,7 +145,7 @@ async def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def undisturbed(service: Service) -> Weights:
     """The weights of a run that nothing happens to."""
-    service.engine.halt_after(STEPS + 1)
+    service.engine.machine.halt_after(STEPS + 1)
     await service.submit("undisturbed")
     state, weights = await service.completed("undisturbed")
     assert state.promoted == 1
@@ -153,32 +153,33 @@ async def undisturbed(service: Service) -> Weights:
 
 
 async def test_worker_trainer_and_engine_are_killed_and_one_run_counts(service: Service, undisturbed: Weights) -> None:
-    engine, before = service.engine, service.engine.starts()
-    engine.halt_after(2)
+    engine, machine = service.engine, service.engine.machine
+    before = machine.starts()
+    machine.halt_after(2)
     await service.submit("killed")
     await service.saved("killed", attempt=1, step=2)
 
     assert service.worker.pid is not None
     os.kill(service.worker.pid, signal.SIGKILL)
     await outlasted(service.store, beats=10)
-    engine.halt_after(4)
+    machine.halt_after(4)
     await service.saved("killed", attempt=1, step=4)
-    assert engine.starts() == before + 1, "the next worker goes on with the job that it finds"
+    assert machine.starts() == before + 1, "the next worker goes on with the job that it finds"
 
-    engine.kill_trainer()
-    engine.halt_after(5)
+    machine.kill_trainer()
+    machine.halt_after(5)
     await service.saved("killed", attempt=2, step=5)
-    assert len(engine.living()) == 1
+    assert len(machine.living()) == 1
 
     await engine.crash()
     await outlasted(service.store, beats=10)
-    engine.halt_after(STEPS + 1)
+    machine.halt_after(STEPS + 1)
     state, weights = await service.completed("killed")
 
     last = 2 if engine.jobs_survive else 3
     assert (state.attempt, state.promoted, state.executor) == (last, last, engine.name)
     assert [end.attempt for end in state.ends] == list(range(1, last))
-    assert engine.starts() == before + last, "one process an attempt"
+    assert machine.starts() == before + last, "one process an attempt"
     rest = {2: [5, 6, 7, 8]} if engine.jobs_survive else {2: [5], 3: [6, 7, 8]}
     assert service.steps("killed") == {1: [1, 2, 3, 4], **rest}, "no step is lost, and none is done twice"
     assert same(weights, undisturbed)
@@ -187,14 +188,14 @@ async def test_worker_trainer_and_engine_are_killed_and_one_run_counts(service: 
 async def test_a_paused_run_goes_on_from_its_checkpoint_and_ends_with_the_same_weights(
     service: Service, undisturbed: Weights
 ) -> None:
-    service.engine.halt_after(3)
+    service.engine.machine.halt_after(3)
     await service.submit("paused")
     await service.saved("paused", attempt=1, step=3)
     await service.command("paused", "pause")
     await service.platform.wait_for_phase("paused", "Paused", SECONDS)
-    await wait_until(lambda: not service.engine.living(), SECONDS, "the trainer's end")
+    await wait_until(lambda: not service.engine.machine.living(), SECONDS, "the trainer's end")
 
-    service.engine.halt_after(STEPS + 1)
+    service.engine.machine.halt_after(STEPS + 1)
     await service.command("paused", "resume")
     state, weights = await service.completed("paused")
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 import pytest_asyncio
 
+from contracts.task import Settlement
 from handlers import layout
 from handlers.planning.build import FORMATS
 from tests.e2e.formats import samples
@@ -72,9 +73,10 @@ class Service(NamedTuple):
         uploaded.parent.mkdir(exist_ok=True)
         uploaded.write_bytes(as_lines(split.training))
         imported = {"dataset_id": name, "files": [{"uri": uploaded.as_uri()}], "format": FORMATS[training_type]}
-        await self.platform.publish("dataset.imported", name, imported)
+        await self.platform.publish("dataset.imported", name, imported | {"draft": submitted})
         await self.platform.publish("task.created", name, submitted)
-        await self.platform.wait_for_phase(name, "Completed", _SECONDS)
+        ended = await self.platform.wait_for_phase(name, "Completed", _SECONDS)
+        await self.billed(name, ended.settlement)
         exported = (await self.platform.wait_for("model.exported", name)).data
         said = {event.data.seq: event.data for event in self.platform.said("training.progress", name)}
         steps = {each.progress.step: each.progress.loss for _, each in sorted(said.items()) if each.progress}
@@ -82,6 +84,15 @@ class Service(NamedTuple):
         if verify:
             await self.verified(folder)
         return folder, list(steps.values())
+
+    async def billed(self, name: str, settlement: Settlement) -> None:
+        """Make sure that a task which succeeded is billed its last quote to the cent, and trained what that prices."""
+        await self.platform.wait_for("cost.estimated", name)
+        quotes = [event.data.quote for event in self.platform.said("cost.estimated", name)]
+        quote = [each for each in quotes if each.complete][-1]
+        assert (settlement.basis, settlement.quote_id) == ("quote", quote.quote_id)
+        assert settlement.amount == settlement.quoted_amount == quote.amount
+        assert settlement.trained_tokens == settlement.quoted_tokens == quote.billed_tokens
 
     async def verified(self, folder: Path) -> None:
         """Make sure that `worker models verify` finds nothing wrong with an export, and loads it."""
