@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contracts.model import Descriptor, Manifest
 from contracts.training import FileDigest, Output
 from handlers import compare_and_set, layout
-from handlers.manifests import MANIFEST, base_of, described, expired, kept_because, manifest_of
+from handlers.manifests import MANIFEST, base_of, described, expired_when, kept_because, manifest_of
 from handlers.model_card import model_card
 from handlers.planning.plan import Plan
 from handlers.ports import ObjectStore
@@ -64,7 +64,7 @@ async def complete_model(state: TaskState, output: Output, plan: Plan, store: Ob
     there = {info.key.removeprefix(prefix): info.size_bytes async for info in store.list(prefix)}
     held = await compare_and_set.read(store, prefix + MANIFEST, Manifest)
     if held is not None and held.expiry is not None:
-        raise Irreproducible(f"{held.model_id} {expired(held.expiry)}")
+        raise Irreproducible(f"{held.model_id} {expired_when(held.expiry)}")
     if held is None:
         missing = [file for file in _exported(output) if there.get(file.path) != file.size_bytes]
         await _written(state, output, plan, store, missing)

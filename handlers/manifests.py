@@ -45,7 +45,7 @@ def described(file: FileDigest) -> Descriptor:
     )
 
 
-def expired(expiry: Expiry) -> str:
+def expired_when(expiry: Expiry) -> str:
     """Return what is to be said of a model whose time is over, after its name. Pure."""
     return f"expired on {expiry.at:%Y-%m-%d}, {expiry.retention_days:g} days after its export"
 

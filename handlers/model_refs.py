@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from contracts.model import Manifest
 from handlers import compare_and_set, layout
-from handlers.manifests import MANIFEST, expired
+from handlers.manifests import MANIFEST, expired_when
 from handlers.ports import ObjectStore
 
 
@@ -90,5 +90,5 @@ async def _usable(store: ObjectStore, model_id: str) -> Manifest:
     if manifest is None:
         raise CannotTag(f"there is no model {model_id}, or its export is not finished")
     if manifest.expiry is not None:
-        raise CannotTag(f"{model_id} {expired(manifest.expiry)}")
+        raise CannotTag(f"{model_id} {expired_when(manifest.expiry)}")
     return manifest

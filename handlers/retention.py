@@ -24,9 +24,9 @@ STAGE = "model-retention"
 _DAY = timedelta(days=1)
 
 
-def expiry_of(exported_at: datetime | None, kept: timedelta | None, now: datetime) -> Expiry | None:
-    """Return that a model's time is over; None: not yet, never, or its export is not finished. Pure."""
-    if exported_at is None or kept is None or now - exported_at < kept:
+def expiry_of(exported_at: datetime, kept: timedelta, now: datetime) -> Expiry | None:
+    """Return that a model's time is over, or None where it is not yet. Pure."""
+    if now - exported_at < kept:
         return None
     return Expiry(at=now, exported_at=exported_at, retention_days=kept / _DAY)
 
@@ -43,7 +43,7 @@ async def mark(store: ObjectStore, model_id: str, expiry: Expiry) -> None:
     await compare_and_set.update(store, layout.model(model_id) + MANIFEST, Manifest, marked)
 
 
-async def bury(
+async def delete_files(
     store: ObjectStore, model_id: str, files: Sequence[str], say: Callable[[Sequence[Event[Any]]], Awaitable[None]]
 ) -> None:
     """Say that a marked model expired and, once that is acknowledged, delete its files; its manifest stays.
@@ -54,12 +54,12 @@ async def bury(
     manifest = await compare_and_set.read(store, layout.model(model_id) + MANIFEST, Manifest)
     if manifest is None or manifest.expiry is None:
         return
-    await say([expired(manifest, manifest.expiry, store)])
+    await say([_expired(manifest, manifest.expiry, store)])
     for key in files:
         await store.delete(key)
 
 
-def expired(manifest: Manifest, expiry: Expiry, store: ObjectStore) -> Event[ModelExpired]:
+def _expired(manifest: Manifest, expiry: Expiry, store: ObjectStore) -> Event[ModelExpired]:
     """Return a marked model's ``model.expired``. Everything in it follows from the manifest. Pure."""
     prefix = layout.model(manifest.model_id)
     body = ModelExpired(

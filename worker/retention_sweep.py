@@ -64,25 +64,25 @@ class RetentionSweep:
             await self._members.leave()
 
     async def sweep(self) -> None:
-        """Mark the models whose time is over, and bury those that were found marked; neither where one is used.
+        """Mark the models whose time is over, and delete those that were found marked; neither where one is used.
 
         Raises Transient where the bucket does not answer; a model that cannot go keeps no other one.
         """
         models = await self._models.listed()
-        buried = [model for model in models if model.facts.expiry and model.files]
+        marked = [model for model in models if model.facts.expiry and model.files]
         over = [model for model in models if not model.facts.expiry and await self._expiry(model)]
-        if not buried and not over:
+        if not marked and not over:
             return
         used = await in_use(self._store, self._models)
-        for model in (*buried, *over):
+        for model in (*marked, *over):
             if model.facts.model_id not in used:
-                await self._try_to_let_go(model)
+                await self._try_to_expire(model)
 
-    async def _try_to_let_go(self, model: KeptModel) -> None:
+    async def _try_to_expire(self, model: KeptModel) -> None:
         name = model.facts.model_id
         try:
             if model.facts.expiry:
-                await retention.bury(self._store, name, model.files, self._publisher.publish)
+                await retention.delete_files(self._store, name, model.files, self._publisher.publish)
                 log.info("model.expired", model_id=name, objects=len(model.files))
             elif expiry := await self._expiry(model):
                 await retention.mark(self._store, name, expiry)

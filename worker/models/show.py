@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from contracts.model import Manifest
-from handlers.manifests import expired
+from handlers.manifests import expired_when
 from handlers.validation.problems import counted
 from worker.models.lineage import lineage_of
 from worker.models.repository import Entry
@@ -35,7 +35,7 @@ def manifest_lines(manifest: Manifest) -> Iterator[str]:
     kept = manifest.kept
     yield f"{manifest.model_id}: {manifest.kind}, step {manifest.step} of task {manifest.task_id}"
     if manifest.expiry:
-        yield f"  {expired(manifest.expiry)}: its files are deleted, or will be once nobody uses them"
+        yield f"  {expired_when(manifest.expiry)}: its files are deleted, or will be once nobody uses them"
     place = "by validation loss" if kept.by == "validation-loss" else "from the end"
     apart = "" if kept.distance is None else f", {kept.distance} steps from the next"
     yield f"  kept       number {kept.rank} of {len(kept.steps)} {place}{apart}"
