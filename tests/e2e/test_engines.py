@@ -22,6 +22,7 @@ from handlers.task_state import TaskState
 from tests import kafka_servers, ray_servers, slurm_servers
 from tests.e2e.engines import engine as engines
 from tests.e2e.engines.engine import Engine
+from tests.e2e.exports import verifies
 from tests.platform import Platform, form, platform, sample
 from tests.sweeps import outlasted
 from tests.wait import wait_until
@@ -55,7 +56,7 @@ class Service(NamedTuple):
     engine: Engine
     platform: Platform
     store: ObjectStore
-    bucket: Path
+    settings: Settings
     worker: SupervisedWorker
 
     async def submit(self, task_id: str) -> None:
@@ -86,7 +87,7 @@ class Service(NamedTuple):
         return found
 
     async def completed(self, task_id: str) -> tuple[TaskState, Weights]:
-        """Wait for a task's end; return its state, and the weights of the one model that it was exported as."""
+        """Wait for a task's end; return its state, and the weights of the one model it was exported as, verified."""
         await self.platform.wait_for_phase(task_id, "Completed", SECONDS)
         await self.platform.wait_for("model.exported", task_id)
         state = await task_state.read(self.store, task_id)
@@ -94,8 +95,8 @@ class Service(NamedTuple):
         models = {event.id: event.data for event in self.platform.said("model.exported", task_id)}
         [model] = models.values()
         assert (model.attempt, model.step) == (state.promoted, STEPS)
-        folder = self.bucket / layout.model(model.model_id)
-        assert (folder / "manifest.json").exists()
+        folder = self.settings.work_dir / "bucket" / layout.model(model.model_id)
+        await verifies(folder, self.settings)
         assert self.platform.letters == []
         return state, load_file(folder / "adapter_model.safetensors")
 
@@ -139,7 +140,7 @@ async def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
             await store.put("uploads/d1.jsonl", SAMPLES)
             imported = {"dataset_id": "d1", "files": [{"uri": store.uri("uploads/d1.jsonl")}]}
             await seen.publish("dataset.imported", "d1", imported)
-            yield Service(engine, seen, store, folder / "bucket", worker)
+            yield Service(engine, seen, store, settings, worker)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

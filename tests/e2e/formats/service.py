@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 from contracts.task import Settlement
 from handlers import layout
-from tests.e2e.formats.exports import fails_when_tampered_with, verifies
+from tests.e2e.exports import verifies
 from tests.e2e.formats.machine import Machine
 from tests.e2e.formats.samples import Split
+from tests.e2e.formats.tampering import fails_when_tampered_with
 from tests.platform import form
 from worker.trainer import base_models
 
