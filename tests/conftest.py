@@ -3,9 +3,12 @@
 ``TEST_REQUIRE_REAL_PARTS=1`` (as CI sets it) ends the run where one of them is not the real thing.
 """
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests import kafka_servers, ray_servers, s3_servers, slurm_servers
@@ -35,3 +38,14 @@ def pytest_configure() -> None:
         raise pytest.UsageError("; ".join(filter(None, [f"{REQUIRED} is set", *map(str, pytest_report_header())])))
     if s3 and os.environ.get("PYTEST_XDIST_WORKER") is None:
         s3_servers.prepare(s3)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """After each test log as before it: commands set logging up for their process, which here is that of all tests."""
+    root, logs = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**logs)
