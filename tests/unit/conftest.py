@@ -6,13 +6,9 @@ import pytest
 import structlog
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _plain_logs() -> None:
-    """Log everything, plainly: structlog's default draws every error as a box of its frames, a tenth of a second each.
-
-    In every test anew: a command that the one before ran may have asked for warnings alone.
-    """
-    structlog.reset_defaults()
+    """Log plainly: structlog's default draws every error as a box of its frames, a tenth of a second each."""
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
 
 
