@@ -7,7 +7,7 @@ from typing import Any, cast
 from handlers import layout, model_refs
 from handlers.model_refs import CannotTag
 from handlers.ports import ObjectStore
-from tests.fakes.retained import DAYS, Retained
+from tests.fakes.retained import DAY, DAYS, Retained
 from tests.fakes.world import World
 from worker.models import refs
 from worker.settings import Settings
@@ -49,7 +49,7 @@ async def test_of_racing_sweeps_and_refs_each_model_goes_once_or_has_its_name(st
         with suppress(CannotTag):
             await model_refs.tag(store, model_id, model_id)
 
-    await retained.world.clock.advance(86_400)
+    await retained.world.clock.advance(DAY)
     await asyncio.gather(retained.sweeper.sweep(), retained.another().sweep(), *map(tagged, models))
     await retained.sweep(times=2)
 

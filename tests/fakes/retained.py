@@ -18,6 +18,11 @@ DAYS = 30
 DAY = 86_400.0
 
 
+def on(model_id: str) -> dict[str, Any]:
+    """Return what a form says that trains on an exported model."""
+    return {"base_model": {"custom_model_id": model_id}}
+
+
 class Retained:
     """``another`` is a worker that was just started; ``publisher`` says what was acknowledged, of all of them."""
 
@@ -38,10 +43,10 @@ class Retained:
             every_seconds=every_seconds,
         )
 
-    async def sweep(self, *, times: int = 1, after_days: float = 0) -> None:
+    async def sweep(self, *, times: int = 1, after_days: float = 0, by: RetentionSweep | None = None) -> None:
         await self.world.clock.advance(after_days * DAY)
         for _ in range(times):
-            await self.sweeper.sweep()
+            await (by or self.sweeper).sweep()
 
     async def exported(self, task_id: str = "t-1", *steps: int, **form: Any) -> str:
         """Have a task train and its models exported; return the id of the last."""
