@@ -5,7 +5,7 @@ SHELL := bash
 PYTHON ?= python3
 UV ?= $(shell command -v uv || echo .uv/bin/uv)
 RUN := .venv/bin/python -m
-SOURCES := contracts handlers worker tests deploy
+SOURCES := contracts handlers worker tests deploy docs
 
 .PHONY: help
 help: ## Show this list
@@ -106,6 +106,10 @@ contracts: setup ## Write the JSON Schemas and the AsyncAPI document derived fro
 .PHONY: contracts-check
 contracts-check: setup ## Fail where the committed schemas are not the derived ones, or a contract broke
 	$(RUN) contracts.schema check
+
+.PHONY: settings-docs
+settings-docs: setup ## Write docs/SETTINGS.md from the settings' own source
+	$(RUN) docs.settings_page
 
 .PHONY: format
 format: setup ## Format the sources
