@@ -87,13 +87,16 @@ async def _superseded(store: ObjectStore, asked: "Asked", imported_at: datetime)
 
 async def _waiting_for(store: ObjectStore, held: Newest | None, dataset_id: str, catalog: Catalog) -> "Asked | None":
     """Return what the newest estimate is asked of, where that could not be complete without this dataset."""
-    if held is None or held.complete:
-        return None
-    kept = await compare_and_set.read(store, layout.quote(held.quote_id), KeptQuote)
+    asked = await asked_for(store, held.quote_id) if held and not held.complete else None
+    return asked if asked and dataset_id in asked.wanted(catalog).dataset_ids() else None
+
+
+async def asked_for(store: ObjectStore, quote_id: str) -> "Asked | None":
+    """Return what an estimate's quote was asked of; None where there is none, or a dispatch made it."""
+    kept = await compare_and_set.read(store, layout.quote(quote_id), KeptQuote)
     if kept is None or kept.draft is None or kept.dataset_id is None:
         return None
-    asked = Asked(kept.draft, kept.dataset_id, kept.project)
-    return asked if dataset_id in asked.wanted(catalog).dataset_ids() else None
+    return Asked(kept.draft, kept.dataset_id, kept.project)
 
 
 class Asked(NamedTuple):

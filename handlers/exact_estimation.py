@@ -6,11 +6,10 @@ said before the counting begins, whatever becomes of this process.
 
 from contracts.envelope import Event
 from contracts.quote import CostEstimated
-from handlers import compare_and_set, cost_estimation, layout, revisions
-from handlers.cost_estimation import Asked, Estimation, decided
+from handlers import cost_estimation, revisions
+from handlers.cost_estimation import Estimation, asked_for, decided
 from handlers.outcome import Outcome
 from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, TokenCounter
-from handlers.quotes import KeptQuote
 from handlers.revisions import Made, Newest
 from handlers.tenancy.projects import Projects
 
@@ -39,15 +38,14 @@ async def estimate_exactly(
     if not quote.counting and quote.interval is None:
         # Nearly every estimate: none of them may cost the bucket a request.
         return Outcome(name="nothing-to-count")
-    kept = await compare_and_set.read(store, layout.quote(quote.quote_id), KeptQuote)
-    if kept is None or kept.draft is None or kept.dataset_id is None:
+    asked = await asked_for(store, quote.quote_id)
+    if asked is None:
         return Outcome(name="unknown-quote")
-    asked = Asked(kept.draft, kept.dataset_id, kept.project)
     held = await revisions.newest(store, asked.newest)
     if held is None or quote.quote_id not in (held.quote_id, held.exact_for):
         return Outcome(name="superseded")
     # Made exact before, and maybe at other prices than today's.
-    ended = held.exact_for == quote.quote_id and await decided(store, kept.draft.task_id)
+    ended = held.exact_for == quote.quote_id and await decided(store, asked.draft.task_id)
     if ended and (said := await receipts.recorded(cost_estimation.STAGE, asked.business_key(held))):
         return said
 

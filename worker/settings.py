@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -159,20 +159,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         Variables that are no settings are left alone, see :meth:`unknown`: other programs may have set them.
         """
         given = os.environ if environment is None else environment
-        values, faults = {}, []
-        for field, kind in get_type_hints(cls, include_extras=True).items():
-            variable = _variable(field)
-            if field == "kafka_bootstrap_servers" and variable not in given:
-                variable = "KAFKA_BOOTSTRAP_SERVERS"
-            if variable not in given:
-                continue
-            try:
-                values[field] = value_of(given[variable], kind)
-            except ValueError as error:
-                faults.append(f"{variable} {error}")
-        if faults:
-            raise SettingsError("; ".join(faults))
-        return cls(**values)
+        variables = {field: _variable(field) for field in cls.__struct_fields__}
+        if variables["kafka_bootstrap_servers"] not in given:
+            variables["kafka_bootstrap_servers"] = "KAFKA_BOOTSTRAP_SERVERS"
+        return cls(**values_of(given, variables, get_type_hints(cls, include_extras=True)))
 
     @classmethod
     def unknown(cls, environment: Mapping[str, str] | None = None) -> list[Unknown]:
@@ -189,6 +179,25 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Return the settings as environment variables, for a child process that must see the same."""
         fields = msgspec.to_builtins(self, enc_hook=str)
         return {_variable(name): str(value) for name, value in fields.items() if value is not None}
+
+
+def values_of(environment: Mapping[str, str], variables: Mapping[str, str], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the fields whose variables are set. ``variables`` names each field's, ``kinds`` its type.
+
+    Raises:
+        SettingsError: naming every variable that cannot be used.
+    """
+    values, faults = {}, []
+    for field, variable in variables.items():
+        if variable not in environment:
+            continue
+        try:
+            values[field] = value_of(environment[variable], kinds[field])
+        except ValueError as error:
+            faults.append(f"{variable} {error}")
+    if faults:
+        raise SettingsError("; ".join(faults))
+    return values
 
 
 def _variable(field: str) -> str:

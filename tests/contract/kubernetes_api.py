@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.fakes.http_server import served
+
 Object = dict[str, Any]
 
 GROUPS = {"jobs": "/apis/batch/v1", "trainjobs": "/apis/trainer.kubeflow.org/v1alpha1", "pods": "/api/v1"}
@@ -189,11 +191,5 @@ async def serving(api: KubernetesApi) -> AsyncIterator[str]:
     """Serve it on loopback; yields its URL."""
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", api.answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with served(application) as url:
+        yield url

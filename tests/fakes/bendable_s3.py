@@ -8,6 +8,8 @@ from hashlib import md5
 
 from aiohttp import web
 
+from tests.fakes.http_server import served
+
 BUCKET = "bucket"
 
 
@@ -33,14 +35,8 @@ class BendableS3:
         app = web.Application()
         app.router.add_route("*", "/{bucket}", self._on_bucket)
         app.router.add_route("*", "/{bucket}/{key:.*}", self._on_object)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
+        async with served(app) as url:
+            yield url
 
     async def _on_bucket(self, request: web.Request) -> web.Response:
         if self.refusal:

@@ -1,12 +1,14 @@
 """A whole worker in this process, on the embedded broker and on Apache Kafka, with a bucket in a folder."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import structlog
 
 from handlers.ports import ObjectStore
 from tests import kafka_servers
@@ -93,3 +95,12 @@ async def world(servers: str, tmp_path: Path) -> AsyncIterator[World]:
     )
     async with open_store(settings) as store, platform(servers) as seen:
         yield World(seen, store, settings, FakeExecutor())
+
+
+@pytest.fixture
+def logged() -> Iterator[StringIO]:
+    """What is logged in this process, and not on the stdout of commands. Logs go afterwards where they went before."""
+    before, lines = structlog.get_config(), StringIO()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(lines))
+    yield lines
+    structlog.configure(**before)

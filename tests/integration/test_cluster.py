@@ -22,6 +22,7 @@ from worker.topics import ensure_topics
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.timeout(400),  # three nodes on a busy machine: what a cut teardown leaves running fails a test after it
     pytest.mark.skipif(not kafka_servers.process_possible(), reason="Java and Maven run Apache Kafka"),
 ]
 

@@ -42,7 +42,9 @@ class Visit:
 
     async def shows(self, path: str, text: str) -> None:
         async def there() -> bool:
-            return text in await self.get(path)
+            # A page of what the console has published and not yet heard of itself is not there.
+            answer = await self.browser.get(path)
+            return answer.status_code == 200 and text in answer.text
 
         await wait_until(there, 40, f"{text} on {path}")
 

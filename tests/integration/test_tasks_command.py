@@ -1,12 +1,11 @@
 """``worker tasks``: which tasks there are, following them, and orders with their answers."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
+from io import StringIO
 
 import msgspec
 import pytest
-import structlog
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
@@ -131,16 +130,13 @@ async def test_a_watch_gives_up_in_time_and_names_what_goes_on(world: World) -> 
 
 
 @pytest.fixture
-async def dispatched(world: World) -> AsyncIterator[World]:
-    """A worker, and a task that it handed over. It must not log to the stdout of commands in this process."""
-    logs = structlog.get_config()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+async def dispatched(world: World, logged: StringIO) -> AsyncIterator[World]:  # noqa: ARG001 - never to stdout
+    """A worker, and a task that it handed over."""
     async with world.worker():
         await world.import_dataset("d-1")
         await world.platform.publish("task.created", "t-1", form("t-1", "d-1"))
         await wait_until(lambda: len(world.executor.submits) >= 1, 30, "the job")
         yield world
-    structlog.configure(**logs)
 
 
 async def test_an_order_is_an_event_whose_answer_is_waited_for(dispatched: World) -> None:

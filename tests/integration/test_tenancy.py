@@ -1,5 +1,6 @@
 """Projects through a real broker: a task waits for its quota and then starts, and no planted secret comes out."""
 
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ read = ["%s/uploads/"]
 
 
 async def test_a_task_waits_for_its_quota_and_then_starts(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: StringIO
 ) -> None:
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
@@ -52,7 +53,7 @@ async def test_a_task_waits_for_its_quota_and_then_starts(
     ours = [each for each in world.platform.events if each.key != "d2" and each.topic != "task.created"]
     assert {each.data.project for each in ours} <= {"research", None}
     assert [key async for key in world.store.list("admission/")] == []
-    _nothing_planted(world, tmp_path, "".join(capfd.readouterr()))
+    _nothing_planted(world, tmp_path, logged.getvalue())
 
 
 def _nothing_planted(world: World, folder: Path, logged: str) -> None:

@@ -12,8 +12,7 @@ from typing import Annotated, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
-from worker.settings import SettingsError
-from worker.variables import value_of
+from worker.settings import SettingsError, values_of
 
 PREFIX = "CONSOLE_"
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -50,18 +49,8 @@ class ConsoleSettings(Struct, frozen=True, kw_only=True):
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "ConsoleSettings":
         """Read the settings. Raises SettingsError naming every variable that cannot be used."""
         given = os.environ if environment is None else environment
-        values, faults = {}, []
-        for field, kind in get_type_hints(cls, include_extras=True).items():
-            variable = PREFIX + field.upper()
-            if variable not in given:
-                continue
-            try:
-                values[field] = value_of(given[variable], kind)
-            except ValueError as error:
-                faults.append(f"{variable} {error}")
-        if faults:
-            raise SettingsError("; ".join(faults))
-        settings = cls(**values)
+        variables = {field: PREFIX + field.upper() for field in cls.__struct_fields__}
+        settings = cls(**values_of(given, variables, get_type_hints(cls, include_extras=True)))
         settings.networks()
         return settings
 

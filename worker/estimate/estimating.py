@@ -60,7 +60,7 @@ def estimated(body: bytes, paths: Mapping[str, Sequence[str]], catalog: Catalog)
     if not draft.training_set:
         raise CouldNotCheck("the form has no training_set that can be used: name at least one dataset in it")
     wanted = wanted_by(draft, draft.training_set, catalog)
-    own, every = wanted._replace(presets=()).dataset_ids(), wanted.dataset_ids()
+    own, every = wanted.own_ids(), wanted.dataset_ids()
     if unknown := [name for name in own if name not in paths]:
         options = " ".join(f"--dataset {name}=PATH" for name in unknown)
         raise CouldNotCheck(f"the form's datasets need their files: add {options}")
