@@ -107,6 +107,10 @@ contracts: setup ## Write the JSON Schemas and the AsyncAPI document derived fro
 contracts-check: setup ## Fail where the committed schemas are not the derived ones, or a contract broke
 	$(RUN) contracts.schema check
 
+.PHONY: kafka-manifests
+kafka-manifests: setup ## Write the topics and users for Strimzi that follow from contracts/ and the stages' table
+	$(RUN) deploy.kafka.strimzi
+
 .PHONY: format
 format: setup ## Format the sources
 	.venv/bin/ruff check --fix $(SOURCES)
