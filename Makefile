@@ -107,6 +107,16 @@ contracts: setup ## Write the JSON Schemas and the AsyncAPI document derived fro
 contracts-check: setup ## Fail where the committed schemas are not the derived ones, or a contract broke
 	$(RUN) contracts.schema check
 
+# What is in the two images of deploy/Dockerfile, as the lock file has it: the same extras as there.
+SBOM_FOLDER ?= dist
+SBOM := export --frozen --no-dev --format cyclonedx1.5 --preview-features sbom-export
+.PHONY: sbom
+sbom: setup ## Write which packages are in the images, with their hashes: dist/worker.cdx.json, dist/trainer.cdx.json
+	@test -x "$(UV)" || $(MAKE) --no-print-directory .uv/bin/uv
+	@mkdir -p $(SBOM_FOLDER)
+	$(UV) $(SBOM) --extra fast --extra kubernetes --extra console -o $(SBOM_FOLDER)/worker.cdx.json > /dev/null
+	$(UV) $(SBOM) --extra fast --extra trainer -o $(SBOM_FOLDER)/trainer.cdx.json > /dev/null
+
 .PHONY: kafka-manifests
 kafka-manifests: setup ## Write the topics and users for Strimzi that follow from contracts/ and the stages' table
 	$(RUN) deploy.kafka.strimzi
