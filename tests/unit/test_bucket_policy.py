@@ -19,7 +19,7 @@ _KEY = "base-models/tiny/1/config.json"
 def client(service: str, access_key: str = "administrator", secret_key: str = "any") -> Any:  # noqa: S107 - moto takes any
     return boto3.client(
         service, region_name="us-east-1", aws_access_key_id=access_key, aws_secret_access_key=secret_key
-    )  # type: ignore[call-overload, unused-ignore]
+    )
 
 
 def bucket_as(role: str) -> Any:

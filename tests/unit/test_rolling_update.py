@@ -85,7 +85,10 @@ async def test_a_task_is_trained_once_and_its_model_exported_once(seed: int) -> 
     both = Both(seed)
     await both.run(await both.old.import_dataset("d-1", b"{}\n", draft=form()), form_event())
     outputs = [await both.old.leave_output()]
-    steps = [{"state": "running", "step": 5, "total_steps": 10}, {"state": "succeeded", "outputs": outputs}]
+    steps: list[dict[str, Any]] = [
+        {"state": "running", "step": 5, "total_steps": 10},
+        {"state": "succeeded", "outputs": outputs},
+    ]
     for seq, step in enumerate(steps, 1):
         await both.run(event("training.progress", {"task_id": "t-1", "attempt": 1, "seq": seq} | step))
 
