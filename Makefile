@@ -117,9 +117,10 @@ sbom: setup ## Write which packages are in the images, with their hashes: dist/w
 	$(UV) $(SBOM) --extra fast --extra kubernetes --extra console -o $(SBOM_FOLDER)/worker.cdx.json > /dev/null
 	$(UV) $(SBOM) --extra fast --extra trainer -o $(SBOM_FOLDER)/trainer.cdx.json > /dev/null
 
-.PHONY: kafka-manifests
-kafka-manifests: setup ## Write the topics and users for Strimzi that follow from contracts/ and the stages' table
+.PHONY: manifests
+manifests: setup ## Write what of deploy/ is derived: topics and users for Strimzi, alert rules for the Prometheus Operator
 	$(RUN) deploy.kafka.strimzi
+	$(RUN) deploy.prometheus.operator
 
 .PHONY: format
 format: setup ## Format the sources

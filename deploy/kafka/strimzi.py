@@ -21,7 +21,7 @@ _FOLDER = Path(__file__).parent
 _API = "kafka.strimzi.io/v1"
 #: Which of Strimzi's clusters they are of. An overlay may name another one.
 _CLUSTER = {"strimzi.io/cluster": "kafka"}
-_NOTE = "# Derived by `make kafka-manifests` from contracts/topics.py and handlers/table.py: change those.\n"
+_NOTE = "# Derived by `make manifests` from contracts/topics.py and handlers/table.py: change those.\n"
 
 Resource = dict[str, Any]
 

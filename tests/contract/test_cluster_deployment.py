@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from contracts.topics import TOPICS
+from deploy.prometheus import operator
 from handlers.ports import JobSpec
 from tests import kustomize
 from tests.deployment import yaml_of
@@ -26,7 +27,7 @@ pytestmark = [
 
 #: The oldest that is still supported by some vendor, and the newest that is published.
 VERSIONS = ["1.29", "1.37"]
-FOREIGN = {"ScaledObject", "PodMonitor"}
+FOREIGN = {"ScaledObject", "PodMonitor", "PrometheusRule"}
 DEPLOYMENTS = ["finetune-worker", "finetune-console"]
 
 
@@ -209,6 +210,14 @@ def test_prometheus_finds_the_workers() -> None:
     assert monitor["selector"] == objects("Deployment")["finetune-worker"]["spec"]["selector"]
     [endpoint] = monitor["podMetricsEndpoints"]
     assert (endpoint["port"], endpoint["path"]) == ("http", "/metrics")
+    # Rules and dashboard ask for the job by its name.
+    [scraped] = yaml_of("deploy/prometheus/prometheus.yml")["scrape_configs"]
+    assert endpoint["relabelings"] == [{"action": "replace", "targetLabel": "job", "replacement": scraped["job_name"]}]
+
+
+def test_prometheus_judges_them_by_the_alert_rules() -> None:
+    assert operator.FILE.read_text() == operator.derived(), "make manifests"
+    assert objects("PrometheusRule")["finetune-worker"]["spec"] == yaml_of("deploy/prometheus/alerts.yml")
 
 
 def test_there_are_never_more_workers_than_partitions_nor_fewer_than_may_be_missing() -> None:

@@ -92,7 +92,7 @@ def test_each_right_is_said_once(role: str) -> None:
 
 def test_strimzi_s_files_are_the_derived_ones() -> None:
     for path, text in strimzi.derived().items():
-        assert path.read_text() == text, "make kafka-manifests"
+        assert path.read_text() == text, "make manifests"
 
 
 def test_strimzi_s_topics_are_those_that_the_worker_makes() -> None:
