@@ -14,7 +14,10 @@ from ruamel.yaml import YAML
 
 from deploy.local.go_program import go_program
 from tests.deployment import ROOT
+from worker.settings import Settings
 
+#: Of Kubernetes: the oldest that is still supported by some vendor, and the newest whose schemas are published.
+VERSIONS = ["1.29", "1.37"]
 FOLDER = ROOT / "deploy/kubernetes"
 _MODULE = ROOT / "deploy/local/kustomize"
 _PACKAGE = "sigs.k8s.io/kustomize/kustomize/v5"
@@ -23,6 +26,14 @@ _PACKAGE = "sigs.k8s.io/kustomize/kustomize/v5"
 def possible() -> bool:
     """Return whether anything here can render."""
     return any(shutil.which(name) for name in ("kustomize", "kubectl", "go"))
+
+
+def description() -> str:
+    """Return what a run says of it."""
+    named = next(filter(shutil.which, ("kustomize", "kubectl", "go")), None)
+    if named is None:
+        return "none: that needs kustomize, kubectl, or Go 1.25 or newer once"
+    return "built from its Go module" if named == "go" else f"{named} of this machine"
 
 
 @functools.cache
@@ -45,3 +56,31 @@ def command() -> list[str]:
     if found := shutil.which("kubectl"):
         return [found, "kustomize"]
     return [str(asyncio.run(go_program("Kustomize", _MODULE, _PACKAGE))), "build"]
+
+
+def objects(kind: str, folder: str = "example") -> dict[str, dict[str, Any]]:
+    """Return the objects of a kind that a folder stands for, by name."""
+    return {each["metadata"]["name"]: each for each in rendered(folder) if each["kind"] == kind}
+
+
+def pod_of(deployment: str) -> dict[str, Any]:
+    """Return the spec of a Deployment's pods."""
+    pod: dict[str, Any] = objects("Deployment")[deployment]["spec"]["template"]["spec"]
+    return pod
+
+
+def container_of(deployment: str) -> dict[str, Any]:
+    """Return the one container of a Deployment's pods."""
+    [container] = pod_of(deployment)["containers"]
+    return dict(container)
+
+
+def config(name: str) -> dict[str, str]:
+    """Return what a ConfigMap holds whose name ends in a digest."""
+    [found] = [each["data"] for made, each in objects("ConfigMap").items() if made.rpartition("-")[0] == name]
+    return dict(found)
+
+
+def settings() -> Settings:
+    """Return what the workers' ConfigMap sets."""
+    return Settings.from_environment(config("worker-settings"))
