@@ -1,4 +1,4 @@
-"""deploy/kubernetes: what its pods may do, what they need, how they end, where they answer. No cluster has seen them."""
+"""deploy/kubernetes: what its pods may do, what they need, how they end, where they answer. No cluster has seen it."""
 
 from collections.abc import Mapping
 from typing import Any
