@@ -3,9 +3,12 @@
 ``TEST_REQUIRE_REAL_PARTS=1`` (as CI sets it) ends the run where one of them is not the real thing.
 """
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests import kafka_servers, kustomize, ray_servers, s3_servers, slurm_servers
@@ -29,8 +32,7 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_configure() -> None:
-    """Build the S3 server, and Kustomize, where they are not at hand yet, outside any test's time; insist on real parts
-    where asked to."""
+    """Build the S3 server and Kustomize where they are not there yet, outside any test's time; insist on real parts."""
     kafka, s3 = kafka_servers.rung(), s3_servers.rung()
     jobs = slurm_servers.possible() and ray_servers.possible()
     if os.environ.get(REQUIRED) and not (kafka and s3 and jobs and kustomize.possible()):
@@ -41,3 +43,14 @@ def pytest_configure() -> None:
         s3_servers.prepare(s3)
     if kustomize.possible():
         kustomize.command()
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """After each test log as before it: commands set logging up for their process, which here is that of all tests."""
+    root, logs = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**logs)
