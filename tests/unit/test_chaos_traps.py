@@ -60,7 +60,7 @@ async def test_the_last_token_kills_before_or_after_the_call(
     assert len(killed) == 1, "a trap kills once"
 
 
-async def test_a_call_that_failed_is_no_passage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_a_call_that_failed_is_no_passage(tmp_path: Path) -> None:
     class Failing:
         async def put(self, key: str) -> None:
             raise ConnectionError(key)
