@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
-from typer.testing import CliRunner
 
 from contracts.codec import encode
 from handlers import layout
@@ -18,8 +17,7 @@ from tests.integration.conftest import World
 from tests.integration.test_flow import _finish as finish
 from tests.platform import as_json, form
 from tests.wait import wait_until
-from worker.cli import app
-from worker.demo.processes import child_environment
+from worker.demo.processes import child_environment, run_to_end
 from worker.settings import Settings
 
 #: Less than a second.
@@ -44,11 +42,8 @@ def retaining(settings: Settings, folder: Path) -> Settings:
 
 
 async def models(settings: Settings, *words: str) -> Any:
-    """Run ``worker models``, in a thread as it has a loop of its own; return its JSON."""
-    environment = {"WORKER_STORAGE_URL": settings.storage_url}
-    result = await asyncio.to_thread(CliRunner().invoke, app, ["models", *words, "--json"], env=environment)
-    assert result.exit_code == 0, result.stderr
-    return as_json(result.stdout.encode())
+    """Run ``worker models`` as a process, whose stdout has no logs of ours; return its JSON. Raises ProcessFailed."""
+    return as_json((await run_to_end(settings, "worker", "models", *words, "--json")).encode())
 
 
 class Files:
