@@ -99,7 +99,7 @@ def _fields(console: ConsoleUnderTest, who: Person) -> dict[str, str]:
 
 def test_nobody_trains_on_another_project_s_dataset(console: ConsoleUnderTest) -> None:
     fields = _fields(console, BOB)
-    for more in ({"training_set": "d-1"}, {"validation_mode": "datasets", "validation_set": "d-1"}):
+    for more in ({"training_set": "d-1"}, {"validation": "datasets", "validation_set": "d-1"}):
         answer = console.browser(BOB).post("/tasks", data=fields | more)
         assert answer.status_code == 422
         assert "not of this project" in answer.text
