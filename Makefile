@@ -5,7 +5,7 @@ SHELL := bash
 PYTHON ?= python3
 UV ?= $(shell command -v uv || echo .uv/bin/uv)
 RUN := .venv/bin/python -m
-SOURCES := contracts handlers worker tests deploy
+SOURCES := contracts handlers worker tests deploy docs
 
 .PHONY: help
 help: ## Show this list
@@ -39,7 +39,7 @@ ray: .ray/.complete ## Install Ray, for the tests of its adapter, into an enviro
 test: setup ray ## Run the tests (unit, laws, conformance, integration, trainer, contract, demo with the tiny model)
 	-@deploy/local/install-slurm
 	.venv/bin/pytest -m "not long" -n auto tests/unit tests/laws
-	.venv/bin/pytest -m "not long" --ignore tests/unit --ignore tests/laws
+	.venv/bin/pytest -m "not long" -n auto --dist loadfile --ignore tests/unit --ignore tests/laws
 
 .PHONY: slurm
 slurm: ## Install Slurm from the system's packages, for tests; needs root and apt-get
@@ -106,6 +106,25 @@ contracts: setup ## Write the JSON Schemas and the AsyncAPI document derived fro
 .PHONY: contracts-check
 contracts-check: setup ## Fail where the committed schemas are not the derived ones, or a contract broke
 	$(RUN) contracts.schema check
+
+.PHONY: settings-docs
+settings-docs: setup ## Write docs/SETTINGS.md from the settings' own source
+	$(RUN) docs.settings_page
+
+# What is in the two images of deploy/Dockerfile, as the lock file has it: the same extras as there.
+SBOM_FOLDER ?= dist
+SBOM := export --frozen --no-dev --format cyclonedx1.5 --preview-features sbom-export
+.PHONY: sbom
+sbom: setup ## Write which packages are in the images, with their hashes: dist/worker.cdx.json, dist/trainer.cdx.json
+	@test -x "$(UV)" || $(MAKE) --no-print-directory .uv/bin/uv
+	@mkdir -p $(SBOM_FOLDER)
+	$(UV) $(SBOM) --extra fast --extra kubernetes --extra console -o $(SBOM_FOLDER)/worker.cdx.json > /dev/null
+	$(UV) $(SBOM) --extra fast --extra trainer -o $(SBOM_FOLDER)/trainer.cdx.json > /dev/null
+
+.PHONY: manifests
+manifests: setup ## Write what of deploy/ is derived: topics and users for Strimzi, alert rules for the Prometheus Operator
+	$(RUN) deploy.kafka.strimzi
+	$(RUN) deploy.prometheus.operator
 
 .PHONY: format
 format: setup ## Format the sources

@@ -71,6 +71,11 @@ def value_of(text: str, kind: Any) -> Any:
     return value
 
 
+def expected(kind: Any) -> str:
+    """Return in words what a variable of this type must be. Pure."""
+    return _expected(inspect.type_info(kind))
+
+
 def _expected(info: inspect.Type) -> str:
     if isinstance(info, inspect.UnionType):
         return _expected(next(each for each in info.types if not isinstance(each, inspect.NoneType)))

@@ -9,29 +9,24 @@ Keys are paths of a file system: ``a`` and ``a/b`` cannot both be objects.
 
 import argparse
 import asyncio
-import os
 import secrets
 import shutil
 import sys
 import tempfile
-from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import aioboto3
 
-from deploy.local.server_process import CACHE, ServerProcess, on_free_ports, program, run
+from deploy.local.go_program import go_program
+from deploy.local.server_process import ServerProcess, on_free_ports
 from deploy.local.until_stopped import run_until_stopped
 
 _MODULE = Path(__file__).with_name("versitygw")
 _PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
-_GO = (
-    "Go 1.25 or newer (go) is needed once, to build the S3 server: install it from https://go.dev/dl or your "
-    "system's packages"
-)
 
 
 class S3Server:
@@ -137,23 +132,7 @@ class S3Server:
 
 async def server_binary() -> Path:
     """Return the server's program, building it once. Raises ServerMissing without Go 1.25, or where that fails."""
-    pinned = b"".join((_MODULE / name).read_bytes() for name in ("go.mod", "go.sum"))
-    binary = CACHE / f"versitygw-{sha256(pinned).hexdigest()[:12]}"
-    if binary.exists():
-        return binary
-    go = program("go", _GO)
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as arriving:
-        built = Path(arriving) / "versitygw"
-        await run(
-            *(go, "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", str(built)),
-            _PACKAGE,
-            cwd=_MODULE,
-            # No C compiler is needed, and what somebody has around this folder does not matter.
-            env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
-        )
-        built.replace(binary)  # Another process may have been first: with the same.
-    return binary
+    return await go_program("the S3 server", _MODULE, _PACKAGE)
 
 
 def main(arguments: list[str]) -> int:

@@ -1,7 +1,7 @@
 """A whole worker in this process, on the embedded broker and on Apache Kafka, with a bucket in a folder."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from io import StringIO
 from pathlib import Path
@@ -98,9 +98,8 @@ async def world(servers: str, tmp_path: Path) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-def logged() -> Iterator[StringIO]:
-    """What is logged in this process, and not on the stdout of commands. Logs go afterwards where they went before."""
-    before, lines = structlog.get_config(), StringIO()
+def logged() -> StringIO:
+    """What is logged in this process, and not on the stdout of commands."""
+    lines = StringIO()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(lines))
-    yield lines
-    structlog.configure(**before)
+    return lines

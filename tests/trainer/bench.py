@@ -66,10 +66,10 @@ class RecordingSink:
 class Bench:
     """One task in one bucket."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, heartbeat_seconds: float = 0.05) -> None:
         self.root = root
         self.store = DirectoryStore(root)
-        self.settings = Settings(storage_url=root.as_uri(), heartbeat_seconds=0.05)
+        self.settings = Settings(storage_url=root.as_uri(), heartbeat_seconds=heartbeat_seconds)
 
     def put(self, key: str, content: Any) -> str:
         body = content if isinstance(content, bytes) else msgspec.json.encode(content)

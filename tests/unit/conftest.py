@@ -1,7 +1,5 @@
 """What all unit tests share."""
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +13,8 @@ def _plain_logs() -> None:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder without a bucket, and no settings of whoever runs this. Logs are afterwards as before."""
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder without a bucket, and no settings of whoever runs this."""
     monkeypatch.delenv("WORKER_STORAGE_URL", raising=False)
     monkeypatch.chdir(tmp_path)
-    root, logs = logging.getLogger(), structlog.get_config()
-    handlers, level = root.handlers[:], root.level
-    yield tmp_path
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.configure(**logs)
+    return tmp_path

@@ -1,4 +1,4 @@
-"""Alert rules and dashboard: every query is PromQL about metrics that exist, with labels that they have."""
+"""Alert rules, dashboard, scaling: every query is PromQL about metrics that exist, with labels that they have."""
 
 import json
 import re
@@ -14,6 +14,7 @@ from tests.deployment import ROOT, services, yaml_of
 from worker.metrics.names import METRICS
 
 RULES = "deploy/prometheus/alerts.yml"
+SCALING = "deploy/kubernetes/components/autoscaling/scaled-object.yaml"
 #: What Prometheus adds to each series of a target.
 TARGET = {"job", "instance"}
 #: Metrics that are not ours: Prometheus' own of each target, and its client's of each process.
@@ -71,6 +72,9 @@ def _targets() -> list[tuple[str, dict[str, Any]]]:
 QUERIES = {
     **{f"alert {rule['alert']}": rule["expr"] for rule in _rules()},
     **{f"panel {title} {target['refId']}": target["expr"] for title, target in _targets()},
+    **{
+        f"scaling {at}": trigger["metadata"]["query"] for at, trigger in enumerate(yaml_of(SCALING)["spec"]["triggers"])
+    },
 }
 
 

@@ -1,22 +1,21 @@
-"""``worker bucket create``."""
+"""``worker bucket create | policy``."""
 
 import asyncio
+from typing import Annotated
 
+import msgspec
 import typer
 
+from worker.bucket_rights import ROLES
+from worker.bucket_rights import policy as policy_of
 from worker.commands.output import AsJson, print_json
 from worker.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Make the bucket.",
+    help="Make the bucket, and say who may use it.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-@app.callback()
-def _one_of_several() -> None:
-    """Let ``create`` have to be said: a group with one command would swallow its name."""
 
 
 @app.command("create")
@@ -39,3 +38,29 @@ def create(json: AsJson = False) -> None:
         print_json({"bucket": settings.storage_url, "created": created})
     else:
         typer.echo(f"{settings.storage_url} {'created' if created else 'is there'}", err=True)
+
+
+@app.command("policy")
+def policy(
+    role: Annotated[str, typer.Argument(help=f"For whom: {', '.join(ROLES)}.", show_default=False)],
+    json: AsJson = False,
+) -> None:
+    """Print the policy of a role.
+
+    The least that it needs, for the bucket of WORKER_STORAGE_URL, as a JSON document for an identity of AWS or of a
+    server that knows its policies. Asks no bucket.
+
+    Exit code 0; 2: the bucket is not in S3.
+
+    \b
+    Examples:
+      WORKER_STORAGE_URL=s3://finetune worker bucket policy worker
+      WORKER_STORAGE_URL=s3://finetune worker bucket policy trainer > trainer-policy.json
+    """
+    if role not in ROLES:
+        raise typer.BadParameter(f"no role {role}; there are {', '.join(ROLES)}")
+    made = policy_of(role, Settings.from_environment().storage_url)
+    if json:
+        print_json(made)
+    else:
+        typer.echo(msgspec.json.format(msgspec.json.encode(made), indent=2).decode())

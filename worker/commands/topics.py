@@ -1,4 +1,4 @@
-"""``worker topics create | check | describe``."""
+"""``worker topics create | check | describe | acls``."""
 
 import asyncio
 
@@ -101,3 +101,29 @@ def describe(json: AsJson = False) -> None:
     for row in rows:
         typer.echo(f"{row['topic']:<20} key {row['key']:<11} by {row['publisher']:<10} {row['meaning']}")
         typer.echo(f"{'':<20} {row['contract']}, {row['partitions']} partitions, {row['cleanup']}")
+
+
+@app.command("acls")
+def acls(json: AsJson = False) -> None:
+    """Say who may do what with topics and groups.
+
+    The least that each role needs: worker, trainer, platform, console, operator. The text is commands of Kafka's own
+    tool, which let User:finetune-<role> in. Asks no broker; groups are named by WORKER_GROUP_PREFIX.
+
+    Exit code 0.
+
+    \b
+    Examples:
+      worker topics acls > acls.sh
+      worker topics acls --json | jq .roles.trainer
+    """
+    from worker.topic_rights import kafka_acls, rights  # noqa: PLC0415 - with the stages: other commands should not wait
+
+    settings = Settings.from_environment()
+    roles = rights(settings.group_prefix)
+    if json:
+        print_json({"roles": {role: [right._asdict() for right in granted] for role, granted in roles.items()}})
+        return
+    for role, granted in roles.items():
+        for right in granted:
+            typer.echo(kafka_acls(settings.kafka_bootstrap_servers, f"finetune-{role}", right))

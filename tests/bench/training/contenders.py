@@ -25,6 +25,7 @@ from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]  # exported 
 
 from tests.bench.training.task import SIZES, Size, conversations, tokens_of, write_model
 from tests.trainer.bench import Bench
+from worker.settings import Settings
 from worker.trainer.job import Ending
 
 _LEARNING_RATE = 1e-3
@@ -44,7 +45,7 @@ def ours(name: str, epochs: int) -> dict[str, Any]:
     """Run a whole job of our trainer: fence, events, checkpoint and export as always."""
     size = SIZES[name]
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder))
+        bench = Bench(Path(folder), Settings().heartbeat_seconds)
         write_model(Path(folder) / "base-models" / "tiny" / "1", size)
         bench.state()
         dataset = bench.dataset("bench", conversations(size))

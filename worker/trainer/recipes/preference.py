@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, logsigmoid
 from worker.tokens.candidates import candidates, extremes
 from worker.tokens.encoder import EncodedSample
 from worker.trainer.cross_entropy import IGNORED, labels_of, padded
-from worker.trainer.recipes.language import LanguageRecipe
+from worker.trainer.recipes.language import LanguageRecipe, logits_of
 from worker.trainer.recipes.recipe import Batch, Beginning, Kept
 from worker.trainer.reference import AdapterReference, Reference, stored_reference
 from worker.trainer.token_file import Row
@@ -98,9 +98,9 @@ class PreferenceRecipe(LanguageRecipe):
 
 def log_probabilities(model: Any, batch: Batch) -> torch.Tensor:
     """Return the log-probability (candidates) of each answer after its prompt."""
-    outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
+    logits = logits_of(model, batch)
     labels = batch["labels"][:, 1:]
     answer = labels != IGNORED
     # Only where there is an answer: most of a batch's logits are not needed in float32.
-    losses = cross_entropy(outputs.logits[:, :-1][answer].float(), labels[answer], reduction="none")
+    losses = cross_entropy(logits[:, :-1][answer].float(), labels[answer], reduction="none")
     return -torch.zeros(labels.shape, device=labels.device).masked_scatter(answer, losses).sum(1)

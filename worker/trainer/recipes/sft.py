@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from worker.trainer.cross_entropy import labels_of, padded, trained_tokens, weighted_sum
-from worker.trainer.recipes.language import LanguageRecipe
+from worker.trainer.recipes.language import LanguageRecipe, logits_of
 from worker.trainer.recipes.recipe import Batch
 from worker.trainer.token_file import Row
 
@@ -22,6 +22,4 @@ class SftRecipe(LanguageRecipe):
 
     def loss(self, model: Any, batch: Batch) -> torch.Tensor:
         """Return sum(weight x cross-entropy) over the trained tokens."""
-        # A cache only takes memory in training.
-        outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
-        return weighted_sum(outputs.logits, batch["labels"], batch["loss_weights"])
+        return weighted_sum(logits_of(model, batch), batch["labels"], batch["loss_weights"])

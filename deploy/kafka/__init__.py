@@ -1,0 +1,1 @@
+"""Topics and users for Strimzi, derived from the contracts and the stages' table."""
