@@ -146,7 +146,7 @@ def _arguments(plan: Plan, chosen: Hyperparameters, share: Share, total_steps: i
         lr_scheduler_type="linear",
         # Below 1 it is a share of all steps.
         warmup_steps=chosen.warmup_ratio,
-        optim="adamw_torch",
+        optim="adamw_torch_fused" if torch.cuda.is_available() else "adamw_torch",
         weight_decay=0.0,
         max_grad_norm=1.0,
         bf16=chosen.precision == "bf16",
