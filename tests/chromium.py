@@ -37,6 +37,12 @@ async def signed_in(found: Browser, address: str, token: str, *, patience_ms: in
     return page
 
 
+async def upload(page: Page, role: str, name: str, content: bytes) -> None:
+    """Bring a file into the form, as ``training_set`` or ``validation_set``."""
+    await page.set_input_files(f"#{role}-files", {"name": name, "mimeType": "text/plain", "buffer": content})
+    await page.locator(f".bring:has(#{role}-files) button").first.click()
+
+
 @asynccontextmanager
 async def page_of(console: ConsoleUnderTest, **options: Any) -> AsyncIterator[Page]:
     """Serve a console, and sign in to it in a browser."""

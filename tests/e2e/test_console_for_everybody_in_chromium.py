@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page
 
-from tests.chromium import page_of
+from tests.chromium import page_of, upload
 from tests.fakes.console import quote
 from tests.fakes.console_scene import FAULTY, PAGES, rejected, scene
 
@@ -61,9 +61,7 @@ async def _filled_in(page: Page, console: Any) -> None:
     task_id = await page.locator("[name=task_id]").get_attribute("value")
     await page.select_option("#validation", "datasets")
     for role in ("training_set", "validation_set"):
-        file = {"name": "诗.jsonl", "mimeType": "x/y", "buffer": FAULTY}
-        await page.set_input_files(f"#{role}-files", file)
-        await page.locator(f".bring:has(#{role}-files) button").first.click()
+        await upload(page, role, "诗.jsonl", FAULTY)
         dataset_id = await page.locator(f"[name={role}]").get_attribute("value")
         console.hear_own()
         rejected(console, dataset_id or "", console.said[-1].data.files[0].uri)

@@ -5,12 +5,13 @@ import asyncio
 import pytest
 from playwright.async_api import Page, Route
 
-from tests.chromium import page_of
+from tests.chromium import page_of, upload
 from tests.fakes.console import ConsoleUnderTest
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
+SAMPLE = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 #: The default epochs of the tiny model, for FinetuneSft; the form begins with another model, which has 6.
 TINY = "#hp\\.epochs[placeholder='12']"
 
@@ -83,16 +84,13 @@ async def test_a_page_that_is_loaded_again_or_come_back_to_has_parameters_of_the
 
 async def test_a_validation_set_has_the_form_priced_again() -> None:
     console = ConsoleUnderTest()
-    sample = {"name": "a.jsonl", "mimeType": "x/y", "buffer": b'{"text": "a"}\n'}
     async with page_of(console) as page:
         await page.goto("/tasks/new")
-        await page.set_input_files("#training_set-files", sample)
-        await page.get_by_role("group", name="Training set").get_by_role("button", name="Upload").click()
+        await upload(page, "training_set", "a.jsonl", SAMPLE)
         await page.locator("[name=training_set]").wait_for(state="attached")
         console.hear_own()
         await page.select_option("#validation", "datasets")
-        await page.set_input_files("#validation_set-files", sample)
-        await page.get_by_role("group", name="Validation set").get_by_role("button", name="Upload").click()
+        await upload(page, "validation_set", "a.jsonl", SAMPLE)
         validation = await page.locator("[name=validation_set]").get_attribute("value")
         wanted = {"dataset_ids": [validation]}
         await wait_until(lambda: any((said.data.draft or {}).get("validation") == wanted for said in console.said), 60)
@@ -102,10 +100,7 @@ async def test_every_field_says_what_it_says_and_one_that_does_not_count_is_not_
     console = ConsoleUnderTest()
     async with page_of(console) as page:
         await page.goto("/tasks/new")
-        await page.set_input_files(
-            "#training_set-files", {"name": "a.jsonl", "mimeType": "x/y", "buffer": b'{"text": "a"}\n'}
-        )
-        await page.get_by_role("group", name="Training set").get_by_role("button", name="Upload").click()
+        await upload(page, "training_set", "a.jsonl", SAMPLE)
         await page.get_by_label("Or only so many samples of it").fill("40")
         assert not await page.locator("#tolerance_ratio").is_visible()
         await page.select_option("#tolerance", "ratio")

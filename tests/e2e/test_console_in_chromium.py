@@ -103,13 +103,8 @@ async def _shot(page: Page, name: str) -> None:
     await page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=True)
 
 
-async def _upload(page: Page, name: str, content: bytes) -> None:
-    await page.set_input_files("#training_set-files", {"name": name, "mimeType": "text/plain", "buffer": content})
-    await page.get_by_role("group", name="Training set").get_by_role("button", name="Upload").click()
-
-
 async def _fault_is_found_and_led_to(page: Page) -> None:
-    await _upload(page, "faulty.jsonl", DATASET.read_bytes() + FAULTY.encode())
+    await chromium.upload(page, "training_set", "faulty.jsonl", DATASET.read_bytes() + FAULTY.encode())
     await page.get_by_role("button", name="/messages/0/role").click()
     assert await page.locator(".excerpt mark").inner_text() == '"usr"'
     await _shot(page, "findings")
@@ -120,7 +115,7 @@ async def _fee_appears(page: Page) -> None:
     """The fee comes about five seconds after the import, into a page that was not loaded again."""
     await page.evaluate("window.same = true")
     await page.wait_for_selector("#fee .help")
-    await _upload(page, "poems.jsonl", DATASET.read_bytes())
+    await chromium.upload(page, "training_set", "poems.jsonl", DATASET.read_bytes())
     imported = time.monotonic()
     await page.wait_for_selector("#fee .amount strong")
     # Never before its time; how long after depends on the machine, and the demo's own test says how long at most.

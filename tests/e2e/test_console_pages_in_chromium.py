@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from tests.chromium import page_of
+from tests.chromium import page_of, upload
 from tests.fakes.console import ConsoleUnderTest, form, progress, status, verdict
 from tests.fakes.console_scene import FAULTY, rejected
 
@@ -35,8 +35,7 @@ async def test_a_verdict_comes_into_the_form_and_an_open_excerpt_outlives_the_ne
     console = ConsoleUnderTest()
     async with page_of(console) as page:
         await page.goto("/tasks/new")
-        await page.set_input_files("#training_set-files", {"name": "a.jsonl", "mimeType": "x/y", "buffer": FAULTY})
-        await page.get_by_role("group", name="Training set").get_by_role("button", name="Upload").click()
+        await upload(page, "training_set", "a.jsonl", FAULTY)
         dataset_id = await page.locator("[name=training_set]").get_attribute("value")
         assert dataset_id
         (said,) = console.said
