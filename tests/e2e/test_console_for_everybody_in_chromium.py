@@ -45,6 +45,11 @@ async def test_every_page_is_for_everybody_at_a_desk_by_day_and_on_a_phone_at_ni
         for path in PAGES:
             await page.goto(path)
             await _is_for_everybody(page, f"{name}{path.replace('/', '-')}")
+        await page.goto("/models/m-1")
+        await page.locator("button[hx-get$=verified]").click()
+        await page.locator("#verified p").wait_for()
+        await _is_for_everybody(page, f"{name}-verified")
+        await page.goto("/operators/replay")
         await page.locator("#replay-form button").first.click()
         await page.wait_for_selector("#replayed h2")
         await _is_for_everybody(page, f"{name}-replayed")

@@ -257,6 +257,15 @@ TEXTS: dict[str, tuple[str, str]] = {
     "download": ("Files and download", "文件与下载"),
     "download-all": ("Download all (tar)", "全部下载(tar)"),
     "checksums": ("Checksums (SHA256SUMS)", "校验和(SHA256SUMS)"),
+    "verify": ("Verify", "校验文件"),
+    "verifying": ("Reading every file …", "正在读取所有文件……"),
+    "no-manifest": (
+        "There is no manifest: the model was not exported completely, or it was taken away.",
+        "没有清单:模型未完整导出或已被删除。",
+    ),
+    "file-differs": ("{path} is not as it was exported.", "{path} 与导出时不一致。"),
+    "file-extra": ("{path} is not named in the manifest.", "{path} 不在清单中。"),
+    "model-intact": ("All {count} files are as they were exported.", "全部 {count} 个文件与导出时一致。"),
     "verify-help": (
         "Beside the files, sha256sum --check SHA256SUMS says whether each is as it was exported.",
         "与文件放在一起后,用 sha256sum --check SHA256SUMS 检查文件是否与导出时一致。",
