@@ -7,7 +7,7 @@ import tarfile
 import pytest
 
 from handlers import layout
-from tests.fakes.console import ConsoleUnderTest, filled, person, verdict
+from tests.fakes.console import ConsoleUnderTest, filled, verdict
 from tests.fakes.console_scene import scene
 
 WEIGHTS = layout.sha256_hex(b"w" * 5000)
@@ -67,10 +67,6 @@ def test_a_model_is_verified_file_by_file(changed: dict[str, bytes | None], says
     answer = console.operator().get("/models/m-1/verified")
     assert (answer.status_code, says in answer.text) == (200, True)
     assert ("All 2 files" in answer.text) == (not changed)
-
-
-def test_a_model_of_another_project_is_not_verified() -> None:
-    assert scene().browser(person("ada", "other")).get("/models/m-1/verified").status_code == 404
 
 
 def test_a_model_exported_earlier_is_trained_on_by_its_own_project(console: ConsoleUnderTest) -> None:
