@@ -35,8 +35,8 @@ def console() -> ConsoleUnderTest:
 
 PLACES = [
     "/tasks/t-1", "/tasks/t-1/now", "/tasks/t-1/story", "/datasets/alpha/d-1", "/datasets/alpha/d-1/row",
-    "/datasets/alpha/d-1/line?file=0&line=1", "/models/m-1", "/models/m-1/verified", "/models/m-1/SHA256SUMS", "/models/m-1/archive",
-    "/models/m-1/files/manifest.json",
+    "/datasets/alpha/d-1/line?file=0&line=1", "/models/m-1", "/models/m-1/verified", "/models/m-1/SHA256SUMS",
+    "/models/m-1/archive", "/models/m-1/files/manifest.json",
 ]  # fmt: skip
 
 
