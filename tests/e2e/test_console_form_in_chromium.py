@@ -1,12 +1,13 @@
 """The console's form in a real browser, over events that the test says. Needs Chromium (``make browser``)."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from playwright.async_api import Page, Route
 
 from tests.chromium import page_of, upload
-from tests.fakes.console import ConsoleUnderTest
+from tests.fakes.console import ConsoleUnderTest, quote
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
@@ -82,6 +83,42 @@ async def test_a_page_that_is_loaded_again_or_come_back_to_has_parameters_of_the
         assert (await page.input_value("#base_model"), await page.input_value("#name")) == (begun_with, "")
 
 
+async def _drafted(console: ConsoleUnderTest, **wanted: Any) -> None:
+    """Wait until the newest draft says this."""
+
+    def newest_says() -> bool:
+        draft = console.said[-1].data.draft or {}
+        return all(draft.get(name) == value for name, value in wanted.items())
+
+    await wait_until(newest_says, 60, f"a draft with {wanted}")
+
+
+async def test_what_changes_the_fee_is_priced_again_and_its_old_quote_is_not_cited() -> None:
+    console = ConsoleUnderTest()
+    async with page_of(console) as page:
+        await page.goto("/tasks/new")
+        await upload(page, "training_set", "a.jsonl", SAMPLE)
+        dataset_id = await page.locator("[name=training_set]").get_attribute("value")
+        console.hear_own()
+        task_id = console.said[-1].data.draft["task_id"]
+        await page.select_option("#tolerance", "ratio")
+        await _drafted(console, tolerance={"max_invalid_ratio": ""})
+        changes: list[tuple[str, str, dict[str, Any]]] = [
+            ("[name^=multiplier]", "3", {"training_set": [{"dataset_id": dataset_id, "multiplier": 3.0}]}),
+            ("#tolerance_ratio", "0.5", {"tolerance": {"max_invalid_ratio": 0.5}}),
+            ("#output_count", "2", {"output_count": 2}),
+        ]
+        for revision, (field, value, said) in enumerate(changes, start=1):
+            await _still(page)
+            priced = {"task_id": task_id, "dataset_ids": [dataset_id], "project": "default"}
+            console.hear("cost.estimated", priced | {"quote": quote(), "revision": revision})
+            await page.locator("#fee [name=quote_id]").wait_for(state="attached")
+            await page.fill(field, value)
+            await page.keyboard.press("Tab")
+            assert await page.locator("#fee [name=quote_id]").count() == 0
+            await _drafted(console, **said)
+
+
 async def test_a_validation_set_has_the_form_priced_again() -> None:
     console = ConsoleUnderTest()
     async with page_of(console) as page:
@@ -92,8 +129,7 @@ async def test_a_validation_set_has_the_form_priced_again() -> None:
         await page.select_option("#validation", "datasets")
         await upload(page, "validation_set", "a.jsonl", SAMPLE)
         validation = await page.locator("[name=validation_set]").get_attribute("value")
-        wanted = {"dataset_ids": [validation]}
-        await wait_until(lambda: any((said.data.draft or {}).get("validation") == wanted for said in console.said), 60)
+        await _drafted(console, validation={"dataset_ids": [validation]})
 
 
 async def test_every_field_says_what_it_says_and_one_that_does_not_count_is_not_there() -> None:
