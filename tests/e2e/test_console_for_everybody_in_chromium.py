@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from tests.chromium import page_of, upload
 from tests.fakes.console import quote
@@ -78,7 +78,7 @@ async def _filled_in(page: Page, console: Any) -> None:
     await page.locator(".submit").click()
     await page.locator("#faults a").first.wait_for()
     # What was asked for with another form is not shown again: the last word is the fee's.
-    await page.wait_for_function("!document.querySelector('.htmx-request')")
+    await expect(page.locator(".htmx-request")).to_have_count(0, timeout=60_000)
     console.hear(
         "cost.estimated", {"task_id": task_id, "dataset_ids": ["d"], "project": "default", "quote": quote(revision=9)}
     )

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, Route
+from playwright.async_api import Page, Route, expect
 
 from tests.chromium import page_of, upload
 from tests.fakes.console import ConsoleUnderTest, quote
@@ -19,7 +19,7 @@ TINY = "#hp\\.epochs[placeholder='12']"
 
 async def _still(page: Page) -> None:
     """Wait until nothing is asked for any more."""
-    await page.wait_for_function("!document.querySelector('.htmx-request, .htmx-settling, .htmx-swapping')")
+    await expect(page.locator(".htmx-request, .htmx-settling, .htmx-swapping")).to_have_count(0, timeout=60_000)
 
 
 async def test_a_model_chosen_at_the_very_moment_the_choices_come_is_heard() -> None:

@@ -7,7 +7,7 @@ from starlette.datastructures import FormData
 
 from contracts.task import Fault
 
-_WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_WHOLE = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 
 #: What the value of a choice begins with that is an exported model's id.
