@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from contracts.envelope import END, Id
+from contracts.envelope import END, Id, Time
 from contracts.training import OutputProbe
 
 Kind = Literal["adapter", "full"]
@@ -25,6 +25,23 @@ class ModelExported(Struct, frozen=True, kw_only=True):
     base_model: str
     loss: float | None = None
     validation_loss: float | None = None
+
+
+class ModelExpired(Struct, frozen=True, kw_only=True):
+    """A model was kept as long as its project keeps models (``model.expired``): its files are deleted after this.
+
+    Final: a ``model.exported`` of this model that comes later repeats what was. The manifest stays, and says so too.
+    """
+
+    model_id: Id
+    task_id: Id
+    project: Id
+    uri: str
+    manifest_uri: str
+    size_bytes: int
+    exported_at: Time
+    expired_at: Time
+    retention_days: float
 
 
 class Descriptor(Struct, frozen=True, kw_only=True, rename={"media_type": "mediaType"}):
@@ -49,8 +66,19 @@ class Kept(Struct, frozen=True, kw_only=True):
     distance: int | None = None
 
 
+class Expiry(Struct, frozen=True, kw_only=True):
+    """That a model's time was over ``at`` a moment: ``retention_days`` after it was exported."""
+
+    at: Time
+    exported_at: Time
+    retention_days: float
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
-    """``manifest.json``: written last, so a model that has one is complete. ``lineage`` says what it was made of."""
+    """``manifest.json``: written last, so a model that has one is complete. ``lineage`` says what it was made of.
+
+    With ``expiry`` the model is not to be used any more: ``files`` are those it had, and are deleted.
+    """
 
     schema_version: Literal[2] = 2
     model_id: Id
@@ -64,3 +92,4 @@ class Manifest(Struct, frozen=True, kw_only=True):
     metrics: dict[str, float]
     probe: OutputProbe | None = None
     lineage: dict[str, Any]
+    expiry: Expiry | None = None

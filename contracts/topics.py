@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 from contracts.dataset import DatasetImported, DatasetRejected, DatasetValidated
-from contracts.model import ModelExported
+from contracts.model import ModelExpired, ModelExported
 from contracts.quote import CostEstimated
 from contracts.task import TaskCommand, TaskForm, TaskStatus, TaskSubmission
 from contracts.training import TrainingDispatched, TrainingProgress
@@ -52,6 +52,7 @@ _ALL = (
     _topic("training.dispatched", TrainingDispatched, "task_id", "worker", "an attempt was given to an executor"),
     _topic("task.status", TaskStatus, "task_id", "worker", "where a task is, and why", compacted=True),
     _topic("model.exported", ModelExported, "task_id", "worker", "one kept output is in the model repository"),
+    _topic("model.expired", ModelExpired, "task_id", "worker", "a model's time is over, and its files are deleted"),
 )
 
 TOPICS: dict[str, Topic] = {topic.name: topic for topic in _ALL}

@@ -36,7 +36,7 @@ HEAD = """\
 Environment variables; each has a default that works on one machine. Made from
 [`worker/settings.py`](../worker/settings.py) and [`worker/console/settings.py`](../worker/console/settings.py) by
 `make settings-docs`: change the text there. Each text is about the variables below it. *unset*: there is no value
-unless one is given. The few that most installations set are in the [README](../README.md#settings).
+unless one is given. The few to begin with are in the [README](../README.md#settings).
 """
 
 

@@ -12,7 +12,7 @@ from contracts.task import MaxCost, TaskForm, Tolerance
 from contracts.training import Failure
 from handlers import quotes
 from handlers.counting import Counts
-from handlers.datasets import KnownDataset, acceptable
+from handlers.datasets import KnownDataset, objection
 from handlers.planning.build import FORMATS, packed_to
 from handlers.planning.figures import Figures, Undrawn
 from handlers.planning.plan import PlannedData
@@ -100,12 +100,8 @@ def _rejected(form: TaskForm, known: Mapping[str, KnownDataset], wanted: WantedD
 
 def _problems(form: TaskForm, known: KnownDataset, tolerance: Tolerance) -> list[str]:
     name = f"dataset {known.dataset_id}"
-    if known.unreadable is not None:
-        return [f"{name} cannot be read: {known.unreadable}"]
-    if not acceptable(known, tolerance):
-        invalid = known.samples - known.valid_samples
-        codes = ", ".join(sorted(known.totals)) or "empty"
-        return [f"{name}: {invalid} of {known.samples} samples are invalid ({codes}); see its report"]
+    if reason := objection(known, tolerance):
+        return [f"{name}: {reason}"]
     wanted = FORMATS[form.training_type]
     if known.format != wanted:
         return [f"{name} is in format {known.format}, but {form.training_type} trains on {wanted}"]

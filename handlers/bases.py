@@ -10,7 +10,7 @@ from contracts.model import Manifest
 from contracts.probe import MERGED_FOLDER
 from contracts.task import BaseModel, Fault
 from handlers import layout
-from handlers.manifests import MANIFEST
+from handlers.manifests import MANIFEST, expired_when
 from handlers.ports import Catalog, ModelEntry, ObjectStore
 
 _FIELD = "base_model.custom_model_id"
@@ -51,6 +51,8 @@ async def find(wanted: BaseModel | None, project: str, store: ObjectStore, catal
         return _refused("not-available", f"the manifest of {name} cannot be used: {error}; export the model again")
     if manifest.project != project:
         return _refused("not-available", f"{name} is a model of another project; name one of {project}")
+    if manifest.expiry is not None:
+        return _refused("not-available", f"{name} {expired_when(manifest.expiry)}; name another, or train it again")
     foundation = catalog.model(lineage.base_model, lineage.base_version)
     if foundation is None:
         whose = f"{lineage.base_model}@{lineage.base_version}, which {name} was made of"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contracts.model import Descriptor, Manifest
 from contracts.training import FileDigest, Output
 from handlers import compare_and_set, layout
-from handlers.manifests import MANIFEST, base_of, described, kept_because, manifest_of
+from handlers.manifests import MANIFEST, base_of, described, expired_when, kept_because, manifest_of
 from handlers.model_card import model_card
 from handlers.planning.plan import Plan
 from handlers.ports import ObjectStore
@@ -23,7 +23,7 @@ class ForeignOutput(Exception):
 
 
 class Irreproducible(Exception):
-    """Files of a model are gone, and what could be put in their place is not what its manifest names."""
+    """Files of a model are gone for good: it expired, or what could be put there is not what its manifest names."""
 
 
 def model_id(task_id: str, attempt: int, step: int) -> str:
@@ -57,12 +57,14 @@ async def write_model(state: TaskState, output: Output, plan: Plan, store: Objec
 async def complete_model(state: TaskState, output: Output, plan: Plan, store: ObjectStore) -> None:
     """Put back what is missing of a model, or was cut; all that is there stays. Idempotent.
 
-    Raises Irreproducible, once all else is there, for what the manifest names and nobody can make any more; else as
-    ``write_model`` does.
+    Raises Irreproducible for a model that expired, and, once all else is there, for what the manifest names and nobody
+    can make any more; else as ``write_model`` does.
     """
     prefix = _prefix(state, output)
     there = {info.key.removeprefix(prefix): info.size_bytes async for info in store.list(prefix)}
     held = await compare_and_set.read(store, prefix + MANIFEST, Manifest)
+    if held is not None and held.expiry is not None:
+        raise Irreproducible(f"{held.model_id} {expired_when(held.expiry)}")
     if held is None:
         missing = [file for file in _exported(output) if there.get(file.path) != file.size_bytes]
         await _written(state, output, plan, store, missing)

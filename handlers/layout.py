@@ -31,6 +31,7 @@
     bugs/<stage>/<topic>/<partition>.json            events given up on for a bug, and whether the stage stopped there
     quotes/<quote_id>.json                           a quote as it was first made, and what it is about
     models/<model_id>/                               the model repository; manifest.json is written last
+    refs/<project>/<name>                            which of a project's models a name means now (If-Match only)
     base-models/<name>/<version>/                    foundation models: weights, tokenizer, chat template
 """
 
@@ -183,6 +184,12 @@ def active_task(key: str) -> str:
     return name_of(key.rpartition("/")[2])
 
 
+#: The model repository, with its final slash.
+MODELS = "models/"
+
+#: Where the mutable names of models are.
+REFS = "refs/"
+
 #: What projects use of their quotas.
 QUOTA_LEDGER = "quotas/ledger.json"
 
@@ -225,7 +232,12 @@ def letter_note(letter_id: str) -> str:
 
 def model(model_id: str) -> str:
     """Return a model's prefix in the repository, with its final slash."""
-    return f"models/{segment(model_id)}/"
+    return f"{MODELS}{segment(model_id)}/"
+
+
+def ref(project: str, name: str) -> str:
+    """Return the key of a name of one of a project's models."""
+    return f"{REFS}{segment(project)}/{segment(name)}"
 
 
 def exported_model(prefix: str) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from contracts.model import Descriptor, Kept, Manifest
+from contracts.model import Descriptor, Expiry, Kept, Manifest
 from contracts.training import FileDigest, Output
 from handlers import layout
 from handlers.planning.plan import Plan
@@ -43,6 +43,11 @@ def described(file: FileDigest) -> Descriptor:
     return Descriptor(
         path=file.path, media_type=_media_type(file.path), digest=f"sha256:{file.sha256}", size=file.size_bytes
     )
+
+
+def expired_when(expiry: Expiry) -> str:
+    """Return what is to be said of a model whose time is over, after its name. Pure."""
+    return f"expired on {expiry.at:%Y-%m-%d}, {expiry.retention_days:g} days after its export"
 
 
 def kept_because(output: Output, outputs: Sequence[Output]) -> Kept:

@@ -1,6 +1,7 @@
 """task.status (Completing) -> model.exported, one a kept output, then task.status (Completed)."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -66,6 +67,12 @@ async def recorded(state: TaskState, receipts: Receipts) -> tuple[Event[Any], ..
     return tuple(said for outcome in found if outcome for said in outcome.events)
 
 
+async def exported_at(task_id: str, attempt: int, step: int, receipts: Receipts) -> datetime | None:
+    """Return when a model was first said to be exported, or None where it has not been. Raises Unavailable."""
+    outcome = await receipts.recorded(STAGE, _named(task_id, attempt, step))
+    return outcome.events[0].time if outcome and outcome.events else None
+
+
 async def restore(event: Event[Any], state: TaskState, *, store: ObjectStore, receipts: Receipts) -> str | None:
     """Copy again what is missing of a completed task's models; return why that is not possible, or None.
 
@@ -82,17 +89,26 @@ async def _export_all(
     plan = await compare_and_set.read(store, layout.task(state.task_id, "plan"), Plan)
     assert plan is not None, "a promoted task was dispatched, so it has a plan"
     said: list[Event[Any]] = []
+    lost: list[str] = []
     try:
         for output in state.outputs:
             checked_source(state, output, store)
         for output in state.outputs:
             said += (await _export(event, state, output, plan, store, receipts)).events
-            if missing_only:
-                await complete_model(state, output, plan, store)
-    except (ForeignOutput, Irreproducible, OutsideBucket, FileNotFoundError) as error:
+            lost += await _lost(state, output, plan, store) if missing_only else ()
+    except (ForeignOutput, OutsideBucket, FileNotFoundError) as error:
         # Trying again would not help, and a dead letter would leave the task in Completing for good.
         return said, str(error)
-    return said, None
+    return said, "; ".join(lost) or None
+
+
+async def _lost(state: TaskState, output: Output, plan: Plan, store: ObjectStore) -> list[str]:
+    """Copy again what is missing of a model; return what cannot be, which keeps none of the other models away."""
+    try:
+        await complete_model(state, output, plan, store)
+    except Irreproducible as error:
+        return [str(error)]
+    return []
 
 
 async def _export(
@@ -121,4 +137,8 @@ async def _export(
 
 
 def _key(state: TaskState, output: Output) -> str:
-    return f"{state.task_id}/{state.promoted}/{output.step}"
+    return _named(state.task_id, state.promoted or 0, output.step)
+
+
+def _named(task_id: str, attempt: int, step: int) -> str:
+    return f"{task_id}/{attempt}/{step}"

@@ -13,6 +13,8 @@ from handlers.task_command import obey_command
 from handlers.training_dispatch import dispatch_training
 from handlers.training_progress import keep_progress, only_steps
 
+SAID_BY_SWEEPS = ("model.expired",)  # no event leads to it, only time: worker/retention_sweep.py
+
 
 class Stage(NamedTuple):
     """One stage: a handler with the topics it reads and the topics it may say.

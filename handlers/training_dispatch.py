@@ -91,6 +91,12 @@ class _Dispatch:
         if not state.phase.terminal:
             # The marker goes first, the reports are read second: see join.py.
             await self.store.put(layout.active(submission.task_id), b"")
+            if judged.form.base_model.custom_model_id:
+                # Again: only now it is to be seen that the model is used, and it may have expired (see retention.py).
+                again = await submissions.judged(bytes(submission.form), self.catalog, self.store)
+                if again.form is None:
+                    state = await self._enter(submission, again)
+                    return Outcome(name="refused", events=task_state.said(state, event, STAGE))
             await join.wait(self.store, submission.task_id, self._wanted(judged.form))
         return await self._decide(event, judged, judged.form, submission.submitted_at)
 

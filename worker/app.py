@@ -38,6 +38,7 @@ from worker.metrics.exposition import Exposition
 from worker.outbox_sweep import OutboxSweep
 from worker.planning.planner import PoolPlanner
 from worker.reconciler import Reconciler
+from worker.retention_sweep import RetentionSweep
 from worker.scanner import Scanner
 from worker.settings import Settings, SettingsError
 from worker.storage import open_store
@@ -183,7 +184,7 @@ def _runs_jobs_here(ports: Mapping[str, Any]) -> bool:
 def _background(
     settings: Settings, stages: Sequence[Stage], ports: Mapping[str, Any], publisher: Publisher
 ) -> list[asyncio.Task[None]]:
-    """Start what runs beside the stages: the reconciler where training is dispatched, and the executors' own queues."""
+    """Start what runs beside the stages: the sweeps where training is dispatched, and the executors' own queues."""
     if not any(stage.name == "training-dispatch" for stage in stages):
         return []
     executors: Executors = ports["executors"]
@@ -199,6 +200,16 @@ def _background(
         asyncio.create_task(reconciler.run(), name="reconciler"),
         asyncio.create_task(outbox.run(), name="outbox"),
     ]
+    if ports["projects"].expires_models:
+        retention = RetentionSweep(
+            ports["store"],
+            ports["receipts"],
+            ports["projects"],
+            publisher,
+            ports["clock"],
+            every_seconds=settings.retention_sweep_seconds,
+        )
+        tasks.append(asyncio.create_task(retention.run(), name="retention"))
     queues = [executor for executor in executors.every() if isinstance(executor, KeepsQueue)]
     tasks += [asyncio.create_task(queue.run(), name=f"executor-{queue.name}") for queue in queues]
     return tasks

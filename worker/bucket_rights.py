@@ -37,13 +37,13 @@ ROLES = {
             "active/", "admission/", "bugs/", "datasets/", "leases/", "models/", "quotas/", "quotes/", "receipts/",
             "tasks/", "tokens/", "waiting/", "woken/", *_TRIED,
         ),
-        delete=("active/", "admission/", "leases/", "outbox/", "tasks/*/attempts/", "waiting/", *_TRIED),
+        delete=("active/", "admission/", "leases/", "models/", "outbox/", "tasks/*/attempts/", "waiting/", *_TRIED),
     ),
     "trainer": BucketRights(write=("outbox/", "tasks/*/attempts/")),
     "platform": BucketRights(read=("datasets/", "models/", "uploads/"), write=("uploads/",)),
     # A replay that is not dry does what a worker does: who wants it there gives the console the worker's rights, too.
     "console": BucketRights(write=("dead-letters/", "uploads/", *_TRIED), delete=_TRIED),
-    "operator": BucketRights(write=("base-models/", "dead-letters/", "uploads/", *_TRIED), delete=_TRIED),
+    "operator": BucketRights(write=("base-models/", "dead-letters/", "refs/", "uploads/", *_TRIED), delete=_TRIED),
 }  # fmt: skip
 
 

@@ -126,6 +126,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: with its task is forgotten after a while.
     orphan_seconds: Period = 60.0
     job_retention_seconds: Annotated[float, Meta(ge=0, le=31_536_000)] = 604_800.0
+    #: Seconds between two looks for models whose time is over.
+    retention_sweep_seconds: Period = 3600.0
     #: Seconds a cancelled job has to save a checkpoint.
     cancel_grace_seconds: Seconds = 30.0
     #: Seconds between two looks of a trainer at its task's state.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from contracts.topics import TOPICS, Topic
-from handlers.table import STAGES
+from handlers.table import SAID_BY_SWEEPS, STAGES
 from worker.delivery import later
 
 Resource = Literal["topic", "group", "cluster"]
@@ -51,7 +51,7 @@ def _worker(group_prefix: str) -> Iterator[Right]:
     """Runs the stages. It sees all topics, or it would take them for missing and try to make them."""
     for topic in TOPICS.values():
         # What trainers left in the bucket, it publishes for them.
-        says = topic.name in _SAID or topic.publisher == "executors"
+        says = topic.name in _SAID or topic.name in SAID_BY_SWEEPS or topic.publisher == "executors"
         yield _topic(topic.name, Read=topic.name in _READ, Write=says, DescribeConfigs=True)
         yield _topic(topic.dead_letter, Write=topic.name in _READ, DescribeConfigs=True)
     for name in later.names(STAGES):

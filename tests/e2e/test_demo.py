@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from contracts.task import Phase
+from tests.e2e.exports import verifies
 from tests.wait import wait_until
 from worker.demo.processes import child_environment
 from worker.demo.story import MODELS, Demo
@@ -58,14 +59,9 @@ def _check(facts: dict[str, Any]) -> None:
     assert (Path(facts["models"][0]["path"]) / "manifest.json").is_file()
 
 
-def _verify(model: str, folder: Path) -> None:
-    command = [sys.executable, "-m", "worker", "models", "verify", model]
+async def _verify(facts: dict[str, Any], folder: Path) -> None:
     # The demo's bucket has what its adapter is on.
-    settings = Settings(storage_url=(folder / "bucket").as_uri())
-    environment = os.environ | settings.to_environment()
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "verified: " in run.stdout
+    await verifies(Path(facts["models"][0]["path"]), Settings(storage_url=(folder / "bucket").as_uri()))
 
 
 def test_the_demo_ends_by_itself_and_works_again(tmp_path: Path) -> None:
@@ -80,7 +76,7 @@ def test_the_demo_ends_by_itself_and_works_again(tmp_path: Path) -> None:
         assert topics.index("dataset.validated") < topics.index("cost.estimated") < topics.index("model.exported")
         assert len({event["id"] for event in facts["events"]}) == len(facts["events"])
         assert "It says the same answer twice, and trains once." in run.stderr
-    _verify(facts["models"][0]["path"], tmp_path)
+    asyncio.run(_verify(facts, tmp_path))
     assert _processes_of(tmp_path) == []
 
 
@@ -98,6 +94,7 @@ async def test_a_worker_killed_in_the_middle_and_every_event_twice_is_one_traini
     assert facts["training"]["attempt"] == 1
     jobs = list((tmp_path / "jobs").glob("*/demo-*"))
     assert len(jobs) == 1
+    await _verify(facts, tmp_path)
     assert sum(event["topic"] == "training.dispatched" for event in facts["events"]) == 1
     assert _processes_of(tmp_path) == []
 
@@ -115,6 +112,7 @@ async def test_a_killed_trainer_goes_on_from_its_checkpoint_under_a_new_attempt(
     facts = demo.facts.as_json(demo.tokens(), demo.paths())
     _check(facts)
     assert facts["training"]["attempt"] == 2
+    await _verify(facts, tmp_path)
     assert demo.facts.status is not None
     assert demo.facts.status.retry_count == 1
 

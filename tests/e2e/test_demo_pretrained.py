@@ -1,5 +1,6 @@
 """The demo with real pretrained weights: minutes, so `make test-long`."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.exports import verifies
 from worker.demo.processes import child_environment
 from worker.settings import Settings
 
@@ -25,3 +27,5 @@ def test_smollm2_learns_the_answers_it_is_taught(tmp_path: Path) -> None:
     assert facts["training"]["last_loss"] < 0.1 * facts["training"]["first_loss"]
     assert facts["models"][0]["size_bytes"] > 1e6
     assert "trains once" in run.stderr
+    bucket = Settings(storage_url=(tmp_path / "bucket").as_uri())
+    asyncio.run(verifies(Path(facts["models"][0]["path"]), bucket))

@@ -22,6 +22,7 @@ from handlers.task_state import TaskState
 from tests import kafka_servers, ray_servers, slurm_servers
 from tests.e2e.engines import engine as engines
 from tests.e2e.engines.engine import Engine
+from tests.e2e.exports import verifies
 from tests.platform import Platform, form, platform, sample
 from tests.sweeps import outlasted
 from tests.wait import wait_until
@@ -55,7 +56,7 @@ class Service(NamedTuple):
     engine: Engine
     platform: Platform
     store: ObjectStore
-    bucket: Path
+    settings: Settings
     worker: SupervisedWorker
 
     async def submit(self, task_id: str) -> None:
@@ -86,7 +87,7 @@ class Service(NamedTuple):
         return found
 
     async def completed(self, task_id: str) -> tuple[TaskState, Weights]:
-        """Wait for a task's end; return its state, and the weights of the one model that it was exported as."""
+        """Wait for a task's end; return its state, and the weights of the one model it was exported as, verified."""
         await self.platform.wait_for_phase(task_id, "Completed", SECONDS)
         await self.platform.wait_for("model.exported", task_id)
         state = await task_state.read(self.store, task_id)
@@ -94,8 +95,8 @@ class Service(NamedTuple):
         models = {event.id: event.data for event in self.platform.said("model.exported", task_id)}
         [model] = models.values()
         assert (model.attempt, model.step) == (state.promoted, STEPS)
-        folder = self.bucket / layout.model(model.model_id)
-        assert (folder / "manifest.json").exists()
+        folder = self.settings.work_dir / "bucket" / layout.model(model.model_id)
+        await verifies(folder, self.settings)
         assert self.platform.letters == []
         return state, load_file(folder / "adapter_model.safetensors")
 
@@ -139,13 +140,13 @@ async def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
             await store.put("uploads/d1.jsonl", SAMPLES)
             imported = {"dataset_id": "d1", "files": [{"uri": store.uri("uploads/d1.jsonl")}]}
             await seen.publish("dataset.imported", "d1", imported)
-            yield Service(engine, seen, store, folder / "bucket", worker)
+            yield Service(engine, seen, store, settings, worker)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def undisturbed(service: Service) -> Weights:
     """The weights of a run that nothing happens to."""
-    service.engine.halt_after(STEPS + 1)
+    service.engine.machine.halt_after(STEPS + 1)
     await service.submit("undisturbed")
     state, weights = await service.completed("undisturbed")
     assert state.promoted == 1
@@ -153,32 +154,33 @@ async def undisturbed(service: Service) -> Weights:
 
 
 async def test_worker_trainer_and_engine_are_killed_and_one_run_counts(service: Service, undisturbed: Weights) -> None:
-    engine, before = service.engine, service.engine.starts()
-    engine.halt_after(2)
+    engine, machine = service.engine, service.engine.machine
+    before = machine.starts()
+    machine.halt_after(2)
     await service.submit("killed")
     await service.saved("killed", attempt=1, step=2)
 
     assert service.worker.pid is not None
     os.kill(service.worker.pid, signal.SIGKILL)
     await outlasted(service.store, beats=10)
-    engine.halt_after(4)
+    machine.halt_after(4)
     await service.saved("killed", attempt=1, step=4)
-    assert engine.starts() == before + 1, "the next worker goes on with the job that it finds"
+    assert machine.starts() == before + 1, "the next worker goes on with the job that it finds"
 
-    engine.kill_trainer()
-    engine.halt_after(5)
+    machine.kill_trainer()
+    machine.halt_after(5)
     await service.saved("killed", attempt=2, step=5)
-    assert len(engine.living()) == 1
+    assert len(machine.living()) == 1
 
     await engine.crash()
     await outlasted(service.store, beats=10)
-    engine.halt_after(STEPS + 1)
+    machine.halt_after(STEPS + 1)
     state, weights = await service.completed("killed")
 
     last = 2 if engine.jobs_survive else 3
     assert (state.attempt, state.promoted, state.executor) == (last, last, engine.name)
     assert [end.attempt for end in state.ends] == list(range(1, last))
-    assert engine.starts() == before + last, "one process an attempt"
+    assert machine.starts() == before + last, "one process an attempt"
     rest = {2: [5, 6, 7, 8]} if engine.jobs_survive else {2: [5], 3: [6, 7, 8]}
     assert service.steps("killed") == {1: [1, 2, 3, 4], **rest}, "no step is lost, and none is done twice"
     assert same(weights, undisturbed)
@@ -187,14 +189,14 @@ async def test_worker_trainer_and_engine_are_killed_and_one_run_counts(service: 
 async def test_a_paused_run_goes_on_from_its_checkpoint_and_ends_with_the_same_weights(
     service: Service, undisturbed: Weights
 ) -> None:
-    service.engine.halt_after(3)
+    service.engine.machine.halt_after(3)
     await service.submit("paused")
     await service.saved("paused", attempt=1, step=3)
     await service.command("paused", "pause")
     await service.platform.wait_for_phase("paused", "Paused", SECONDS)
-    await wait_until(lambda: not service.engine.living(), SECONDS, "the trainer's end")
+    await wait_until(lambda: not service.engine.machine.living(), SECONDS, "the trainer's end")
 
-    service.engine.halt_after(STEPS + 1)
+    service.engine.machine.halt_after(STEPS + 1)
     await service.command("paused", "resume")
     state, weights = await service.completed("paused")
 

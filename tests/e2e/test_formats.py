@@ -1,36 +1,25 @@
 """Every format end to end: from an import and a form, through a worker and real trainer processes, to a model that is
-better than its base on samples that nobody trained on, loaded by the libraries alone.
+better than its base on samples that nobody trained on, loaded by the libraries alone. What holds whatever the format
+(the bill, the plan, the proof) is in formats/service.py.
 """
 
-import asyncio
 import json
-import os
-import sys
 from collections.abc import AsyncIterator, Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
 
-from handlers import layout
-from handlers.planning.build import FORMATS
 from tests.e2e.formats import samples
-from tests.platform import Platform, form, platform
-from worker.app import run_worker
-from worker.broker import Brokers
-from worker.embedded_broker import EmbeddedBroker
-from worker.executors.local import local_executor
-from worker.settings import Settings
-from worker.storage import open_store
-from worker.topics import ensure_topics
 
 if find_spec("torch") is None:
     pytest.skip("the extra trainer is not installed", allow_module_level=True)
 
-from tests.e2e.formats.measures import LanguageModel, as_lines, recall_at_1
-from worker.trainer import base_models, environment
+from tests.e2e.formats.machine import machine
+from tests.e2e.formats.measures import LanguageModel, recall_at_1
+from tests.e2e.formats.service import Service
+from worker.trainer import environment
 
 environment.prepare()
 
@@ -42,92 +31,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),
 ]
 
-_SECONDS = 300
-
-
-class Service(NamedTuple):
-    """A running worker with its bucket, and the platform it speaks to."""
-
-    platform: Platform
-    bucket: Path
-    settings: Settings
-
-    async def trained(
-        self,
-        training_type: str,
-        split: samples.Split,
-        *,
-        on: str | None = None,
-        verify: bool = True,
-        **hyperparameters: Any,
-    ) -> tuple[Path, list[float]]:
-        """Have a tiny model, or one exported earlier, trained on samples.
-
-        Return where the exported one is, verified unless otherwise said, and the loss of each step.
-        """
-        name = f"{training_type}-on-{on or 'base'}"[:60]
-        base = {"custom_model_id": on} if on else {"foundation": {"name": model_of(training_type), "version": "1"}}
-        submitted = form(name, name, training_type=training_type, base_model=base, hyperparameters=hyperparameters)
-        uploaded = self.bucket / "uploads" / f"{name}.jsonl"
-        uploaded.parent.mkdir(exist_ok=True)
-        uploaded.write_bytes(as_lines(split.training))
-        imported = {"dataset_id": name, "files": [{"uri": uploaded.as_uri()}], "format": FORMATS[training_type]}
-        await self.platform.publish("dataset.imported", name, imported)
-        await self.platform.publish("task.created", name, submitted)
-        await self.platform.wait_for_phase(name, "Completed", _SECONDS)
-        exported = (await self.platform.wait_for("model.exported", name)).data
-        said = {event.data.seq: event.data for event in self.platform.said("training.progress", name)}
-        steps = {each.progress.step: each.progress.loss for _, each in sorted(said.items()) if each.progress}
-        folder = self.bucket / layout.model(exported.model_id)
-        if verify:
-            await self.verified(folder)
-        return folder, list(steps.values())
-
-    async def verified(self, folder: Path) -> None:
-        """Make sure that `worker models verify` finds nothing wrong with an export, and loads it."""
-        command = (sys.executable, "-m", "worker", "models", "verify", str(folder), "--json")
-        environment = os.environ | self.settings.to_environment()
-        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
-        verdict = json.loads((await process.communicate())[0])
-        assert (process.returncode, verdict["problems"], verdict["unchecked"]) == (0, [], [])
-        assert verdict["difference"] <= verdict["tolerance"]
-
-    def base(self, training_type: str) -> Path:
-        """Return where the base model of a training type is."""
-        return self.bucket / base_models.prefix_of(model_of(training_type))
-
-
-def model_of(training_type: str) -> str:
-    return "tiny-encoder" if training_type == "Embedding" else "tiny"
-
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
-    folder = tmp_path_factory.mktemp("formats")
-    async with EmbeddedBroker(folder / "broker.log") as servers:
-        settings = Settings(
-            kafka_bootstrap_servers=servers,
-            storage_url=(folder / "bucket").as_uri(),
-            work_dir=folder,
-            session_timeout_seconds=3.0,
-            progress_seconds=0.5,
-            reconcile_seconds=0.5,
-            drain_seconds=5.0,
-        )
-        for name in ("tiny", "tiny-encoder"):
-            await asyncio.to_thread(base_models.provide, name, settings)
-        await ensure_topics(Brokers(servers))
-        stopping = asyncio.Event()
-        async with open_store(settings), platform(servers) as seen:
-            worker = asyncio.create_task(run_worker(settings, stopping=stopping))
-            try:
-                yield Service(seen, folder / "bucket", settings)
-            finally:
-                stopping.set()
-                await worker
-                executor = local_executor(settings)
-                await executor.kill_all()
-                await executor.close()
+    here, elsewhere = (tmp_path_factory.mktemp(name) for name in ("here", "elsewhere"))
+    async with machine(here, trains=True) as trains, machine(elsewhere, trains=False) as plans:
+        yield Service(trains, plans)
 
 
 def fell(losses: list[float], to: float) -> bool:
@@ -189,7 +98,7 @@ async def test_training_goes_on_from_an_exported_adapter(service: Service) -> No
     split = samples.conversations()
     few = samples.Split(split.training[:8], [])
 
-    first, begun = await service.trained("FinetuneLoRA", few, epochs=6, checkpoint_steps=1000, verify=False)
+    first, begun = await service.trained("FinetuneLoRA", few, epochs=6, checkpoint_steps=1000)
     second, gone_on = await service.trained("FinetuneLoRA", few, on=first.name, epochs=1, checkpoint_steps=1000)
 
     assert gone_on[0] < 0.9 * begun[0]

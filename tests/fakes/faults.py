@@ -19,18 +19,23 @@ class Crash(Exception):
 
 
 class Faults:
-    """Counts calls, and crashes at one of them. ``calls`` says what was called, in order."""
+    """Counts calls, and crashes at one of them. ``calls`` says what was called, in order.
+
+    ``for_good``: at all later ones too, so that whoever goes on after any error does not get further.
+    """
 
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.crash_at: int | None = None
         self.after = False
+        self.for_good = False
 
     async def call(self, name: str, answer: Awaitable[Answer]) -> Answer:
         """Let a call take place, unless it is the one to crash at."""
         now = len(self.calls) == self.crash_at
+        dead = self.for_good and self.crash_at is not None and len(self.calls) > self.crash_at
         self.calls.append(name)
-        if now and not self.after:
+        if dead or (now and not self.after):
             if hasattr(answer, "close"):
                 answer.close()
             raise Crash(name)

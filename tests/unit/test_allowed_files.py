@@ -1,5 +1,6 @@
 """Which files a project may read: what the file of projects says, hostile names, and that nothing else is looked at."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,8 @@ def test_the_prefix_of_the_bucket_s_own_url_is_part_of_what_is_allowed(tmp_path:
         ("[projects.a]\nreads = []", "reads"),
         ("[projects.'a/b']", "projects"),
         ("[every_projects]", "every_projects"),
+        ("[every_project]\nmodel_retention_days = 0", "model_retention_days"),
+        ("[platform]\nmodel_retention_days = 1", "model_retention_days"),
         ("[", "is not TOML"),
     ],
 )
@@ -97,6 +100,17 @@ def test_a_file_that_cannot_be_used_is_refused_with_the_place(tmp_path: Path, te
         load_projects(_settings(tmp_path, text), S3)
     assert words in str(caught.value)
     assert "projects.toml" in str(caught.value)
+
+
+def test_a_project_s_models_are_kept_as_long_as_the_file_says(tmp_path: Path) -> None:
+    text = "[every_project]\nmodel_retention_days = 90\n[projects.lab]\nmodel_retention_days = 0.5\n[projects.a]"
+    projects = load_projects(_settings(tmp_path, text), S3)
+    assert [projects.model_retention(name) for name in ("lab", "a", "other")] == [
+        timedelta(hours=12),
+        timedelta(days=90),
+        timedelta(days=90),
+    ]
+    assert Projects().model_retention("a") is None
 
 
 async def test_the_setting_names_the_file(tmp_path: Path) -> None:

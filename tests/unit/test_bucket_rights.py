@@ -12,10 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from contracts.envelope import Event
-from handlers import layout
+from handlers import layout, model_refs
 from handlers.ports import ObjectInfo, Stored
 from tests.deployment import ROOT
 from tests.examples import EVENTS
+from tests.fakes.retained import DAYS, Retained
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import World
 from tests.laws.scenarios import every_case, inbound, world_for
@@ -122,6 +123,18 @@ async def done_as(role: str, stage: str, event: Event[Any]) -> None:
     await World(store).deliver(stage, event)
 
 
+async def test_an_operator_may_name_models_and_a_worker_may_let_them_expire() -> None:
+    store = GuardedStore()
+    retained = Retained(World(store))
+    model_id = await retained.exported()
+    store.role = "operator"
+    await model_refs.tag(store, "production", model_id)
+    await model_refs.untag(store, layout.ref("default", "production"))
+    store.role = "worker"
+    await retained.sweep(times=2, after_days=DAYS)
+    assert retained.files(model_id) == ["manifest.json"]
+
+
 def test_what_somebody_may_write_is_what_the_layout_has() -> None:
     named = set(re.findall(r"^    ([a-z-]+)/", layout.__doc__ or "", re.MULTILINE))
     assert {"tasks", "outbox", "base-models"} <= named
@@ -135,10 +148,11 @@ def test_what_somebody_may_write_is_what_the_layout_has() -> None:
         ("worker", "s3:PutObject", layout.task("t", "state"), True),
         ("worker", "s3:DeleteObject", layout.attempt("t", 3) + "out/model.safetensors", True),
         ("worker", "s3:DeleteObject", layout.outbox_batch("t", 1, 1, 2), True),
-        # What a replay rests on is never deleted, by nobody; nor is a model, nor what a user brought.
+        # What a replay rests on is never deleted, by nobody, nor what a user brought; a model where it expired.
         ("worker", "s3:DeleteObject", layout.task("t", "form"), False),
         ("worker", "s3:DeleteObject", layout.receipt("model-export", "-", "t"), False),
-        ("worker", "s3:DeleteObject", layout.model("t-1") + "manifest.json", False),
+        ("worker", "s3:DeleteObject", layout.model("t-1") + "model.safetensors", True),
+        ("console", "s3:DeleteObject", layout.model("t-1") + "model.safetensors", False),
         ("worker", "s3:PutObject", "uploads/a/1.jsonl", False),
         ("worker", "s3:PutObject", layout.base_model("tiny", "1") + "config.json", False),
         ("trainer", "s3:GetObject", layout.base_model("tiny", "1") + "config.json", True),
@@ -154,6 +168,8 @@ def test_what_somebody_may_write_is_what_the_layout_has() -> None:
         ("console", "s3:PutObject", layout.letter_note("l"), True),
         ("console", "s3:PutObject", layout.receipt("model-export", "-", "t"), False),
         ("operator", "s3:PutObject", layout.base_model("tiny", "1") + "config.json", True),
+        ("operator", "s3:PutObject", layout.ref("poems", "production"), True),
+        ("worker", "s3:PutObject", layout.ref("poems", "production"), False),
     ],
 )
 def test_a_role_may_do_its_own_work_and_not_another_s(role: str, action: str, key: str, expected: bool) -> None:

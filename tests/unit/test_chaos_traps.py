@@ -40,11 +40,10 @@ async def test_the_last_token_kills_before_or_after_the_call(
         raise Dead
 
     boundary = Boundary(_Bucket, "put", when, lambda call: call[1] != "other")  # type: ignore[arg-type]  # either of them
-    monkeypatch.setattr(boundaries, "BOUNDARIES", {"here": boundary})
     monkeypatch.setattr(_Bucket, "put", _Bucket.put)
     monkeypatch.setattr(os, "kill", kill)
     boundaries.arm(tmp_path, "here", passages=3)
-    boundaries.walk_into(tmp_path)
+    boundaries.walk_into(tmp_path, {"here": boundary})
     bucket = _Bucket()
 
     assert await bucket.put("a") == "etag"
@@ -61,14 +60,14 @@ async def test_the_last_token_kills_before_or_after_the_call(
     assert len(killed) == 1, "a trap kills once"
 
 
-async def test_a_call_that_failed_is_no_passage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_a_call_that_failed_is_no_passage(tmp_path: Path) -> None:
     class Failing:
         async def put(self, key: str) -> None:
             raise ConnectionError(key)
 
-    monkeypatch.setattr(boundaries, "BOUNDARIES", {"here": Boundary(Failing, "put", "after", lambda _: True)})
+    boundary = Boundary(Failing, "put", "after", lambda _: True)
     boundaries.arm(tmp_path, "here", passages=1)
-    boundaries.walk_into(tmp_path)
+    boundaries.walk_into(tmp_path, {"here": boundary})
     with pytest.raises(ConnectionError):
         await Failing().put("a")
     assert boundaries.sprung(tmp_path) == []

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from contracts.topics import TOPICS
-from handlers.table import STAGES
+from handlers.table import SAID_BY_SWEEPS, STAGES
 from tests.fakes.world import World, command_event, form, form_event, received, statuses
 
-SAID = sorted({topic for stage in STAGES for topic in stage.says} | {"training.progress"})
+SAID = sorted({topic for stage in STAGES for topic in stage.says} | {*SAID_BY_SWEEPS, "training.progress"})
 
 
 @pytest.mark.parametrize("topic", SAID)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from contracts.topics import TOPICS
 from deploy.kafka import strimzi
-from handlers.table import STAGES, Stage
+from handlers.table import SAID_BY_SWEEPS, STAGES, Stage
 from worker.cli import app
 from worker.console.view import FOLLOWED
 from worker.delivery import later
@@ -40,6 +40,10 @@ def test_a_worker_may_do_what_a_stage_does(stage: Stage) -> None:
 
 def test_a_worker_publishes_what_trainers_left_in_the_bucket() -> None:
     assert of_publisher("executors") == {"training.progress"} <= may("worker", "Write")
+
+
+def test_a_worker_says_what_only_time_leads_to() -> None:
+    assert set(SAID_BY_SWEEPS) <= may("worker", "Write")
 
 
 def test_a_worker_may_not_say_what_the_platform_says_nor_read_what_it_gave_up_on() -> None:

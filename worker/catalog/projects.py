@@ -1,4 +1,4 @@
-"""Reads what is configured about projects: which files each may read, and how much it may use."""
+"""Reads what is configured about projects: what each may read and use, and how long its models are kept."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -32,6 +32,7 @@ class _Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class _Rules(_Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
     read: tuple[str, ...] | None = None
+    model_retention_days: Annotated[float, Meta(gt=0, le=36_500)] | None = None
 
 
 class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,10 +65,10 @@ def load_projects(settings: Settings, store: ObjectStore) -> Projects:
 
 
 def _rules(said: _Rules, store: ObjectStore, where: str) -> ProjectRules:
-    if said.read is None:
-        return ProjectRules(limits=said.limits)
-    prefixes = [_prefix(uri, store, f"{where}.read[{index}]") for index, uri in enumerate(said.read)]
-    return ProjectRules(read=tuple(prefixes), limits=said.limits)
+    read = said.read
+    if read is not None:
+        read = tuple(_prefix(uri, store, f"{where}.read[{index}]") for index, uri in enumerate(read))
+    return ProjectRules(read=read, limits=said.limits, model_retention_days=said.model_retention_days)
 
 
 def _check_time_limits(path: Path, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""``worker models list | show | verify | download``."""
+"""``worker models list | show | verify | download``; names of models are in model_refs.py."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -9,13 +9,14 @@ import msgspec
 import typer
 
 from handlers.validation.problems import counted
+from worker.commands import model_refs
 from worker.commands.output import AsJson, print_json
 from worker.settings import Settings
 from worker.validate.excerpt import safe
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="See, verify and download the models of the repository.",
+    help="See, verify, download and name the models of the repository.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -23,7 +24,8 @@ Result = TypeVar("Result")
 Which = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A model's id in the bucket of WORKER_STORAGE_URL, a folder, or a file:// or s3:// URI."
+        metavar="MODEL",
+        help="A model's id or ref in the bucket of WORKER_STORAGE_URL, a folder, or a file:// or s3:// URI.",
     ),
 ]
 
@@ -39,7 +41,7 @@ def list_models(
 ) -> None:
     """List the models of a repository, by name.
 
-    A model without a manifest is not exported completely.
+    A model without a manifest is not exported completely. Of the bucket's repository also the refs that name each.
 
     Exit code 0: listed, however many there are; 2: the repository could not be read.
 
@@ -49,13 +51,14 @@ def list_models(
       worker models list --project poems --json
       worker models list s3://bucket/models
     """
+    from worker.models.refs import all_refs  # noqa: PLC0415 - the same
     from worker.models.repository import Entry, entries  # noqa: PLC0415 - what brings much is imported where it is used
     from worker.models.show import entry_lines  # noqa: PLC0415 - the same
     from worker.models.source import opened  # noqa: PLC0415 - the same
 
     async def read(settings: Settings) -> list[Entry]:
         async with opened(where, settings) as source:
-            return await entries(source, project)
+            return await entries(source, project, None if where else await all_refs(settings))
 
     found = _run(read)
     if json:
@@ -79,13 +82,15 @@ def show(model: Which, json: AsJson = False) -> None:
       worker models show ./model --json | jq .lineage.base
     """
     from handlers.manifests import MANIFEST  # noqa: PLC0415 - the reason is above
+    from worker.models.refs import resolved  # noqa: PLC0415 - the same
     from worker.models.show import manifest_lines  # noqa: PLC0415 - the same
     from worker.models.source import model_id_of, opened  # noqa: PLC0415 - the same
     from worker.models.verify import ManifestReading, read_manifest  # noqa: PLC0415 - the same
 
     async def read(settings: Settings) -> ManifestReading:
-        async with opened(model, settings) as source:
-            return read_manifest(await source.read(MANIFEST), model_id_of(model))
+        asked = await resolved(model, settings)
+        async with opened(asked, settings) as source:
+            return read_manifest(await source.read(MANIFEST), model_id_of(asked))
 
     manifest, problems = _run(read)
     if manifest is None:
@@ -152,7 +157,7 @@ def download(
 
     \b
     Example:
-      worker models download task-7-step30-1f2e3d4c --to ./model
+      worker models download refs/poems/production --to ./model
     """
     from worker.models.download import Broken  # noqa: PLC0415 - the reason is above
     from worker.models.download import download as bring  # noqa: PLC0415 - the same
@@ -172,6 +177,10 @@ def download(
         typer.echo(done.path)
         fetched = f"{done.fetched_bytes / 1e6:,.1f} of {done.size_bytes / 1e6:,.1f} MB fetched"
         typer.echo(f"{done.model_id}: {done.files} files, {fetched}, all as the manifest says", err=True)
+
+
+app.command("tag")(model_refs.tag)
+app.command("untag")(model_refs.untag)
 
 
 def _run(work: Callable[[Settings], Coroutine[Any, Any, Result]]) -> Result:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from contracts.dataset import DatasetImported, DatasetRejected, DatasetVerdict
 from contracts.envelope import Event
-from contracts.model import ModelExported
+from contracts.model import ModelExpired, ModelExported
 from contracts.quote import CostEstimated
 from contracts.task import TaskStatus, TaskSubmission
 from contracts.training import TrainingProgress
@@ -18,7 +18,7 @@ from worker.console.curve_points import Run
 #: What the console reads. Commands are answered by statuses, dispatches by phases.
 FOLLOWED = (
     "dataset.imported", "dataset.validated", "dataset.rejected", "cost.estimated", "task.created", "task.status",
-    "training.progress", "model.exported",
+    "training.progress", "model.exported", "model.expired",
 )  # fmt: skip
 
 
@@ -69,6 +69,7 @@ class View:
         self._datasets: dict[tuple[str, str], DatasetView] = {}
         self._fees: dict[tuple[str, str], CostEstimated] = {}
         self._models: dict[str, ModelExported] = {}
+        self._expired: set[str] = set()
         self._runs: dict[str, Run] = {}
         #: Whether all that was there at the start has been read.
         self.caught_up = False
@@ -129,6 +130,8 @@ class View:
                     self._changed("task", progress.task_id)
             case ModelExported() as model:
                 self._exported(model)
+            case ModelExpired() as model:
+                self._gone(model)
 
     def _imported(self, imported: DatasetImported, time: datetime) -> None:
         dataset = self._of(imported.project, imported.dataset_id)
@@ -182,10 +185,20 @@ class View:
             self._changed("task", status.task_id)
 
     def _exported(self, model: ModelExported) -> None:
+        if model.model_id in self._expired:
+            return  # said again: a model that expired never comes back
         self._models[model.model_id] = model
         task = self._tasks.setdefault(model.task_id, TaskView(task_id=model.task_id, project=model.project))
         if task.project == model.project and task.models.get(model.model_id) != model:
             task.models = task.models | {model.model_id: model}
+            self._changed("task", model.task_id)
+
+    def _gone(self, model: ModelExpired) -> None:
+        self._expired.add(model.model_id)
+        self._models.pop(model.model_id, None)
+        task = self._tasks.get(model.task_id)
+        if task and model.model_id in task.models:
+            task.models = {name: each for name, each in task.models.items() if name != model.model_id}
             self._changed("task", model.task_id)
 
     def _changed(self, kind: Kind, task_id: str) -> None:

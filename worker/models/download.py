@@ -13,8 +13,9 @@ from contracts.model import Descriptor, Manifest
 from contracts.strict_json import printable
 from handlers.manifests import MANIFEST
 from worker.models.progress import Progress
+from worker.models.refs import resolved
 from worker.models.source import CouldNotRead, Source, model_id_of, opened, walked
-from worker.models.verify import Problem, check_file, read_manifest, unlisted
+from worker.models.verify import Problem, check_file, if_expired, read_manifest, unlisted
 from worker.settings import Settings
 
 
@@ -43,15 +44,19 @@ async def download(asked: str, settings: Settings, *, to: Path | None, progress:
     is left alone. Every file is checked against the manifest before the folder gets its name, in one step.
 
     Raises:
-        Broken: a file in the repository is missing, or not what the manifest says. Nothing gets the model's name.
+        Broken: it expired, or a file in the repository is missing, or not what the manifest says. Nothing gets the
+            model's name.
         CouldNotRead: it cannot be reached, the folder is something else, or another download into it is under way.
         SettingsError: the settings cannot be used.
     """
+    asked = await resolved(asked, settings)
     async with opened(asked, settings) as source:
         body = await source.read(MANIFEST)
         manifest, problems = read_manifest(body, model_id_of(asked))
         if manifest is None or body is None:
             raise Broken(problems)
+        if expired := if_expired(manifest):
+            raise Broken(expired)
         target = (to or Path(manifest.model_id)).absolute()
         if await asyncio.to_thread(_is_there, target, manifest, body):
             return _done(manifest, target, 0)

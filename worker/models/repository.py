@@ -1,9 +1,11 @@
 """What is in a model repository."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from contracts.model import Kind
 from contracts.probe import MERGED_FOLDER
@@ -32,10 +34,15 @@ class Entry(Struct, frozen=True, kw_only=True):
     step: int | None = None
     loss: float | None = None
     validation_loss: float | None = None
+    expired_at: datetime | None = None
+    refs: tuple[str, ...] = ()
 
 
-async def entries(source: Source, project: str | None = None) -> list[Entry]:
-    """Return the models of a repository by name, of one project or of all. Raises CouldNotRead."""
+async def entries(source: Source, project: str | None = None, refs: Mapping[str, str] | None = None) -> list[Entry]:
+    """Return the models of a repository by name, of one project or of all. Raises CouldNotRead.
+
+    ``refs`` are the names that models have, each with the model it means.
+    """
     sizes: dict[str, list[int]] = {}
     for path, size in (await source.listed()).sizes.items():
         folder, slash, _ = path.partition("/")
@@ -48,7 +55,12 @@ async def entries(source: Source, project: str | None = None) -> list[Entry]:
             return _entry(folder, sizes[folder], await source.read(f"{folder}/{MANIFEST}"))
 
     found = await asyncio.gather(*map(read, sorted(sizes)))
-    return [entry for entry in found if project in (None, entry.project)]
+    named = [replace(entry, refs=_meaning(entry.model_id, refs or {})) for entry in found]
+    return [entry for entry in named if project in (None, entry.project)]
+
+
+def _meaning(model_id: str, refs: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(sorted(ref for ref, meant in refs.items() if meant == model_id))
 
 
 def _entry(folder: str, sizes: Iterable[int], body: bytes | None) -> Entry:
@@ -70,4 +82,5 @@ def _entry(folder: str, sizes: Iterable[int], body: bytes | None) -> Entry:
         step=manifest.step,
         loss=manifest.metrics.get("loss"),
         validation_loss=manifest.metrics.get("validation_loss"),
+        expired_at=manifest.expiry.at if manifest.expiry else None,
     )

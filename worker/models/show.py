@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from contracts.model import Manifest
+from handlers.manifests import expired_when
 from handlers.validation.problems import counted
 from worker.models.lineage import lineage_of
 from worker.models.repository import Entry
@@ -24,15 +25,17 @@ def entry_lines(entries: list[Entry]) -> Iterator[str]:
             "" if loss is None else f"  {'loss' if entry.validation_loss is None else 'validation loss'} {loss:.4f}"
         )
         base = safe(entry.base_model or "an unknown base")
-        yield (
-            f"{entry.model_id:<{longest}}  {size}  {kind} of {base}, step {entry.step}  project {entry.project}{judged}"
-        )
+        what = f"{kind} of {base}, step {entry.step}  project {entry.project}{judged}"
+        expired = f"  expired {entry.expired_at:%Y-%m-%d}" if entry.expired_at else ""
+        yield f"{entry.model_id:<{longest}}  {size}  {what}{expired}{safe(''.join(f'  {ref}' for ref in entry.refs))}"
 
 
 def manifest_lines(manifest: Manifest) -> Iterator[str]:
     """Yield what a manifest says, the most asked for first; all of it is in its JSON."""
     kept = manifest.kept
     yield f"{manifest.model_id}: {manifest.kind}, step {manifest.step} of task {manifest.task_id}"
+    if manifest.expiry:
+        yield f"  {expired_when(manifest.expiry)}: its files are deleted, or will be once nobody uses them"
     place = "by validation loss" if kept.by == "validation-loss" else "from the end"
     apart = "" if kept.distance is None else f", {kept.distance} steps from the next"
     yield f"  kept       number {kept.rank} of {len(kept.steps)} {place}{apart}"

@@ -22,8 +22,6 @@ from worker.storage import open_store
 from worker.storage.file_uri import path_of
 from worker.storage.files import whole_file
 
-#: Where the repository is in a bucket.
-REPOSITORY = "models/"
 _ID = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,128}")
 
 
@@ -130,7 +128,7 @@ async def opened(asked: str | None, settings: Settings) -> AsyncIterator[Source]
     """
     model_id = model_id_of(asked) if asked else None
     if asked is None or model_id is not None:
-        place = _in_bucket(layout.model(model_id) if model_id else REPOSITORY, settings)
+        place = in_bucket(layout.model(model_id) if model_id else layout.MODELS, settings)
     elif "://" in asked:
         place = _of_uri(asked, settings)
     else:
@@ -139,14 +137,20 @@ async def opened(asked: str | None, settings: Settings) -> AsyncIterator[Source]
         yield source
 
 
+def is_id(name: str) -> bool:
+    """Return whether something can be the name of a model, a project or a ref."""
+    return _ID.fullmatch(name) is not None
+
+
 def model_id_of(asked: str) -> str | None:
     """Return the model's id that was asked for, None for a path or a URI. A folder of that name wins."""
-    return None if not _ID.fullmatch(asked) or Path(asked).is_dir() else asked
+    return None if not is_id(asked) or Path(asked).is_dir() else asked
 
 
-def _in_bucket(prefix: str, settings: Settings) -> AbstractAsyncContextManager[Source]:
+def in_bucket(prefix: str, settings: Settings) -> AbstractAsyncContextManager[Source]:
+    """Open a prefix, with its final slash, of the bucket of the settings. Raises as :func:`opened` does."""
     if settings.storage_url.lower().startswith("file:"):
-        # The bucket must be there; that it has no models yet is no fault.
+        # The bucket must be there; that it has nothing below the prefix yet is no fault.
         return _of_folder(_path(settings.storage_url), prefix)
     return _of_uri(f"{settings.storage_url.rstrip('/')}/{prefix}", settings)
 

@@ -15,8 +15,9 @@ from handlers.manifests import MANIFEST
 from worker.models import loading
 from worker.models.loading import Loaded
 from worker.models.progress import Progress
+from worker.models.refs import resolved
 from worker.models.source import CouldNotRead, FolderSource, Listed, Source, model_id_of, opened
-from worker.models.verify import Problem, check_file, check_probe, read_manifest, unlisted
+from worker.models.verify import Problem, check_file, check_probe, if_expired, read_manifest, unlisted
 from worker.settings import Settings
 
 
@@ -45,6 +46,7 @@ async def verify(asked: str, settings: Settings, *, base: Path | None, progress:
         CouldNotRead: there is nothing there, or it cannot be reached.
         SettingsError: the settings cannot be used.
     """
+    asked = await resolved(asked, settings)
     async with opened(asked, settings) as source:
         listed = await source.listed()
         if not listed.sizes and not listed.links:
@@ -52,6 +54,8 @@ async def verify(asked: str, settings: Settings, *, base: Path | None, progress:
         manifest, problems = read_manifest(await source.read(MANIFEST), model_id_of(asked))
         if manifest is None:
             return Verdict(model_id=None, place=source.name, problems=problems)
+        if expired := if_expired(manifest):
+            return Verdict(model_id=manifest.model_id, place=source.name, problems=expired)
         async with _at_hand(source, manifest, listed, progress) as folder:
             return await asyncio.to_thread(_judged, manifest, listed, source, folder, settings, base, progress)
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from contracts.model import Descriptor, Manifest
 from contracts.probe import Probe
-from handlers.manifests import MANIFEST
+from handlers.manifests import MANIFEST, expired_when
 from worker.models.contents import BadContent, check_content
 from worker.models.source import Listed
 
@@ -45,6 +45,11 @@ def read_manifest(body: bytes | None, model_id: str | None = None) -> ManifestRe
         return _unusable("broken-manifest", f"it cannot be read: {error}")
     faults = list(_faults(manifest, model_id))
     return ManifestReading(None if faults else manifest, tuple(_problem("broken-manifest", each) for each in faults))
+
+
+def if_expired(manifest: Manifest) -> tuple[Problem, ...]:
+    """Return that a model is not to be used any more, where it is not. Pure."""
+    return (_problem("expired", f"the model {expired_when(manifest.expiry)}"),) if manifest.expiry else ()
 
 
 def unlisted(manifest: Manifest, listed: Listed) -> list[Problem]:

@@ -6,7 +6,7 @@ one, and who takes the last dies as kill -9 would have it: so a trap that was se
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -83,9 +83,9 @@ def sprung(traps: Path) -> list[str]:
     return sorted(trap.name for trap in traps.iterdir() if not any(trap.iterdir()))
 
 
-def walk_into(traps: Path) -> None:
+def walk_into(traps: Path, boundaries: Mapping[str, Boundary] = BOUNDARIES) -> None:
     """Let this process kill itself where a trap says so. Traps must be set before."""
-    for name, boundary in BOUNDARIES.items():
+    for name, boundary in boundaries.items():
         if (traps / name).exists():
             _watch(boundary, traps / name)
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deploy.local.ray import RayHead, ray_binary
 from deploy.local.slurm import LocalSlurm
@@ -28,22 +28,12 @@ exec {real} "$@"
 """
 
 
-class Engine:
-    """A real engine with one GPU that is none.
+class Machine:
+    """Where an engine's trainers run. ``python`` is its interpreter, made out of a real one."""
 
-    ``settings`` lead a worker to it. ``crash`` kills it with -9 and starts it again; ``jobs_survive`` says whether what
-    runs on it outlives that.
-    """
-
-    def __init__(self, name: str, folder: Path, *, jobs_survive: bool) -> None:
-        self.name, self.jobs_survive = name, jobs_survive
-        self.settings: dict[str, Any] = {}
-        self.crash: Callable[[], Awaitable[None]]
+    def __init__(self, folder: Path, real: Path) -> None:
         self._starts, self._until = folder / "starts", folder / "until"
         self.python = folder / "bin" / "python"
-
-    def prepare(self, real: Path) -> None:
-        """Make the interpreter of its machine, out of a real one."""
         words = {"root": _ROOT, "until": self._until, "starts": self._starts, "ours": sys.executable, "real": real}
         quoted = {name: shlex.quote(str(word)) for name, word in words.items()}
         self.python.parent.mkdir()
@@ -80,27 +70,38 @@ def _is_trainer(pid: int) -> bool:
         return False
 
 
+class Engine(NamedTuple):
+    """A real engine with one GPU that is none.
+
+    ``settings`` lead a worker to it. ``crash`` kills it with -9 and starts it again; ``jobs_survive`` says whether what
+    runs on it outlives that.
+    """
+
+    name: str
+    machine: Machine
+    settings: dict[str, Any]
+    crash: Callable[[], Awaitable[None]]
+    jobs_survive: bool
+
+
 @asynccontextmanager
 async def ray(folder: Path) -> AsyncIterator[Engine]:
     """Start a head; when it is killed its jobs die with it."""
-    engine = Engine("ray", folder, jobs_survive=False)
-    engine.prepare(ray_binary().with_name("python"))
-    async with RayHead(programs=engine.python.parent) as head:
+    machine = Machine(folder, ray_binary().with_name("python"))
+    async with RayHead(programs=machine.python.parent) as head:
 
         async def crash() -> None:
             await head.kill()
             await head.start()
 
-        engine.crash = crash
-        engine.settings = {"ray_address": head.url, "ray_token_file": head.token_file}
-        yield engine
+        settings = {"ray_address": head.url, "ray_token_file": head.token_file}
+        yield Engine("ray", machine, settings, crash, jobs_survive=False)
 
 
 @asynccontextmanager
 async def slurm(folder: Path) -> AsyncIterator[Engine]:
     """Start a controller and a node; when the controller is killed its jobs run on."""
-    engine = Engine("slurm", folder, jobs_survive=True)
-    engine.prepare(Path(sys.executable))
+    machine = Machine(folder, Path(sys.executable))
     async with LocalSlurm() as cluster:
 
         async def crash() -> None:
@@ -109,10 +110,9 @@ async def slurm(folder: Path) -> AsyncIterator[Engine]:
             await cluster.kill_controller()
             await cluster.start_controller()
 
-        engine.crash = crash
-        engine.settings = {"slurm_jobs_dir": folder / "jobs", "slurm_python": str(engine.python)}
+        settings = {"slurm_jobs_dir": folder / "jobs", "slurm_python": str(machine.python)}
         os.environ["SLURM_CONF"] = str(cluster.conf)
         try:
-            yield engine
+            yield Engine("slurm", machine, settings, crash, jobs_survive=True)
         finally:
             del os.environ["SLURM_CONF"]

@@ -76,7 +76,7 @@ def test_a_form_that_is_none_is_heard_without_harm() -> None:
 
 
 def test_every_topic_that_is_followed_is_taken_in() -> None:
-    assert set(FOLLOWED) == {topic for topic, _ in STORY} | {"dataset.rejected", "training.progress"}
+    assert set(FOLLOWED) == {topic for topic, _ in STORY} | {"dataset.rejected", "training.progress", "model.expired"}
 
 
 def _steps(*said: dict[str, object]) -> list[int]:
@@ -102,3 +102,19 @@ def test_a_curve_keeps_its_ends_its_shape_and_its_size() -> None:
     assert (steps[0], steps[-1]) == (0, 10 * MOST_POINTS - 1)
     assert 333 in steps
     assert steps == sorted(steps)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["in order", "exported again"])
+def test_a_model_that_expired_is_shown_no_more_also_where_its_export_is_said_again(*, again: bool) -> None:
+    expired = {
+        "model_id": "m-1", "task_id": "t-1", "project": "default", "uri": "x://m/", "size_bytes": 1,
+        "manifest_uri": "x://m/manifest.json", "exported_at": "2026-01-01T00:00:00Z",
+        "expired_at": "2026-02-01T00:00:00Z", "retention_days": 31,
+    }  # fmt: skip
+    view = _view([*STORY, ("model.exported", MODEL | {"model_id": "m-2"}), ("model.expired", expired)])
+    if again:
+        view.take(event("model.exported", MODEL))
+    task = view.task("t-1")
+    assert task is not None
+    assert (list(task.models), [model.model_id for model in view.models("default")]) == (["m-2"], ["m-2"])
+    assert view.model("m-1") is None
