@@ -58,13 +58,12 @@ class KeptModels:
         found: list[KeptModel] = []
         read: dict[tuple[str, str], Facts | None] = {}
         for folder, infos in folders.items():
-            key = f"{layout.MODELS}{folder}/{MANIFEST}"
-            for info in infos:
-                if info.key == key:
-                    facts = read[key, info.etag] = await self._facts(info, layout.name_of(folder))
-                    if facts:
-                        files = tuple(each.key for each in infos if each.key != key)
-                        found.append(KeptModel(facts, files))
+            manifest = next((info for info in infos if info.key == f"{layout.MODELS}{folder}/{MANIFEST}"), None)
+            if manifest is None:
+                continue  # its export is not finished
+            facts = read[manifest.key, manifest.etag] = await self._facts(manifest, layout.name_of(folder))
+            if facts:
+                found.append(KeptModel(facts, tuple(info.key for info in infos if info is not manifest)))
         self._read = read
         return found
 

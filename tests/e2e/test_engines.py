@@ -30,6 +30,7 @@ from worker.broker import Brokers
 from worker.demo.processes import SupervisedWorker, run_to_end
 from worker.settings import Settings
 from worker.storage import open_store
+from worker.storage.file_uri import path_of
 from worker.topics import ensure_topics
 
 pytestmark = [
@@ -95,7 +96,7 @@ class Service(NamedTuple):
         models = {event.id: event.data for event in self.platform.said("model.exported", task_id)}
         [model] = models.values()
         assert (model.attempt, model.step) == (state.promoted, STEPS)
-        folder = self.settings.work_dir / "bucket" / layout.model(model.model_id)
+        folder = Path(path_of(self.settings.storage_url)) / layout.model(model.model_id)
         await verifies(folder, self.settings)
         assert self.platform.letters == []
         return state, load_file(folder / "adapter_model.safetensors")
