@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from worker.client_logs import quiet_client
 from worker.commands import (
     bucket,
     completion,
@@ -58,6 +59,8 @@ def _options(
     Exit codes everywhere: 0 done, 1 the thing asked about is not right, 2 could not do it.
     Results go to stdout, all else to stderr; with --json one JSON object on stdout.
     """
+    if not debug:
+        quiet_client()
 
 
 app.command("run")(run.run)

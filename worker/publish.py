@@ -14,7 +14,7 @@ from contracts.envelope import Event, inbound_id
 from worker.broker import Brokers, BrokerUnavailable, connected
 from worker.event_check import NotPublishable, check_event, known_topic, split_events
 from worker.settings import Settings
-from worker.topics import ensure_topics
+from worker.topics import ensure_topics, missing_topics
 
 __all__ = [
     "BrokerUnavailable",
@@ -131,7 +131,10 @@ def _identified(event: Event[Any], event_id: str | None, source: str) -> Event[A
 
 
 async def _send(brokers: Brokers, events: list[Event[Any]], extra: list[_Header]) -> list[PublishedEvent]:
-    await ensure_topics(brokers, [known_topic(events[0].topic)])
+    topic = known_topic(events[0].topic)
+    # Who may write to a topic may not see its dead letters, which then look missing too.
+    if topic.name in await missing_topics(brokers, [topic]):
+        await ensure_topics(brokers, [topic])
     # The default partitioner is Java's murmur2, which every publisher of a key must share. Not an idempotent producer:
     # the embedded broker knows none, and a repeated event has the same id anyway.
     async with connected(AIOKafkaProducer, brokers, acks="all", enable_idempotence=False) as producer:

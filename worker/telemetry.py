@@ -6,6 +6,7 @@ from time import monotonic
 
 import structlog
 
+from worker.client_logs import quiet_client
 from worker.delivery.log_context import merge_record
 
 #: Seconds until a client may say the same again.
@@ -65,6 +66,6 @@ def configure_logging(log_format: str, level: str) -> None:
     handler.addFilter(_Again())
     root = logging.getLogger()
     root.handlers = [handler]
-    # The clients narrate every heartbeat and every refused connection; what matters of it we say ourselves.
+    # The clients narrate every heartbeat; what matters of it we say ourselves.
     root.setLevel(max(number, logging.WARNING))
-    logging.getLogger("aiokafka").addFilter(lambda record: not record.getMessage().startswith("Unable connect"))
+    quiet_client()

@@ -7,6 +7,7 @@ is some fourteen processes with about 0.8 GB of memory in all, 100 MB of it for 
 import argparse
 import os
 import secrets
+import shlex
 import shutil
 import sys
 import tempfile
@@ -34,6 +35,14 @@ _PORTS = (
     "metrics-export-port",
     "ray-client-server-port",
 )
+#: The ``python`` of a machine where jobs run has Ray and this package. Here these are two environments.
+_PYTHON = """\
+#!/bin/sh
+case "$*" in
+"-m worker.trainer"*) exec {ours} "$@" ;;
+*) exec {rays} "$@" ;;
+esac
+"""
 #: Ray gives up a job that waits for longer than 15 minutes. A queue of fine-tuning jobs is longer than that.
 _QUEUE_SECONDS = 30 * 86_400
 
@@ -42,7 +51,7 @@ class RayHead:
     """``async with RayHead() as head:`` - a cluster of one node on free ports, which asks for a token.
 
     ``kill`` and ``start`` are for tests of what a head's end does: the table of jobs survives it, the jobs do not.
-    Jobs look for programs in the folder ``programs`` first.
+    Jobs look for programs in the folder ``programs`` first; without it their ``python`` has the trainer.
 
     Raises on entry:
         ServerMissing: Ray is not installed, or does not start; the text says what to do.
@@ -96,7 +105,7 @@ class RayHead:
             self._answers,
             env={
                 # Jobs see it too: their `python` is the one that has Ray, and nothing else of ours reaches them.
-                "PATH": ":".join(map(str, filter(None, (self._programs, binary.parent, os.environ["PATH"])))),
+                "PATH": f"{self._programs or self._with_trainer(binary)}:{binary.parent}:{os.environ['PATH']}",
                 "HOME": str(self._folder),
                 "RAY_AUTH_MODE": "token",
                 "RAY_AUTH_TOKEN": self._token,
@@ -109,6 +118,16 @@ class RayHead:
     async def kill(self) -> None:
         """End the head with SIGKILL, every process of it, whatever it does just then. Idempotent."""
         await self._process.kill()
+
+    def _with_trainer(self, binary: Path) -> Path:
+        """Return a folder whose ``python`` runs the trainer in this environment, and all else in Ray's."""
+        folder = self._folder / "programs"
+        folder.mkdir(exist_ok=True)
+        python = folder / "python"
+        rays = binary.with_name("python")
+        python.write_text(_PYTHON.format(ours=shlex.quote(sys.executable), rays=shlex.quote(str(rays))))
+        python.chmod(0o755)
+        return folder
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that lead the worker to this head."""

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import shutil
 import sys
 import tarfile
 import time
@@ -18,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
+from tests import chromium
 from worker import tied_process
 from worker.broker import Brokers
 from worker.demo.processes import SupervisedWorker, child_environment, run_to_end
@@ -36,12 +36,6 @@ FAULTY = '{"messages": [{"role": "usr", "content": "孤灯照不寐"}, {"role": 
 TOKEN = "a-token-for-the-journey"
 #: A busy machine trains a tiny model, and starts torch, in minutes.
 PATIENCE_MS = 300_000
-
-
-def _chromium() -> str:
-    found = shutil.which("chromium")
-    assert found, "there is no Chromium: make browser installs it"
-    return found
 
 
 def _settings(folder: Path, servers: str) -> Settings:
@@ -101,14 +95,7 @@ async def _platform(folder: Path) -> AsyncIterator[str]:
 
 
 async def _signed_in(browser: Browser, address: str, **options: Any) -> Page:
-    context = await browser.new_context(base_url=address, accept_downloads=True, **options)
-    page = await context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    await page.goto("/tasks")
-    await page.fill("#token", TOKEN)
-    await page.keyboard.press("Enter")
-    await page.wait_for_selector("nav")  # only who is signed in has one
-    return page
+    return await chromium.signed_in(browser, address, TOKEN, patience_ms=PATIENCE_MS, **options)
 
 
 async def _shot(page: Page, name: str) -> None:
@@ -116,13 +103,8 @@ async def _shot(page: Page, name: str) -> None:
     await page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=True)
 
 
-async def _upload(page: Page, name: str, content: bytes) -> None:
-    await page.set_input_files("#training_set-files", {"name": name, "mimeType": "text/plain", "buffer": content})
-    await page.get_by_role("group", name="Training set").get_by_role("button", name="Upload").click()
-
-
 async def _fault_is_found_and_led_to(page: Page) -> None:
-    await _upload(page, "faulty.jsonl", DATASET.read_bytes() + FAULTY.encode())
+    await chromium.upload(page, "training_set", "faulty.jsonl", DATASET.read_bytes() + FAULTY.encode())
     await page.get_by_role("button", name="/messages/0/role").click()
     assert await page.locator(".excerpt mark").inner_text() == '"usr"'
     await _shot(page, "findings")
@@ -133,7 +115,7 @@ async def _fee_appears(page: Page) -> None:
     """The fee comes about five seconds after the import, into a page that was not loaded again."""
     await page.evaluate("window.same = true")
     await page.wait_for_selector("#fee .help")
-    await _upload(page, "poems.jsonl", DATASET.read_bytes())
+    await chromium.upload(page, "training_set", "poems.jsonl", DATASET.read_bytes())
     imported = time.monotonic()
     await page.wait_for_selector("#fee .amount strong")
     # Never before its time; how long after depends on the machine, and the demo's own test says how long at most.
@@ -190,9 +172,7 @@ async def _looks(browser: Browser, address: str, task: str) -> None:
 
 
 async def test_from_import_to_downloaded_model_in_chromium_with_embedded_broker_and_trainer(tmp_path: Path) -> None:
-    async with _platform(tmp_path) as address, async_playwright() as playwright:
-        # As root Chromium has no sandbox; it sees nothing but this page.
-        browser = await playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"])
+    async with _platform(tmp_path) as address, chromium.browser() as browser:
         page = await _signed_in(browser, address, viewport={"width": 1280, "height": 900}, locale="en-US")
         broken: list[str] = []
         page.on("pageerror", lambda error: broken.append(str(error)))
@@ -221,5 +201,4 @@ async def test_from_import_to_downloaded_model_in_chromium_with_embedded_broker_
         await _downloaded(page, tmp_path)
         await _operators_pages(page)
         await _looks(browser, address, task)
-        await browser.close()
     assert broken == []

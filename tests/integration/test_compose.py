@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not s3_servers.process_possible(), reason="Go builds the S3 server, once"),
 ]
 
-PORTS = ("9092", "19092", "29093", "7070", "8080")
+PORTS = ("9092", "19092", "29093", "7070", "8080", "8081")
 #: Where the containers of the worker's image have their Python and its programs.
 BIN = Path(sys.executable).parent
 
@@ -106,6 +106,15 @@ async def _worker(here: Here, *arguments: str) -> tuple[int, str]:
     return process.returncode or 0, out.decode()
 
 
+@asynccontextmanager
+async def _console(here: Here) -> AsyncIterator[None]:
+    command = [str(BIN / "worker"), *services()["console"]["command"]]
+    # Only the container's own address is not this machine's.
+    env = here.environment("console") | {"CONSOLE_HOST": "127.0.0.1"}
+    async with _server("console", here, command, env, "8081"):
+        yield
+
+
 async def test_what_it_starts_works_together(tmp_path: Path) -> None:
     here = Here(tmp_path)
     (tmp_path / "work").mkdir()
@@ -122,6 +131,7 @@ async def test_what_it_starts_works_together(tmp_path: Path) -> None:
         env, command = here.environment("worker"), services()["worker"]["command"]
         async with (
             _server("worker", here, [str(BIN / "worker"), *command], env, "8080"),
+            _console(here),
             aiohttp.ClientSession() as web,
         ):
             base = f"http://127.0.0.1:{here.ports['8080']}"
@@ -133,3 +143,7 @@ async def test_what_it_starts_works_together(tmp_path: Path) -> None:
             await wait_until(ready, 60, "the worker to be ready")
             async with web.get(f"{base}/metrics") as response:
                 assert "finetune_worker_ready 1.0\n" in await response.text()
+            page = f"http://127.0.0.1:{here.ports['8081']}"
+            token = {"token": here.environment("console")["CONSOLE_TOKEN"]}
+            async with web.post(f"{page}/sign-in", data=token, headers={"Origin": page}) as response:
+                assert str(response.url) == f"{page}/tasks", await response.text()

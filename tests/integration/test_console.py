@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
+from handlers import layout
 from tests.integration.conftest import World
 from tests.integration.test_flow import _finish
 from tests.platform import sample
@@ -97,6 +98,23 @@ async def _submitted(visit: Visit) -> str:
     return str(answer.headers["HX-Redirect"])
 
 
+async def _exported_again_and_deleted(world: World, visit: Visit, task: str) -> None:
+    """What somebody lost of a model comes back; what attempts left goes, and with it the buttons."""
+    (model_id,) = re.findall(r'href="/models/([^"]+)"', await visit.get(task))
+    weights = f"{layout.model(model_id)}model.safetensors"
+    await world.store.delete(weights)
+    await visit.browser.post(task + "/commands", data={"command": "export"})
+    await wait_until(lambda: _is_there(world, weights), 30, "the model again")
+    await visit.browser.post(task + "/commands", data={"command": "delete"})
+    await visit.shows(task, "checkpoints and outputs are gone")
+    assert 'name="command"' not in await visit.get(task)
+    assert await _is_there(world, weights)
+
+
+async def _is_there(world: World, key: str) -> bool:
+    return await world.store.head(key) is not None
+
+
 async def test_a_task_goes_its_way_from_the_form_to_its_model_and_a_new_console_knows_it_all(world: World) -> None:
     async with console(world) as visit, world.worker():
         task = await _submitted(visit)
@@ -105,6 +123,7 @@ async def test_a_task_goes_its_way_from_the_form_to_its_model_and_a_new_console_
         await visit.shows(task, "phase-Completed")
         await visit.shows(task, "Files and download")
         assert "training-dispatch" in await visit.get(task + "/story")
+        await _exported_again_and_deleted(world, visit, task)
         before = await visit.get(task + "/now")
     async with console(world) as again:
         assert await again.get(task + "/now") == before

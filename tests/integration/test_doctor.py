@@ -96,6 +96,17 @@ async def test_nothing_is_wrong_where_nothing_is(sound: Sound, bucket: str, tmp_
     assert not (tmp_path / "bucket" / "checks").exists()
 
 
+async def test_a_shipped_model_that_nobody_put_into_the_bucket_is_a_note(sound: Sound) -> None:
+    await _topics(sound)
+    shutil.rmtree(sound.folder / "bucket/base-models/tiny")
+    (said,) = [finding for finding in await examine(sound.settings) if finding.about == "base models"]
+    assert (said.mark, said.text) == ("note", "of the shipped ones not in the bucket: tiny@1")
+    shutil.rmtree(sound.folder / "bucket/base-models")
+    said, *more = [finding for finding in await examine(sound.settings) if finding.about == "base models"]
+    assert {finding.mark for finding in (said, *more)} == {"wrong"}
+    assert "worker.trainer.base_models" in str(said.remedy)
+
+
 class Fault(NamedTuple):
     """What is planted, and what has to be said of it. ``unseen`` is what cannot be looked at then."""
 

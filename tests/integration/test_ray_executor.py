@@ -20,7 +20,7 @@ from tests import ray_servers
 from tests.conformance.ray_harness import RayHarness, executor_of
 from tests.wait import wait_until
 from worker.executors.local_supervisor import alive, identify
-from worker.executors.ray import RayExecutor
+from worker.executors.ray import TRAINER_COMMAND, RayExecutor
 from worker.executors.remote import SPEC_VARIABLE, engine_name
 
 pytestmark = pytest.mark.skipif(not ray_servers.possible(), reason=f"Ray: {ray_servers.description()}")
@@ -284,6 +284,15 @@ async def test_who_is_not_let_in_is_told_so(ray: RayHarness, tmp_path: Path) -> 
     with pytest.raises(Unavailable, match=r"403.*token"):
         await stranger.jobs()
     await stranger.close()
+
+
+async def test_a_head_of_ours_has_the_trainer(ray: RayHarness) -> None:
+    spec = ray.spec("a")
+    executor = ray.executor(command=(*TRAINER_COMMAND, "one", "too many"))
+    await executor.submit(spec)
+    await reaches(executor, spec, JobStatus(state="ended", exit_code=2))
+    said, _ = await executor.logs("a", 1)
+    assert "usage: python -m worker.trainer" in said
 
 
 @pytest.mark.long

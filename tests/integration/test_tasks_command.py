@@ -129,6 +129,25 @@ async def test_a_watch_gives_up_in_time_and_names_what_goes_on(world: World) -> 
     assert err == "worker tasks watch: 1 s are over; still going: t-1\n"
 
 
+async def test_a_watch_says_of_which_task_nothing_is_known(world: World) -> None:
+    await _kept(world, RUNNING)
+    code, _, err = await _worker(world, "watch", "t-1", "t-misspelt", "--timeout", "1")
+    assert (code, err.splitlines()) == (
+        2,
+        [
+            "nothing is known yet of t-misspelt; waiting",
+            "worker tasks watch: 1 s are over; still going: t-1; nothing is known of: t-misspelt",
+        ],
+    )
+
+
+async def test_a_broker_that_is_not_there_is_one_line(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world = world._replace(settings=replace(world.settings, kafka_bootstrap_servers="127.0.0.1:1"))
+    code, _, err = await _worker(world, "list", "--all")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "Unable connect" not in caplog.text
+
+
 @pytest.fixture
 async def dispatched(world: World, logged: StringIO) -> AsyncIterator[World]:  # noqa: ARG001 - never to stdout
     """A worker, and a task that it handed over."""

@@ -8,6 +8,7 @@ import pytest
 
 from tests import kafka_servers, s3_servers
 from tests.deployment import ROOT, environment_of, services, tool, yaml_of
+from worker.console.settings import ConsoleSettings
 from worker.settings import Settings
 from worker.trainer.base_models import KNOWN
 
@@ -32,7 +33,7 @@ def test_the_schema_sees_a_slip(tmp_path: Path) -> None:
 
 
 def test_it_starts_everything_the_service_needs() -> None:
-    assert set(services()) == {"kafka", "s3", "setup", "worker", "prometheus", "grafana"}
+    assert set(services()) == {"kafka", "s3", "setup", "worker", "console", "prometheus", "grafana"}
 
 
 @pytest.mark.parametrize("service", ["worker", "setup"])
@@ -44,6 +45,17 @@ def test_each_variable_the_worker_is_given_is_a_setting(service: str) -> None:
     assert settings.kafka_bootstrap_servers == "kafka:19092"
     assert settings.storage_url == "s3://worker"
     assert all(isinstance(value, str) for value in given.values()), "YAML made something else of a value"
+
+
+def test_the_console_is_served_where_its_port_leads_and_goes_where_the_worker_does() -> None:
+    given, found = environment_of("console"), services()["console"]
+    console = ConsoleSettings.from_environment(given)
+    assert not console.local, "a port of a container leads to an address of its own"
+    assert console.token is not None
+    assert found["ports"] == [f"127.0.0.1:{console.port}:{console.port}"]
+    assert f"127.0.0.1:{console.port}/sign-in" in found["healthcheck"]["test"][-1]
+    worker = environment_of("worker")
+    assert {name: value for name, value in given.items() if not name.startswith("CONSOLE_")} == worker
 
 
 def test_the_worker_s_addresses_are_those_of_the_other_services() -> None:
@@ -106,8 +118,8 @@ def test_its_secrets_are_plainly_no_secrets() -> None:
     assert all(value.startswith("local-") for value in values)
 
 
-def test_the_worker_has_no_rights_and_writes_only_where_it_may() -> None:
-    for service in ("worker", "setup"):
+def test_what_is_ours_has_no_rights_and_writes_only_where_it_may() -> None:
+    for service in ("worker", "setup", "console"):
         found: dict[str, Any] = services()[service]
         assert found["read_only"] is True
         assert found["cap_drop"] == ["ALL"]

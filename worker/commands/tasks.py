@@ -131,7 +131,7 @@ async def _watched(wanted: "Filter", seconds: float | None, *, as_json: bool) ->
     from worker.tasks.watch import Watch  # noqa: PLC0415 - the same
 
     settings = Settings.from_environment()
-    watch = Watch(Brokers.of(settings), wanted)
+    watch = Watch(Brokers.of(settings), wanted, _say_unknown)
     async with open_store(settings) as store:
         try:
             async with asyncio.timeout(seconds):
@@ -141,9 +141,16 @@ async def _watched(wanted: "Filter", seconds: float | None, *, as_json: bool) ->
                     else:
                         _show([status])
         except TimeoutError:
-            still = f"; still going: {', '.join(sorted(watch.open_ids))}" if watch.open_ids else ""
-            raise CouldNot(f"{seconds:g} s are over{still}") from None
+            unknown = watch.unknown()
+            left = {"still going": watch.open_ids - unknown, "nothing is known of": unknown}
+            said = [f"{what}: {', '.join(sorted(ids))}" for what, ids in left.items() if ids]
+            raise CouldNot("; ".join([f"{seconds:g} s are over", *said])) from None
     return list(watch.ended.values())
+
+
+def _say_unknown(task_ids: set[str]) -> None:
+    if task_ids:
+        typer.echo(f"nothing is known yet of {', '.join(sorted(task_ids))}; waiting", err=True)
 
 
 def _show(statuses: "list[TaskStatus]") -> None:

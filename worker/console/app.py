@@ -43,6 +43,7 @@ def create_app(console: Console) -> Starlette:
         Route("/datasets/{project}/{dataset_id}/row", datasets.row),
         Route("/datasets/{project}/{dataset_id}/line", datasets.line),
         Route("/models/{model_id}", models.model),
+        Route("/models/{model_id}/verified", models.verified),
         Route("/models/{model_id}/SHA256SUMS", models.checksums),
         Route("/models/{model_id}/archive", models.archive),
         Route("/models/{model_id}/files/{path:path}", models.file),

@@ -1,21 +1,28 @@
 """From the fields of the page to the form of ``task.created``, and from its faults back to the fields. Pure."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.datastructures import FormData
 
 from contracts.task import Fault
 
-_WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_WHOLE = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 
 #: What the value of a choice begins with that is an exported model's id.
 EXPORTED = "exported:"
 
-#: The field a fault is about, where it is not the one of the same name.
-_FIELDS = {"base_model": "base_model", "training_set": "training-set", "validation": "validation_mode"}
+#: The field on the page that a fault is about, where it is not the one of the same name.
+_FIELDS = {
+    "training_set": "training-set",
+    "preset_mix": "preset",
+    "preset_mix.percent": "preset_percent",
+    "preset_mix.when_short": "preset_short",
+    "validation.percent": "validation_percent",
+    "tolerance.max_invalid_ratio": "tolerance_ratio",
+    "tolerance.max_invalid_records": "tolerance_records",
+}
 
 
 def form_of(fields: FormData, task_id: str, project: str) -> dict[str, Any]:
@@ -36,11 +43,16 @@ def form_of(fields: FormData, task_id: str, project: str) -> dict[str, Any]:
     }
     optional = {
         "description": text(fields, "description"),
+        "visibility": text(fields, "visibility"),
+        "tags": _tags(text(fields, "tags")),
         "preset_mix": _preset_mix(fields),
         "validation": _validation(fields),
+        "tolerance": _tolerance(fields),
+        "shuffle": _shuffle(fields),
+        "max_cost": _max_cost(fields),
         "quote_id": text(fields, "quote_id"),
     }
-    return form | {field: value for field, value in optional.items() if value}
+    return form | {field: value for field, value in optional.items() if value not in (None, "", [])}
 
 
 def base_of(value: str) -> dict[str, Any]:
@@ -64,33 +76,64 @@ def text(fields: FormData, field: str) -> str:
 
 def field_of(fault: Fault) -> str:
     """Return the id of the field on the page that a fault is about."""
-    top, _, rest = re.sub(r"\[.*", "", fault.field).partition(".")
+    name = re.sub(r"\[.*", "", fault.field)
+    top, _, rest = name.partition(".")
     if top == "hyperparameters" and rest:
         return f"hp.{rest}"
-    if top == "preset_mix":
-        return "preset_percent" if rest else "preset"
-    if top == "validation" and rest == "percent":
-        return "validation_percent"
-    return _FIELDS.get(top, top)
+    return _FIELDS.get(name) or _FIELDS.get(top, top)
 
 
 def _taken(fields: FormData, dataset_id: str) -> dict[str, Any]:
-    multiplier = text(fields, f"multiplier.{dataset_id}")
-    return {"dataset_id": dataset_id} | ({"multiplier": _number(multiplier)} if multiplier else {})
+    taken: dict[str, Any] = {"dataset_id": dataset_id}
+    if multiplier := text(fields, f"multiplier.{dataset_id}"):
+        taken["multiplier"] = _number(multiplier)
+    if sample_count := text(fields, f"sample_count.{dataset_id}"):
+        taken["sample_count"] = _whole(sample_count)
+    return taken
 
 
-def _preset_mix(fields: FormData) -> Mapping[str, Any] | None:
-    return {"percent": _whole(text(fields, "preset_percent"))} if text(fields, "preset") else None
+def _tags(lines: str) -> list[dict[str, str]]:
+    """Return the tags of lines of ``key=value``; one without a value has an empty one."""
+    pairs = [line.partition("=") for line in lines.splitlines() if line.strip()]
+    return [{"key": key.strip(), "value": value.strip()} for key, _, value in pairs]
 
 
-def _validation(fields: FormData) -> Mapping[str, Any] | None:
-    match text(fields, "validation_mode"):
+def _preset_mix(fields: FormData) -> dict[str, Any] | None:
+    if not text(fields, "preset"):
+        return None
+    short = text(fields, "preset_short")
+    return {"percent": _whole(text(fields, "preset_percent"))} | ({"when_short": short} if short else {})
+
+
+def _validation(fields: FormData) -> dict[str, Any] | None:
+    match text(fields, "validation"):
         case "percent":
             return {"percent": _whole(text(fields, "validation_percent"))}
         case "datasets":
             return {"dataset_ids": ids(fields, "validation_set")}
         case _:
             return None
+
+
+def _tolerance(fields: FormData) -> dict[str, Any] | None:
+    match text(fields, "tolerance"):
+        case "ratio":
+            return {"max_invalid_ratio": _number(text(fields, "tolerance_ratio"))}
+        case "records":
+            return {"max_invalid_records": _whole(text(fields, "tolerance_records"))}
+        case _:
+            return None
+
+
+def _shuffle(fields: FormData) -> int | str:
+    """Return how samples are shuffled. A seed that is not there stays the word ``seed``: a fault names it."""
+    how, seed = text(fields, "shuffle"), text(fields, "shuffle_seed")
+    return _whole(seed) if how == "seed" and seed else how
+
+
+def _max_cost(fields: FormData) -> dict[str, str] | None:
+    amount = text(fields, "max_cost")
+    return {"amount": amount, "currency": text(fields, "max_cost_currency")} if amount else None
 
 
 def _whole(value: str) -> int | str:

@@ -30,6 +30,8 @@ class TaskView(Struct, kw_only=True):
     form: dict[str, Any] = {}
     submitted_at: datetime | None = None
     status: TaskStatus | None = None
+    #: What the worker last said to a command or a second form that changed nothing.
+    answer: str | None = None
     models: dict[str, ModelExported] = {}
 
     @property
@@ -174,9 +176,12 @@ class View:
         if task.project != status.project:
             # The worker says whose it is. What another project said of it was not about this task.
             task.project, task.form, task.submitted_at = status.project, {}, None
-        # Of equal revisions the first holds: the answer to a second form of the same id is no change of the task.
         if task.status is None or status.revision > task.status.revision:
-            task.status = status
+            task.status, task.answer = status, None
+            self._changed("task", status.task_id)
+        elif status.revision == task.status.revision and status.reason != task.status.reason:
+            # Of equal revisions the first holds: what refuses a command or a second form is no change of the task.
+            task.answer = status.message
             self._changed("task", status.task_id)
 
     def _exported(self, model: ModelExported) -> None:

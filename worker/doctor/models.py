@@ -1,14 +1,17 @@
 """The catalogue, and whether the bucket has what it offers: tokenizers to count with, weights to train."""
 
 import asyncio
+from typing import NamedTuple
 
 from handlers.errors import Unavailable
 from handlers.ports import ModelEntry, ObjectStore
 from worker.catalog import load_catalog
-from worker.doctor.finding import Finding, ok, unchecked, wrong
+from worker.doctor.finding import Finding, note, ok, unchecked, wrong
 from worker.settings import Settings, SettingsError
 from worker.storage import directory_of, is_directory, open_store
 from worker.tokens.files import TOKENIZER_FILE
+
+_TOKENIZER, _WEIGHTS = TOKENIZER_FILE, "weights (*.safetensors)"
 
 
 async def check_catalogue(settings: Settings) -> list[Finding]:
@@ -29,23 +32,37 @@ async def check_base_models(settings: Settings) -> list[Finding]:
         if is_directory(settings.storage_url) and not directory_of(settings.storage_url).is_dir():
             return [unchecked(about, "there is no bucket yet")]
         async with open_store(settings) as store:
-            found = [await _missing(store, model) for model in models]
+            found = [_Found(model, store.uri(model.prefix), await _lacks(store, model)) for model in models]
     except (SettingsError, Unavailable):
         return [unchecked(about, "bucket or catalogue cannot be used, see there")]
-    return [each for each in found if each] or [ok(about, f"all {len(models)} are in the bucket")]
+    # Whoever takes the shipped catalogue does not promise all that is in it.
+    promised = settings.models_file is not None or all(each.lacks for each in found)
+    spared = [] if promised else [each for each in found if each.lacks == [_TOKENIZER, _WEIGHTS]]
+    findings = [_wrong(each) for each in found if each.lacks and each not in spared]
+    if spared:
+        names = ", ".join(_name(each.model) for each in spared)
+        remedy = "for those that users should choose: python -m worker.trainer.base_models NAME"
+        findings.append(note(about, f"of the shipped ones not in the bucket: {names}", remedy))
+    return findings or [ok(about, f"all {len(models)} are in the bucket")]
 
 
-async def _missing(store: ObjectStore, model: ModelEntry) -> Finding | None:
+class _Found(NamedTuple):
+    model: ModelEntry
+    place: str
+    lacks: list[str]
+
+
+async def _lacks(store: ObjectStore, model: ModelEntry) -> list[str]:
     names = [found.key.removeprefix(model.prefix) async for found in store.list(model.prefix)]
-    lacks = [] if TOKENIZER_FILE in names else [f"no {TOKENIZER_FILE}"]
-    if not any(name.endswith(".safetensors") for name in names):
-        lacks.append("no weights (*.safetensors)")
-    if not lacks:
-        return None
+    has_weights = any(name.endswith(".safetensors") for name in names)
+    return [*([] if TOKENIZER_FILE in names else [_TOKENIZER]), *([] if has_weights else [_WEIGHTS])]
+
+
+def _wrong(found: _Found) -> Finding:
     return wrong(
         "base models",
-        f"{_name(model)}: {' and '.join(lacks)} under {store.uri(model.prefix)}",
-        f"put its files there (of the shipped ones: python -m worker.trainer.base_models {model.name}), "
+        f"{_name(found.model)}: no {' and no '.join(found.lacks)} under {found.place}",
+        f"put its files there (of the shipped ones: python -m worker.trainer.base_models {found.model.name}), "
         "or take it out of WORKER_MODELS_FILE",
     )
 

@@ -1,6 +1,6 @@
 """Following tasks as they go: where each is now, and then every change."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from contracts.task import Phase, TaskStatus
 from handlers.ports import ObjectStore
@@ -13,12 +13,14 @@ from worker.topic_reader import following
 class Watch:
     """Tasks that are watched: all that have not ended, or those that are named, until each of them has ended.
 
-    ``open_ids`` are the named tasks that go on; ``ended`` in which phases the others ended.
+    ``open_ids`` are the named tasks that go on; ``ended`` in which phases the others ended. ``waits`` is called once
+    what is known has been said, with the named tasks of which nothing is: not submitted yet, or misspelt.
     """
 
-    def __init__(self, brokers: Brokers, wanted: Filter) -> None:
+    def __init__(self, brokers: Brokers, wanted: Filter, waits: Callable[[set[str]], None] = lambda _: None) -> None:
         self._brokers = brokers
         self._wanted = wanted
+        self._waits = waits
         self._whose = Filter(task_ids=wanted.task_ids, project=wanted.project)
         self._revisions: dict[str, int] = {}
         self.open_ids = set(wanted.task_ids)
@@ -38,11 +40,16 @@ class Watch:
             for status in await (overview.of(store, named) if named else overview.unfinished(store)):
                 if self._news(status):
                     yield status
+            self._waits(self.unknown())
             while self.open_ids or not named:
                 record = await anext(records)
                 said = overview.status_in(record.key, record.value, record.headers)
                 if said and self._news(said):
                     yield said
+
+    def unknown(self) -> set[str]:
+        """Return the named tasks of which nothing was heard."""
+        return self.open_ids - self._revisions.keys()
 
     def _news(self, status: TaskStatus) -> bool:
         """Note a status; return whether it is asked for, and newer than what was seen of its task."""

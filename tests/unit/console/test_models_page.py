@@ -8,6 +8,7 @@ import pytest
 
 from handlers import layout
 from tests.fakes.console import ConsoleUnderTest, filled, verdict
+from tests.fakes.console_scene import scene
 
 WEIGHTS = layout.sha256_hex(b"w" * 5000)
 
@@ -43,6 +44,29 @@ def test_a_model_is_downloaded_whole_and_by_file_and_nothing_that_its_manifest_d
         extracted = archive.extractfile("m-1/model.bin")
         assert extracted is not None
         assert extracted.read() == body
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({}, "All 2 files are as they were exported."),
+        ({"model.safetensors": b"v" * 5000}, "model.safetensors is not as it was exported."),
+        ({"model.safetensors": b"w"}, "model.safetensors is not as it was exported."),
+        ({"model.safetensors": None}, "model.safetensors is not as it was exported."),
+        ({"pytorch_model.bin": b"x"}, "pytorch_model.bin is not named in the manifest."),
+        ({"manifest.json": None}, "There is no manifest"),
+    ],
+)
+def test_a_model_is_verified_file_by_file(changed: dict[str, bytes | None], says: str) -> None:
+    console = scene()
+    for path, body in changed.items():
+        if body is None:
+            del console.store.objects[f"models/m-1/{path}"]
+        else:
+            console.store.objects[f"models/m-1/{path}"] = body
+    answer = console.operator().get("/models/m-1/verified")
+    assert (answer.status_code, says in answer.text) == (200, True)
+    assert ("All 2 files" in answer.text) == (not changed)
 
 
 def test_a_model_exported_earlier_is_trained_on_by_its_own_project(console: ConsoleUnderTest) -> None:

@@ -5,32 +5,16 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.fakes.console import ConsoleUnderTest
+from tests.fakes.console_scene import REPLAYED, letter
 from worker.console.parts import ReplayFailed
-from worker.letters import Letter, Note
-
-RESULT = {
-    "topic": "dataset.imported", "dry_run": True, "records": 3, "poison": 1,
-    "stages": {"dataset-validation": {"outcomes": {"validated": 2}, "said": {"dataset.validated": 2}}},
-    "changed": [{"stage": "dataset-validation", "business_key": "d-1/x", "recorded": "validated", "now": "rejected",
-                 "differs": ["dataset.validated"]}],
-    "failed": [],
-}  # fmt: skip
-
-
-def _letter(id_: str, **more: object) -> Letter:
-    fields = {
-        "id": id_, "reason": "bug", "text": "KeyError('x')", "topic": "task.created", "partition": 3, "offset": 7,
-        "stage": "training-dispatch", "attempts": 4, "time": datetime(2026, 1, 1, tzinfo=UTC), "correlation_id": "t-1",
-        "key": b"t-1", "body": b'{"task_id": "t-1", "name": "<b>\xff"}', "headers": (("ce_id", b"1"), ("odd", None)),
-    } | more  # fmt: skip
-    return Letter(**fields)  # type: ignore[arg-type]
+from worker.letters import Note
 
 
 @pytest.fixture
 def console() -> ConsoleUnderTest:
     console = ConsoleUnderTest()
     dropped = Note("dropped", datetime(2026, 1, 2, tzinfo=UTC), "somebody")
-    console.operations.found = [_letter("l-1"), _letter("l-2", note=dropped), _letter("l-3", left_out="9999999 bytes")]
+    console.operations.found = [letter("l-1"), letter("l-2", note=dropped), letter("l-3", left_out="9999999 bytes")]
     return console
 
 
@@ -58,7 +42,7 @@ def test_letters_are_put_back_or_dropped_under_the_operator_s_name(console: Cons
 
 
 def test_a_replay_is_dry_unless_it_is_asked_for_and_shows_where_rules_differ(console: ConsoleUnderTest) -> None:
-    console.operations.result = RESULT
+    console.operations.result = REPLAYED
     browser = console.operator()
     given = {"topic": "dataset.imported", "since": "2026-01-01T00:00:00Z", "key": "--recompute", "stage": ""}
     shown = browser.post("/operators/replay", data=given).text

@@ -35,8 +35,8 @@ def console() -> ConsoleUnderTest:
 
 PLACES = [
     "/tasks/t-1", "/tasks/t-1/now", "/tasks/t-1/story", "/datasets/alpha/d-1", "/datasets/alpha/d-1/row",
-    "/datasets/alpha/d-1/line?file=0&line=1", "/models/m-1", "/models/m-1/SHA256SUMS", "/models/m-1/archive",
-    "/models/m-1/files/manifest.json",
+    "/datasets/alpha/d-1/line?file=0&line=1", "/models/m-1", "/models/m-1/verified", "/models/m-1/SHA256SUMS",
+    "/models/m-1/archive", "/models/m-1/files/manifest.json",
 ]  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def _fields(console: ConsoleUnderTest, who: Person) -> dict[str, str]:
 
 def test_nobody_trains_on_another_project_s_dataset(console: ConsoleUnderTest) -> None:
     fields = _fields(console, BOB)
-    for more in ({"training_set": "d-1"}, {"validation_mode": "datasets", "validation_set": "d-1"}):
+    for more in ({"training_set": "d-1"}, {"validation": "datasets", "validation_set": "d-1"}):
         answer = console.browser(BOB).post("/tasks", data=fields | more)
         assert answer.status_code == 422
         assert "not of this project" in answer.text

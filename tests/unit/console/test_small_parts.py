@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.datastructures import FormData, UploadFile
 
-from contracts.task import Fault, Phase, TrainingType
+from contracts.task import Fault, Phase, TaskForm, TrainingType
 from tests.fakes.console import ConsoleUnderTest
 from worker.console import shown
 from worker.console.curve import HEIGHT, LEFT, RIGHT, WIDTH, curve
@@ -71,23 +71,50 @@ def test_every_phase_and_training_type_has_a_name() -> None:
     [
         ({"preset": "on", "preset_percent": "20"}, {"preset_mix": {"percent": 20}}),
         ({"preset_percent": "20"}, {}),
-        ({"validation_mode": "percent", "validation_percent": "x"}, {"validation": {"percent": "x"}}),
-        ({"validation_mode": "none", "validation_percent": "5"}, {}),
+        ({"preset": "on", "preset_percent": "5", "preset_short": "repeat"},
+         {"preset_mix": {"percent": 5, "when_short": "repeat"}}),
+        ({"validation": "percent", "validation_percent": "x"}, {"validation": {"percent": "x"}}),
+        ({"validation": "", "validation_percent": "5"}, {}),
         ({"description": " two "}, {"description": "two"}),
+        ({"visibility": "project"}, {"visibility": "project"}),
+        ({"tags": "team = search\r\n\r\nurgent\r\na=b=c"},
+         {"tags": [{"key": "team", "value": "search"}, {"key": "urgent", "value": ""}, {"key": "a", "value": "b=c"}]}),
+        ({"tags": " \r\n"}, {}),
+        ({"tolerance": "ratio", "tolerance_ratio": "0.05"}, {"tolerance": {"max_invalid_ratio": 0.05}}),
+        ({"tolerance": "records", "tolerance_records": "0"}, {"tolerance": {"max_invalid_records": 0}}),
+        ({"tolerance": "", "tolerance_ratio": "0.05"}, {}),
+        ({"shuffle": "none", "shuffle_seed": "7"}, {"shuffle": "none"}),
+        ({"shuffle": "seed", "shuffle_seed": "0"}, {"shuffle": 0}),
+        ({"shuffle": "seed", "shuffle_seed": ""}, {"shuffle": "seed"}),
+        ({"shuffle": ""}, {}),
+        ({"max_cost": "12.5", "max_cost_currency": "CNY"}, {"max_cost": {"amount": "12.5", "currency": "CNY"}}),
+        ({"max_cost": "", "max_cost_currency": "CNY"}, {}),
     ],
-)
+)  # fmt: skip
 def test_what_is_optional_is_said_where_it_is_chosen(fields: dict[str, str], said: dict[str, object]) -> None:
     form = form_of(FormData(fields), "t-1", "default")
-    assert {name: form[name] for name in ("preset_mix", "validation", "description") if name in form} == said
+    always = form_of(FormData({}), "t-1", "default").keys()
+    assert {name: value for name, value in form.items() if name not in always} == said
+
+
+def test_the_page_has_every_field_of_the_form() -> None:
+    page = ConsoleUnderTest().operator().get("/tasks/new").text
+    names = {name.partition(".")[0] for name in re.findall(r'name="([^"]+)"', page)}
+    # Datasets are brought in one by one, and a quote comes with the fee.
+    elsewhere = {"hyperparameters": "hp", "preset_mix": "preset", "training_set": "training_set", "quote_id": "task_id"}
+    assert {elsewhere.get(field, field) for field in TaskForm.__struct_fields__} <= names
 
 
 def test_numbers_are_numbers_and_what_is_none_stays_for_its_fault() -> None:
     fields: list[tuple[str, str | UploadFile]] = [
         ("output_count", "3"), ("training_set", "a"), ("training_set", "a"), ("training_set", "b"),
-        ("multiplier.a", "0.5"), ("multiplier.b", "often"), ("base_model", "x@y@2"), ("hp.epochs", ""),
+        ("multiplier.a", "0.5"), ("multiplier.b", "often"), ("sample_count.b", "20"),
+        ("base_model", "x@y@2"), ("hp.epochs", ""),
     ]  # fmt: skip
     form = form_of(FormData(fields), "t-1", "default")
-    assert form["training_set"] == [{"dataset_id": "a", "multiplier": 0.5}, {"dataset_id": "b", "multiplier": "often"}]
+    assert form["training_set"] == [
+        {"dataset_id": "a", "multiplier": 0.5}, {"dataset_id": "b", "multiplier": "often", "sample_count": 20},
+    ]  # fmt: skip
     assert form["output_count"] == 3
     assert form["base_model"]["foundation"] == {"name": "x@y", "version": "2"}
     assert form["hyperparameters"] == {}
@@ -98,20 +125,21 @@ def test_numbers_are_numbers_and_what_is_none_stays_for_its_fault() -> None:
     [
         ("hyperparameters.learning_rate", "hp.learning_rate"), ("training_set[0].dataset_id", "training-set"),
         ("base_model.foundation", "base_model"), ("validation.percent", "validation_percent"), ("name", "name"),
-        ("validation", "validation_mode"), ("preset_mix.percent", "preset_percent"), ("preset_mix", "preset"),
+        ("validation", "validation"), ("preset_mix.percent", "preset_percent"), ("preset_mix", "preset"),
+        ("preset_mix.when_short", "preset_short"), ("tags[1].key", "tags"), ("visibility", "visibility"),
+        ("tolerance.max_invalid_ratio", "tolerance_ratio"), ("tolerance.max_invalid_records", "tolerance_records"),
+        ("max_cost.amount", "max_cost"), ("shuffle", "shuffle"), ("validation.dataset_ids[0]", "validation"),
     ],
 )  # fmt: skip
 def test_faults_lead_to_a_field_that_the_page_has(field: str, id_: str) -> None:
     assert field_of(Fault(field, "x", "y")) == id_
-    page = ConsoleUnderTest().operator().get("/tasks/new").text
-    if not id_.startswith("preset"):  # no preset dataset is configured in the shipped catalogue
-        assert f'id="{id_}"' in page
+    assert f'id="{id_}"' in ConsoleUnderTest().operator().get("/tasks/new").text
 
 
 def test_every_field_of_the_form_has_a_label_or_a_name() -> None:
     page = ConsoleUnderTest().operator().get("/tasks/new").text
     labelled = set(re.findall(r'<label for="([^"]+)"', page))
-    fields = re.findall(r"<(?:input|select)([^>]*)>", page)
+    fields = re.findall(r"<(?:input|select|textarea)([^>]*)>", page)
     ids = {found[1] for each in fields if 'type="hidden"' not in each and (found := re.search(r'id="([^"]+)"', each))}
     assert len(ids) > 15
     assert ids <= labelled

@@ -46,13 +46,12 @@ class Excerpt(NamedTuple):
 
 async def dataset(request: Request) -> Response:
     """Show a dataset."""
-    return await _answer(request, "dataset.html", "training_set")
+    return await _answer(request, "dataset.html")
 
 
 async def row(request: Request) -> Response:
     """Answer with how a dataset of a form is judged now, to be swapped in."""
-    role = "validation_set" if request.query_params.get("role") == "validation_set" else "training_set"
-    return await _answer(request, "verdict_now.html", role)
+    return await _answer(request, "verdict.html")
 
 
 async def line(request: Request) -> Response:
@@ -74,9 +73,9 @@ async def line(request: Request) -> Response:
     return page(request, "line.html", cut=cut, why=why, line=number, pointer=pointer, uri=files[file].uri)
 
 
-async def _answer(request: Request, template: str, role: str) -> Response:
+async def _answer(request: Request, template: str) -> Response:
     found = the_dataset(request)
-    return page(request, template, dataset=found, role=role, findings=await _findings(console_of(request).store, found))
+    return page(request, template, dataset=found, findings=await _findings(console_of(request).store, found))
 
 
 async def _findings(store: ObjectStore, found: DatasetView) -> list[Shown]:

@@ -41,6 +41,7 @@ async def new_task(request: Request) -> Response:
         types=[name for name in _TYPES if _models(console, name)],
         objects=await imports.importable(console, project),
         prefix=imports.prefix_of(project),
+        currency=console.catalog.currency(),
         **await _choices(console, project, "", ""),
     )
 
@@ -53,7 +54,7 @@ async def choices(request: Request) -> Response:
         nothing()
     training_type, base_model = given.get("training_type", ""), given.get("base_model", "")
     chosen = await _choices(console_of(request), project, training_type, base_model)
-    return page(request, "choices.html", **chosen)
+    return page(request, "choices_now.html", **chosen)
 
 
 async def draft(request: Request) -> Response:

@@ -42,10 +42,10 @@ async def settle(request: Request) -> Response:
             await console.operations.put_back(found, by)
         except NotRetryable as error:
             return page(request, "notice.html", status=422, notice=str(error))
-        return page(request, "notice.html", notice=t("retried", id=found.id))
+        return page(request, "settled.html", notice=t("retried", id=found.id))
     if action == "drop":
         await console.operations.drop(found, by)
-        return page(request, "notice.html", notice=t("dropped", id=found.id))
+        return page(request, "settled.html", notice=t("dropped", id=found.id))
     raise HTTPException(400, "no such action")
 
 

@@ -7,9 +7,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from contracts.task import Phase, TaskCommand
+from contracts.task import TaskCommand
 from handlers import submissions
 from worker.console import platform_events
+from worker.console.allowed import commands
 from worker.console.curve import curve
 from worker.console.curve_points import Run
 from worker.console.form import text
@@ -21,14 +22,6 @@ from worker.story import UnknownTask, story_of
 
 _MOST_SHOWN = 200
 _COMMANDS = frozenset(get_args(get_type_hints(TaskCommand)["command"]))
-#: Which buttons a phase has. What the worker would refuse all the same, it says.
-_BUTTONS = {
-    Phase.PREPROCESSING: ("stop",),
-    Phase.QUEUED: ("pause", "stop"),
-    Phase.DEPLOYING: ("pause", "stop"),
-    Phase.RUNNING: ("pause", "stop"),
-    Phase.PAUSED: ("resume", "stop"),
-}
 
 
 async def home(_: Request) -> Response:
@@ -90,10 +83,9 @@ def _seen(request: Request) -> list[TaskView]:
 
 def _shown(request: Request, found: TaskView) -> dict[str, Any]:
     run = console_of(request).view.run(found.task_id)
-    status = found.status
     return {
         "task": found,
-        "buttons": _BUTTONS.get(status.phase, ()) if status else ("stop",),
+        "buttons": commands(found.status),
         "fee": console_of(request).view.fee(found.project, found.task_id),
     } | _drawn(run)
 

@@ -17,6 +17,8 @@ if (url) {
 }
 
 document.body.addEventListener("change", (event) => {
+  // What is being priced anew is no quote to cite.
+  if (event.target.closest(".priced")) document.querySelector("#fee [name=quote_id]")?.remove();
   const group = event.target.dataset.shows;
   if (!group) return;
   for (const shown of document.querySelectorAll(`[data-shown^="${group}="]`)) {
@@ -38,7 +40,7 @@ document.body.addEventListener("click", (event) => {
     const place = field?.closest("details") ?? field;
     if (place instanceof HTMLDetailsElement) place.open = true;
     field?.setAttribute("aria-invalid", "true");
-    (field?.matches("input, select") ? field : field?.querySelector("input, select, button"))?.focus();
+    (field?.matches("input, select, textarea") ? field : field?.querySelector("input, select, button"))?.focus();
     field?.scrollIntoView({ block: "center" });
   }
 });
@@ -46,8 +48,9 @@ document.body.addEventListener("click", (event) => {
 // Faults and excerpts are what was asked for: the focus goes there. Nothing else may take it from whoever types.
 document.body.addEventListener("htmx:afterSwap", (event) => {
   const target = event.detail.target;
-  // Another model has other parameters: the fee that was asked for with the old ones is not this form's.
-  if (target.id === "choices") htmx.trigger(target, "repriced");
+  // Another model has other parameters, another validation set other samples: a fee asked for before is not this form's.
+  const other = target.id === "choices" || target.id === "validation_set-list";
+  if (other && event.detail.xhr.status < 400) htmx.trigger(target, "repriced");
   if (target.id === "faults" || target.classList.contains("excerpt")) target.focus();
 });
 
