@@ -24,6 +24,7 @@ from worker.delivery import later
 from worker.delivery.bug_limit import BugLimit
 from worker.delivery.faststream_broker import faststream_broker
 from worker.delivery.intake import Intake
+from worker.delivery.joining import joining
 from worker.delivery.processing import Processor
 from worker.delivery.publishing import Publisher
 from worker.delivery.receipts import BucketReceipts
@@ -218,7 +219,8 @@ def _background(
 async def _join(brokers: Iterable[KafkaBroker], settings: Settings) -> None:
     """Join every stage's group."""
     try:
-        await asyncio.gather(*(broker.start() for broker in brokers))
+        with joining():
+            await asyncio.gather(*(broker.start() for broker in brokers))
     except InvalidSessionTimeoutError as error:
         raise SettingsError(
             f"WORKER_SESSION_TIMEOUT_SECONDS is {settings.session_timeout_seconds:g}, which the broker does not allow; "

@@ -66,7 +66,10 @@ async def story_of(store: ObjectStore, task_id: str) -> Story:
     )]  # fmt: skip
     chapters = sorted((chapter for some in found for chapter in some), key=lambda chapter: chapter.at)
     if state is None and not chapters:
-        raise UnknownTask(f"nothing is known of task {task_id}: no event about it was processed over this bucket")
+        place = store.uri(layout.task(task_id, "state"))
+        raise UnknownTask(
+            f"nothing is known of task {task_id}: no event about it was processed over this bucket, there is no {place}"
+        )
     now = state or TaskState(task_id=task_id)
     return Story(
         task_id=task_id,

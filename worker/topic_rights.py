@@ -80,14 +80,16 @@ def _console(_: str) -> Iterator[Right]:
         yield _topic(topic.dead_letter, Read=True)
 
 
-def _operator(_: str) -> Iterator[Right]:
+def _operator(group_prefix: str) -> Iterator[Right]:
     """Whoever makes the topics, and types the commands of the README."""
     for topic in TOPICS.values():
         yield _topic(topic.name, Read=True, Write=_said_by_hand(topic), Create=True, DescribeConfigs=True)
         yield _topic(topic.dead_letter, Read=True, Create=True, DescribeConfigs=True)
     for name in later.names(STAGES):
         yield _topic(name, Create=True, DescribeConfigs=True)
-    # For the brokers' clock, which worker doctor compares.
+    # Whether workers run, and the brokers' clock: worker doctor tells.
+    for stage in STAGES:
+        yield Right("group", f"{group_prefix}.{stage.name}", ("Describe",))
     yield Right("cluster", CLUSTER, ("Describe",))
 
 

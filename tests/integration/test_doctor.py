@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from msgspec.structs import replace
 from typer.testing import CliRunner
@@ -17,11 +18,13 @@ from handlers.table import STAGES
 from tests.fakes.bendable_s3 import BUCKET, BendableS3
 from worker.broker import Brokers, connected
 from worker.catalog import load_catalog
+from worker.catalog.loader import MODELS_FILE
 from worker.cli import app
 from worker.delivery import later
 from worker.doctor import engines
 from worker.doctor.examine import EVERYTHING, examine, exit_code
 from worker.doctor.finding import Finding
+from worker.doctor.stages import check_stages
 from worker.embedded_broker import EmbeddedBroker
 from worker.settings import Settings
 from worker.topics import ensure_topics
@@ -85,10 +88,12 @@ async def test_nothing_is_wrong_where_nothing_is(sound: Sound, bucket: str, tmp_
     await _topics(sound)
     findings = await examine(sound.settings)
     # Nothing is said of projects where there is no file of them.
-    expected = {about for about, _ in EVERYTHING} - {"executors", "broker's clock", "projects"} | {"executor local"}
+    expected = {about for about, _ in EVERYTHING} - {"executors", "broker's clock", "projects", "stages"} | {
+        "executor local"
+    }
     assert _of(findings, "ok") == expected
-    # The embedded broker tells nobody its time.
-    assert _of(findings, "note") == {"broker's clock"}
+    # The embedded broker tells nobody its time, and no worker has run yet.
+    assert _of(findings, "note") == {"broker's clock", "stages"}
     assert exit_code(findings) == 0
     if server:
         assert sorted(server.objects) == sorted(MODEL_FILES)
@@ -103,8 +108,39 @@ async def test_a_shipped_model_that_nobody_put_into_the_bucket_is_a_note(sound: 
     assert (said.mark, said.text) == ("note", "of the shipped ones not in the bucket: tiny@1")
     shutil.rmtree(sound.folder / "bucket/base-models")
     said, *more = [finding for finding in await examine(sound.settings) if finding.about == "base models"]
-    assert {finding.mark for finding in (said, *more)} == {"wrong"}
-    assert "worker.trainer.base_models" in str(said.remedy)
+    assert (said.mark, more) == ("wrong", [])
+    assert said.remedy == "python -m worker.trainer.base_models NAME"
+
+
+async def test_every_model_of_a_file_that_was_set_has_to_be_there(sound: Sound) -> None:
+    await _topics(sound)
+    sound.change(models_file=MODELS_FILE)
+    shutil.rmtree(sound.folder / "bucket/base-models/tiny")
+    (said,) = [finding for finding in await examine(sound.settings) if finding.about == "base models"]
+    assert (said.mark, said.text.startswith("tiny@1: no tokenizer.json")) == ("wrong", True)
+    assert "take it out of WORKER_MODELS_FILE" in str(said.remedy)
+
+
+async def test_a_stage_that_nobody_runs_is_named_with_what_waits_for_it(sound: Sound) -> None:
+    """Also by whoever looks while no worker runs; and looking joins no group."""
+    await _topics(sound)
+    brokers = Brokers.of(sound.settings)
+    async with connected(AIOKafkaProducer, brokers) as producer:
+        for _ in range(3):
+            await producer.send_and_wait("dataset.imported", b"{}", partition=0)
+    (said,) = await check_stages(sound.settings)
+    assert (said.mark, said.text) == ("wrong", "no worker runs; records wait: dataset-validation 3")
+    assert said.remedy == "worker run"
+    group = f"{sound.settings.group_prefix}.dataset-validation"
+    options = {"auto_offset_reset": "earliest", "enable_auto_commit": False, "session_timeout_ms": 6000}
+    async with connected(AIOKafkaConsumer, brokers, "dataset.imported", group_id=group, **options) as member:
+        await member.getone()
+        await member.commit()
+        for _ in range(2):
+            others, lags = await check_stages(sound.settings)
+            assert (lags.mark, lags.text) == ("note", "dataset-validation: 1 member in its group, 2 records behind")
+            assert others.text.startswith("no worker runs cost-estimation, ")
+            assert "dataset-validation" not in others.text
 
 
 class Fault(NamedTuple):
@@ -159,7 +195,7 @@ def _without_weights(sound: Sound) -> None:
     (sound.folder / "bucket/base-models/tiny/1/model.safetensors").unlink()
 
 
-BROKER = frozenset({"topics", "broker's clock"})
+BROKER = frozenset({"topics", "stages", "broker's clock"})
 FAULTS = {
     "no broker": Fault(
         lambda sound: sound.change(kafka_bootstrap_servers="127.0.0.1:1"),
@@ -227,7 +263,7 @@ async def test_a_planted_fault_is_named_with_its_remedy(sound: Sound, fault: Fau
 async def test_what_can_be_used_and_was_perhaps_not_meant_is_a_note(sound: Sound) -> None:
     sound.monkeypatch.setenv("WORKER_STORAGE_ULR", "file:///x")
     findings = {finding.about: finding for finding in await examine(sound.settings) if finding.mark == "note"}
-    assert findings.keys() == {"settings", "topics", "broker's clock"}
+    assert findings.keys() == {"settings", "topics", "stages", "broker's clock"}
     assert findings["settings"].remedy == "did you mean WORKER_STORAGE_URL?"
     assert (findings["topics"].remedy or "").startswith("worker topics create")
 

@@ -62,6 +62,25 @@ def test_a_project_s_own_list_holds_and_else_that_of_every_project(
     assert projects.may_read(project, key) is allowed
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[projects.A]\nrunning_task = 2",
+            "projects.A: unknown key 'running_task'; did you mean 'running_tasks'? there are "
+            "running_tasks, gpu_hours_a_day, spend_a_day, read, model_retention_days",
+        ),
+        ("[project.A]", "unknown key 'project'; did you mean 'projects'? there are every_project, projects, platform"),
+        ("[projects.A]\n[projects.B]\nrunning_tasks = 'two'", "projects.B.running_tasks: Expected `int | null`"),
+        ("[projects.'a b']", "projects.a b: Expected `str` matching"),
+    ],
+)
+def test_a_fault_of_the_file_is_said_with_its_table_and_the_known_keys(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load_projects(_settings(tmp_path, text), S3)
+    assert str(error.value).startswith(f"{tmp_path / 'projects.toml'}: {said}")
+
+
 def test_whom_a_list_does_not_name_may_read_nothing_and_without_any_list_all_is_read(tmp_path: Path) -> None:
     projects = load_projects(_settings(tmp_path, "[projects.a]\nread = ['s3://bucket/']"), S3)
     assert projects.may_read("a", "anything")

@@ -109,6 +109,29 @@ def test_its_traceback_is_seen_with_debug(monkeypatch: pytest.MonkeyPatch) -> No
     assert result.stderr.splitlines()[-1].startswith("worker explain: KeyError: 'planted'")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("validate", "nofile"), ("publish", "task.created", "nofile.json"), ("estimate", "nofile.json")],
+    ids=lambda words: words[0],
+)
+def test_so_is_that_of_what_a_command_could_not_do(words: tuple[str, ...]) -> None:
+    plain, debug = CliRunner().invoke(app, words), CliRunner().invoke(app, ["--debug", *words])
+    assert (plain.exit_code, debug.exit_code) == (2, 2)
+    (line,) = plain.stderr.splitlines()
+    assert words[-1] in line
+    assert "Traceback (most recent call last)" in debug.stderr
+    assert line in debug.stderr.splitlines()
+
+
+def test_an_empty_bucket_is_named(tmp_path: Path) -> None:
+    env = {"WORKER_STORAGE_URL": tmp_path.as_uri()}
+    listed = CliRunner().invoke(app, ["tasks", "list"], env=env)
+    assert (listed.exit_code, listed.stderr) == (0, f"no tasks in the bucket {tmp_path.as_uri()}\n")
+    explained = CliRunner().invoke(app, ["explain", "t-1"], env=env)
+    assert explained.exit_code == 1
+    assert explained.stderr.endswith(f"there is no {tmp_path.as_uri()}/tasks/t-1/state.json\n")
+
+
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
 

@@ -83,10 +83,16 @@ def test_where_nothing_is_set_everything_runs_locally() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("rules = []", "rules"),
-        ("[[rules]]\nexecutor = 'local'\ngpu = 1", "gpu"),
+        ("rules = []", ": rules: Expected `array` of length >= 1"),
+        (
+            "[[rules]]\nexecutor = 'local'\ngpu = 1",
+            r"rules\[0\]: unknown key 'gpu'; did you mean 'gpus'\? there are executor, project",
+        ),
         ("[[rules]]\nexecutor = 'local'\ngpus = -1", "gpus"),
-        ("[[rules]]\nexecutor = 'local'\ntraining_type = 'Dpo'", "training_type"),
+        (
+            "[[rules]]\nexecutor = 'local'\ntraining_type = 'Dpo'",
+            r"rules\[0\]\.training_type: 'Dpo' is not known; did you mean 'DPO'\?",
+        ),
         ("[[rules]]\nexecutor = 'locl'", "no executor 'locl'; did you mean local?"),
         (
             "executors = ['mainframe']\n[[rules]]\nexecutor = 'local'",

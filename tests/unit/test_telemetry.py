@@ -1,10 +1,14 @@
 """What logs say of an error: its frames and its text, once, and never the data that was in them."""
 
 import json
+import logging
 import subprocess
 import sys
 
 import pytest
+from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError
+
+from worker.delivery import joining
 
 _PROGRAM = """
 import logging, structlog
@@ -34,3 +38,30 @@ def test_a_traceback_names_its_frames_and_shows_no_data(form: str) -> None:
     if form == "json":
         events = [json.loads(line)["event"] for line in run.stderr.splitlines()]
         assert events == ["refused by nobody", "story.ended", "story.ended"]
+
+
+_GROUPS = logging.getLogger("aiokafka.consumer.group_coordinator")
+
+
+def _starts() -> None:
+    """Log what a client does on a fresh cluster, and what it says of a refusal."""
+    _GROUPS.error("Group Coordinator Request failed: %s", GroupCoordinatorNotAvailableError())
+    _GROUPS.warning("Marking the coordinator dead (node %s)for group %s.", 1, "g")
+    _GROUPS.error("Group Coordinator Request failed: %s", NotCoordinatorForGroupError())
+    _GROUPS.warning("Heartbeat failed for group %s because it is rebalancing", "g")
+
+
+def test_a_fresh_cluster_that_makes_its_coordinator_is_no_news_while_groups_are_joined(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with joining.joining():
+        _starts()
+        assert [record.getMessage().split()[0] for record in caplog.records] == ["Group", "Heartbeat"]
+        monkeypatch.setattr(joining, "_MADE_SECONDS", -1.0)
+        caplog.clear()
+        _starts()
+        assert len(caplog.records) == 4, "what takes so long is worth reading about"
+    monkeypatch.undo()
+    caplog.clear()
+    _starts()
+    assert len(caplog.records) == 4

@@ -12,6 +12,7 @@ from contracts.envelope import Id
 from contracts.hyperparameters import HyperparameterRule
 from contracts.task import TrainingType
 from handlers.ports import ModelEntry, PresetDataset, Price
+from worker.catalog.faults import first_fault
 from worker.catalog.rules import PartialRule, RuleError, layered
 from worker.settings import SettingsError
 
@@ -170,10 +171,11 @@ def _prices(said: _PricesFile, path: Path) -> dict[tuple[str, str, Method], Pric
 def read_toml(path: Path, kind: type[Read]) -> Read:
     """Return a file of the catalogue. Raises CatalogError where it is missing, is not TOML or breaks a rule. Blocks."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), kind)
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        return msgspec.convert(said, kind)
     except OSError as error:
         raise CatalogError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CatalogError(f"{path}: is not TOML: {error}") from error
     except msgspec.ValidationError as error:
-        raise CatalogError(f"{path}: {error}") from error
+        raise CatalogError(f"{path}: {first_fault(said, kind) or error}") from error

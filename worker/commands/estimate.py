@@ -53,9 +53,9 @@ def estimate(
         body = sys.stdin.buffer.read() if form == "-" else Path(form).read_bytes()
         found = estimated(body, paths_of(dataset or []), catalog)
     except OSError as error:
-        _fail(f"{error.filename or form}: {error.strerror}", as_json=json)
+        _fail(f"{error.filename or form}: {error.strerror}", error, as_json=json)
     except (CouldNotCheck, SettingsError) as error:
-        _fail(str(error), as_json=json)
+        _fail(str(error), error, as_json=json)
     else:
         if json:
             sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
@@ -64,8 +64,8 @@ def estimate(
         raise typer.Exit(0 if found.right else 1)
 
 
-def _fail(text: str, *, as_json: bool) -> None:
+def _fail(text: str, error: Exception, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.encode({"quote": None, "error": text}).decode() + "\n")
     typer.echo(f"worker estimate: {text}", err=True)
-    raise typer.Exit(2)
+    raise typer.Exit(2) from error

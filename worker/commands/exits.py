@@ -44,16 +44,25 @@ class CommandLine(TyperGroup):
         try:
             with _flushed():
                 return super().invoke(ctx)
-        except (typer.Exit, typer.Abort, typer.TyperException):
+        except typer.Exit as end:
+            _trace(end.__cause__, ctx)  # of commands that say themselves what they could not do
+            raise
+        except (typer.Abort, typer.TyperException):
             raise
         except Exception as error:  # noqa: BLE001 - the last place that could say it
             if isinstance(error, BrokenPipeError) and _silence(sys.stdout, sys.stderr):
                 raise typer.Exit(READER_GONE) from None
-            debug = bool(ctx.params.get("debug"))
-            if debug:
-                traceback.print_exception(error)
+            debug = _trace(error, ctx)
             _say(f"worker {_name(self, words)}", _text(error, words, debug=debug), as_json="--json" in words)
             raise typer.Exit(COULD_NOT) from None
+
+
+def _trace(error: BaseException | None, ctx: Any) -> bool:
+    """Show an error's traceback where ``--debug`` was said; return whether it was."""
+    debug = bool(ctx.params.get("debug"))
+    if debug and error is not None:
+        traceback.print_exception(error)
+    return debug
 
 
 def _text(error: Exception, words: Sequence[str], *, debug: bool) -> str:

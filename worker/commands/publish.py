@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.commands.output import AsJson, print_json
+from worker.could_not import CouldNot
 from worker.settings import Settings
 
 # What brings the broker's client is imported where it is used: other commands should not wait for it.
@@ -50,7 +51,7 @@ def publish(
     except BrokerUnavailable:
         raise  # an OSError too, whose text is a sentence already
     except OSError as error:
-        _fail(f"{file}: {error.strerror}", 2)
+        raise CouldNot(f"{file}: {error.strerror}") from error
     else:
         _say(published, as_json=json)
 

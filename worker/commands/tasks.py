@@ -61,7 +61,8 @@ def list_tasks(
         return
     _show(found)
     phases = Counter(status.phase.value for status in found)
-    typer.echo(", ".join(f"{count} {name}" for name, count in phases.items()) or "no tasks", err=True)
+    said = ", ".join(f"{count} {name}" for name, count in phases.items())
+    typer.echo(said or f"no tasks {_place(ended=ended)}", err=True)
 
 
 @app.command("watch")
@@ -109,6 +110,12 @@ def _filter(task_ids: list[str] | None, project: str | None, phases: list[str] |
         raise typer.BadParameter(f"no phase {unknown[0]}; there are {there}", param_hint="--phase")
     chosen = frozenset(known[name.lower()] for name in phases or [])
     return Filter(task_ids=frozenset(task_ids or ()), project=project, phases=chosen)
+
+
+def _place(*, ended: bool) -> str:
+    """Return where was looked: in another folder it is another bucket, and an empty one."""
+    settings = Settings.from_environment()
+    return f"on {settings.kafka_bootstrap_servers}" if ended else f"in the bucket {settings.storage_url}"
 
 
 async def _listed(*, ended: bool) -> "list[TaskStatus]":

@@ -96,7 +96,7 @@ def validate(
         if json:
             typer.echo(not_checked(str(error)))
         typer.echo(f"worker validate: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(2) from error
     raise typer.Exit(0 if checked.report.valid else 1)
 
 

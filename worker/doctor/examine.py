@@ -13,6 +13,7 @@ from worker.doctor.finding import Finding, unchecked
 from worker.doctor.machine import check_disk, check_variables, check_work_folder
 from worker.doctor.models import check_base_models, check_catalogue
 from worker.doctor.projects import check_projects
+from worker.doctor.stages import check_stages
 from worker.settings import Settings
 
 Check = tuple[str, Callable[[Settings], Awaitable[list[Finding]]]]
@@ -34,6 +35,7 @@ STARTING: tuple[Check, ...] = (
 EVERYTHING: tuple[Check, ...] = (
     *STARTING,
     ("topics", check_topics),
+    ("stages", check_stages),
     ("base models", check_base_models),
     ("broker's clock", check_broker_clock),
     ("bucket's clock", check_bucket_clock),

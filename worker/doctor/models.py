@@ -12,6 +12,8 @@ from worker.storage import directory_of, is_directory, open_store
 from worker.tokens.files import TOKENIZER_FILE
 
 _TOKENIZER, _WEIGHTS = TOKENIZER_FILE, "weights (*.safetensors)"
+#: The command that puts a shipped model into the bucket.
+_PUT = "python -m worker.trainer.base_models"
 
 
 async def check_catalogue(settings: Settings) -> list[Finding]:
@@ -35,14 +37,7 @@ async def check_base_models(settings: Settings) -> list[Finding]:
             found = [_Found(model, store.uri(model.prefix), await _lacks(store, model)) for model in models]
     except (SettingsError, Unavailable):
         return [unchecked(about, "bucket or catalogue cannot be used, see there")]
-    # Whoever takes the shipped catalogue does not promise all that is in it.
-    promised = settings.models_file is not None or all(each.lacks for each in found)
-    spared = [] if promised else [each for each in found if each.lacks == [_TOKENIZER, _WEIGHTS]]
-    findings = [_wrong(each) for each in found if each.lacks and each not in spared]
-    if spared:
-        names = ", ".join(_name(each.model) for each in spared)
-        remedy = "for those that users should choose: python -m worker.trainer.base_models NAME"
-        findings.append(note(about, f"of the shipped ones not in the bucket: {names}", remedy))
+    findings = _of_shipped(found) if settings.models_file is None else [_promised(each) for each in found if each.lacks]
     return findings or [ok(about, f"all {len(models)} are in the bucket")]
 
 
@@ -58,13 +53,30 @@ async def _lacks(store: ObjectStore, model: ModelEntry) -> list[str]:
     return [*([] if TOKENIZER_FILE in names else [_TOKENIZER]), *([] if has_weights else [_WEIGHTS])]
 
 
-def _wrong(found: _Found) -> Finding:
-    return wrong(
-        "base models",
-        f"{_name(found.model)}: no {' and no '.join(found.lacks)} under {found.place}",
-        f"put its files there (of the shipped ones: python -m worker.trainer.base_models {found.model.name}), "
-        "or take it out of WORKER_MODELS_FILE",
-    )
+def _of_shipped(found: list[_Found]) -> list[Finding]:
+    """Return what is to be said where nobody chose the models: some have to be there, and what is there whole."""
+    absent = [each for each in found if each.lacks == [_TOKENIZER, _WEIGHTS]]
+    names = ", ".join(_name(each.model) for each in absent)
+    if len(absent) == len(found):
+        return [wrong("base models", f"none is in the bucket; shipped are {names}", f"{_PUT} NAME")]
+    findings = [
+        wrong("base models", _text(each), f"{_PUT} {each.model.name}")
+        for each in found
+        if each.lacks and each not in absent
+    ]
+    if absent:
+        text = f"of the shipped ones not in the bucket: {names}"
+        findings.append(note("base models", text, f"for those that users should choose: {_PUT} NAME"))
+    return findings
+
+
+def _promised(found: _Found) -> Finding:
+    remedy = f"put its files there (a shipped one: {_PUT} {found.model.name}), or take it out of WORKER_MODELS_FILE"
+    return wrong("base models", _text(found), remedy)
+
+
+def _text(found: _Found) -> str:
+    return f"{_name(found.model)}: no {' and no '.join(found.lacks)} under {found.place}"
 
 
 def _models(settings: Settings) -> list[ModelEntry]:
