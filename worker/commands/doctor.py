@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def doctor(json: AsJson = False) -> None:
     """Look at all the service stands on; say the remedies.
 
-    Settings, broker and how it is secured, topics, whether workers run each stage and what waits for them, bucket and whether
-    its conditional puts are conditional, executors, catalogue and base models, clocks, folders and disk: a line each,
-    which begins with ok, note (usable, and perhaps not what was meant), wrong or unchecked. Changes nothing; what it writes to try the bucket it removes. Takes some
-    seconds, a minute where something does not answer.
+    Settings, broker and how it is secured, topics, whether workers run each stage and what waits for them, bucket and
+    whether its conditional puts are conditional, executors, catalogue and base models, clocks, folders and disk: a line
+    each, which begins with ok, note (usable, and perhaps not what was meant), wrong or unchecked. Changes nothing; what
+    it writes to try the bucket it removes. Takes some seconds, a minute where something does not answer.
 
     Exit code 0: nothing is wrong; 1: something is, each with its remedy; 2: nothing is, and not all could be checked.
 

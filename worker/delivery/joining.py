@@ -1,4 +1,4 @@
-"""What the broker's client logs while a fresh cluster only just makes what its groups need, and nobody needs to read."""
+"""What the client logs while a fresh cluster only just makes its groups' coordinator, and nobody needs to read."""
 
 import logging
 from collections.abc import Iterator

@@ -33,7 +33,7 @@ async def check_stages(settings: Settings) -> list[Finding]:
 
 
 def judged(found: Sequence[Standing]) -> list[Finding]:
-    """Return what is to be said of the stages: those without a worker in one finding, those that lag one by one. Pure."""
+    """Return what is to be said of the stages: all without a worker in one finding, those that lag one by one. Pure."""
     alone = [stage for stage in found if not stage.members]
     behind = [stage for stage in found if stage.members and stage.behind]
     findings = [_nobody(alone, everywhere=len(alone) == len(found))] if alone else []
