@@ -67,7 +67,7 @@ def test_a_project_s_own_list_holds_and_else_that_of_every_project(
     [
         (
             "[projects.A]\nrunning_task = 2",
-            "projects.A: unknown key 'running_task'; did you mean 'running_tasks'? there are running_tasks, gpu_hours_a_day",
+            "projects.A: unknown key 'running_task'; did you mean 'running_tasks'? there are running_tasks, gpu_hours",
         ),
         ("[project.A]", "unknown key 'project'; did you mean 'projects'? there are every_project, projects, platform"),
         ("[projects.A]\n[projects.B]\nrunning_tasks = 'two'", "projects.B.running_tasks: Expected `int | null`"),

@@ -19,7 +19,7 @@ _PAUSE_SECONDS = 0.5
 class Standing(NamedTuple):
     """A stage's group.
 
-    ``behind``: records of the stage's topics that are not done; those in delay topics wait on purpose, and do not count.
+    ``behind``: records of the stage's topics that are not done; those in delay topics wait on purpose, not counted.
     ``known``: the group has committed before, so somebody has run the stage.
     """
 
