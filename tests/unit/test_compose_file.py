@@ -14,7 +14,7 @@ from worker.settings import Settings
 from worker.traces import switch
 from worker.trainer.base_models import KNOWN
 
-TRACES = "docker-compose.traces.yml"
+TRACES = "deploy/docker-compose.traces.yml"
 LASTING = [name for name in services() if name != "setup"]
 #: Read by every AWS client, not by the worker.
 AWS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"}
