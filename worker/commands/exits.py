@@ -44,7 +44,11 @@ class CommandLine(TyperGroup):
         try:
             with _flushed():
                 return super().invoke(ctx)
-        except (typer.Exit, typer.Abort, typer.TyperException):
+        except (typer.Exit, typer.Abort):
+            raise
+        except typer.TyperException as error:
+            # How its own parts call an error to each other.
+            error.message = error.message.removeprefix("Value error, ")
             raise
         except Exception as error:  # noqa: BLE001 - the last place that could say it
             if isinstance(error, BrokenPipeError) and _silence(sys.stdout, sys.stderr):
