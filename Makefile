@@ -118,8 +118,8 @@ SBOM := export --frozen --no-dev --format cyclonedx1.5 --preview-features sbom-e
 sbom: setup ## Write which packages are in the images, with their hashes: dist/worker.cdx.json, dist/trainer.cdx.json
 	@test -x "$(UV)" || $(MAKE) --no-print-directory .uv/bin/uv
 	@mkdir -p $(SBOM_FOLDER)
-	$(UV) $(SBOM) --extra fast --extra kubernetes --extra console -o $(SBOM_FOLDER)/worker.cdx.json > /dev/null
-	$(UV) $(SBOM) --extra fast --extra trainer -o $(SBOM_FOLDER)/trainer.cdx.json > /dev/null
+	$(UV) $(SBOM) --extra fast --extra kubernetes --extra console --extra traces -o $(SBOM_FOLDER)/worker.cdx.json > /dev/null
+	$(UV) $(SBOM) --extra fast --extra traces --extra trainer -o $(SBOM_FOLDER)/trainer.cdx.json > /dev/null
 
 .PHONY: manifests
 manifests: setup ## Write what of deploy/ is derived: topics and users for Strimzi, alert rules for the Prometheus Operator

@@ -40,6 +40,28 @@ unless one is given. The few to begin with are in the [README](../README.md#sett
 """
 
 
+TAIL = """
+## OpenTelemetry
+
+Spans are made where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, by workers and by trainers whose environment has it; they
+need the extra `traces`. The variables are OpenTelemetry's own, as its SDK reads them; these matter here
+([Traces](OPERATIONS.md#traces)).
+
+- `OTEL_EXPORTER_OTLP_ENDPOINT`: a URL of OTLP over HTTP, `http://collector:4318`; *unset*
+- `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`: the same for traces alone, with its path: `http://collector:4318/v1/traces`;
+  *unset*
+- `OTEL_EXPORTER_OTLP_HEADERS`: `name=value` with commas, such as a token; *unset*
+- `OTEL_EXPORTER_OTLP_PROTOCOL`: `http/protobuf`, which is all that is spoken; *unset*
+- `OTEL_EXPORTER_OTLP_TIMEOUT`: seconds that a batch of spans is tried to be sent; default: `10`
+- `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`: which traces are kept that begin here; default:
+  `parentbased_always_on`. One that has begun elsewhere is kept where its `traceparent` says so
+- `OTEL_BSP_MAX_QUEUE_SIZE`: spans that wait to be sent, of which the oldest give way; default: `2048`
+- `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`: who makes the spans; default: `finetune-worker`,
+  `finetune-trainer`
+- `OTEL_SDK_DISABLED`: `true` to make none all the same; *unset*
+"""
+
+
 class Group(NamedTuple):
     """Settings that share a text."""
 
@@ -72,7 +94,7 @@ def page() -> str:
             "\n## The console",
             "\nBeside these the console reads the worker's settings for Kafka, the bucket and the catalogue.",
             *_section(ConsoleSettings, CONSOLE),
-            "",
+            TAIL,
         ]
     )
 

@@ -112,6 +112,7 @@ def job_spec(state: TaskState, store: ObjectStore) -> JobSpec:
         resume_from=store.key(state.checkpoint.uri) if state.checkpoint else None,
         project=state.project,
         resources=state.resources,
+        traceparent=state.traceparent,
     )
 
 

@@ -161,12 +161,14 @@ class Estimation:
         base = await bases.find(draft.base_model, asked.project, self.store, self.catalog)
         price = price_of(base.model, draft.training_type, self.catalog)
         basis = rests_on(draft, wanted, known, base, price)
+        imported = known.get(asked.dataset_id)
+        links = (imported.traceparent,) if imported and imported.traceparent else ()
         if held and held.complete and held.asked == basis:
             again = await settle(Made(held.quote_id, complete=True, asked=basis))
             if again is None:
                 return Outcome(name="superseded")
             if recorded := await self.receipts.recorded(STAGE, asked.business_key(again)):
-                return recorded
+                return replace(recorded, links=links)
         quote = await self._quote(asked, wanted, known, base)
         newest = await settle(Made(quote.quote_id, quote.complete, basis))
         if newest is None:
@@ -184,7 +186,7 @@ class Estimation:
             name = "estimated" if quote.complete else "sampled" if quote.counting else "incomplete"
             return Decision(name=name, follow_ons=(FollowOn("cost.estimated", asked.subject, body),))
 
-        return await self.receipts.once(STAGE, asked.business_key(newest), event, work)
+        return replace(await self.receipts.once(STAGE, asked.business_key(newest), event, work), links=links)
 
     async def _quote(
         self, asked: Asked, wanted: WantedData, known: dict[str, KnownDataset | None], base: Base

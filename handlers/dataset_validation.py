@@ -63,7 +63,8 @@ async def validate_dataset(
 
     async def work() -> Decision:
         report = await _report(store, scanner, imported, found, digest)
-        await datasets.remember(store, _known(imported, report, imported_at, digest))
+        known = _known(imported, report, imported_at, digest)
+        await datasets.remember(store, replace(known, traceparent=event.traceparent))
         verdict = _verdict(imported, report, imported_at, digest, store)
         topic = "dataset.validated" if report.valid else "dataset.rejected"
         return Decision(

@@ -14,7 +14,10 @@ from handlers.ports import ObjectStore
 
 
 class KnownDataset(Struct, frozen=True, kw_only=True):
-    """The verdict on a dataset's newest import. Without a form's tolerance: that is arithmetic on this."""
+    """The verdict on a dataset's newest import. Without a form's tolerance: that is arithmetic on this.
+
+    ``traceparent`` is where in a trace the import came.
+    """
 
     dataset_id: str
     project: str
@@ -27,6 +30,7 @@ class KnownDataset(Struct, frozen=True, kw_only=True):
     totals: dict[str, int]
     findings_key: str
     unreadable: str | None = None
+    traceparent: str | None = None
 
 
 async def load(store: ObjectStore, dataset_id: str) -> KnownDataset | None:

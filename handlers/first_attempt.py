@@ -49,10 +49,12 @@ class FirstAttempt:
         ready: Mapping[str, KnownDataset],
         found: TaskState,
         submitted_at: datetime,
+        traceparent: str | None = None,
     ) -> Decision:
         """Return what became of the task: dispatched, refused, or ended before it came to that.
 
         ``found`` is its state, ``ready`` the reports on its datasets: all of them, where the task has not ended.
+        ``traceparent`` is the place in a trace that its jobs get.
         Raises Unavailable where the bucket does not answer, Transient where a process was killed.
         """
         if found.attempt:
@@ -70,7 +72,7 @@ class FirstAttempt:
             plan, state = None, await self._refused(form.task_id, admission.refused)
         else:
             plan = await self._planned(form, judged, admission)
-            state = await self._begun(plan)
+            state = await self._begun(plan, traceparent)
         return await self._dispatched(state, plan) if state.attempt else _undispatched(state)
 
     async def _planned(self, form: TaskForm, judged: Judged, admission: Admission) -> Plan:
@@ -88,10 +90,11 @@ class FirstAttempt:
     async def _refused(self, task_id: str, why: Failure) -> TaskState:
         return await self._decided(task_id, lambda state: attempts.ended(state, why))
 
-    async def _begun(self, plan: Plan) -> TaskState:
+    async def _begun(self, plan: Plan, traceparent: str | None) -> TaskState:
         def begun(state: TaskState) -> TaskState:
             placed = Choice(plan.executor, plan.resources)
-            return replace(attempts.begun(state, placed, reason="dispatched"), quoted=plan.quoted)
+            begins = attempts.begun(state, placed, reason="dispatched")
+            return replace(begins, quoted=plan.quoted, traceparent=traceparent)
 
         return await self._decided(plan.task_id, begun)
 

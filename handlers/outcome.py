@@ -26,10 +26,14 @@ class FollowOn(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """The result of a stage: its name (for people and metrics) and the complete events to say, the same every time."""
+    """The result of a stage: its name (for people and metrics) and the complete events to say, the same every time.
+
+    ``links`` are traceparents of what it follows from beside the event: a trace may show them, nothing else asks.
+    """
 
     name: str
     events: tuple[Event[Any], ...] = ()
+    links: tuple[str, ...] = ()
 
 
 class Decision(Struct, frozen=True, kw_only=True):

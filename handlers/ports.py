@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from contracts.dataset import CheckedFile, DatasetFile, Format
 from contracts.envelope import DEFAULT_PROJECT, Event
@@ -242,7 +243,7 @@ class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All a trainer and its engine are told. Stored before submit; the same (job_id, attempt) always has the same spec.
 
-    ``project`` is whose job it is, for engines that keep accounts.
+    ``project`` is whose job it is, for engines that keep accounts. ``traceparent`` is where in a trace it was begun.
     """
 
     job_id: str
@@ -254,6 +255,15 @@ class JobSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_seq: int = 0
     project: str = DEFAULT_PROJECT
     resources: Resources = Resources()
+    traceparent: str | None = None
+
+    @property
+    def job(self) -> "JobSpec":
+        """Return what makes it this job and no other: all but its place in a trace, which releases before do not know.
+
+        So workers of both, side by side in a rolling update, submit the same job.
+        """
+        return replace(self, traceparent=None)
 
 
 JobState = Literal["unknown", "queued", "running", "ended"]

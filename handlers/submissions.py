@@ -18,13 +18,14 @@ from handlers.ports import Catalog, ModelEntry, ObjectStore
 _NOT_JUDGED = "the hyperparameters depend on it, and were not judged"
 
 
-class Submission(Struct, frozen=True, kw_only=True):
-    """The form that won a task id, as it was sent."""
+class Submission(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The form that won a task id, as it was sent. ``traceparent`` is where in a trace it came."""
 
     task_id: str
     digest: str
     form: msgspec.Raw
     submitted_at: datetime
+    traceparent: str | None = None
 
 
 class Judged(Struct, frozen=True, kw_only=True):
@@ -47,6 +48,7 @@ async def claim(store: ObjectStore, event: Event[TaskSubmission]) -> tuple[Submi
         digest=form_digest(event.body),
         form=msgspec.Raw(event.body),
         submitted_at=event.time,
+        traceparent=event.traceparent,
     )
     held = await compare_and_set.first(store, layout.task(mine.task_id, "form"), mine)
     return held, held.digest == mine.digest

@@ -76,7 +76,8 @@ class TaskState(Struct, frozen=True, kw_only=True):
     only what the current attempt says counts, and it stays with its ``executor`` whatever is configured later.
     ``seq`` is the newest progress of that attempt that is folded in; ``last_word`` is set once it said that it ended.
     ``ends`` is how the attempts before it ended, the newest last. ``quoted`` is set once the task is dispatched;
-    ``settlement`` when it ends, whatever is said of it later. ``revision`` rises with every change.
+    ``settlement`` when it ends, whatever is said of it later. ``revision`` rises with every change. ``traceparent`` is
+    its dispatch's place in a trace, and of what is begun or said for it later without an event.
     """
 
     task_id: str
@@ -108,6 +109,7 @@ class TaskState(Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
     deleted: bool = False
     changed_at: datetime | None = None
+    traceparent: str | None = None
 
 
 Change = Callable[[TaskState | None], TaskState | None]

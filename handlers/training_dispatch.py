@@ -5,7 +5,6 @@ other; where both do, the receipt lets one win.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -98,31 +97,34 @@ class _Dispatch:
                     state = await self._enter(submission, again)
                     return Outcome(name="refused", events=task_state.said(state, event, STAGE))
             await join.wait(self.store, submission.task_id, self._wanted(judged.form))
-        return await self._decide(event, judged, judged.form, submission.submitted_at)
+        return await self._decide(event, judged, judged.form, submission)
 
     async def on_verdict(self, event: Event[Any], dataset_id: str) -> Outcome:
         said: list[Event[Any]] = []
+        links: list[str] = []
         failures: list[Exception] = []
         for task_id in await join.woken_by(self.store, dataset_id, event.id):
             try:
-                said += await self._woken(event, task_id, dataset_id)
+                woken = await self._woken(event, task_id, dataset_id)
+                said += woken.events
+                links += woken.links
             except Exception as error:  # noqa: BLE001 - raised below, once the others have been decided
                 failures.append(error)
         if failures:
             raise failures[0]
-        return Outcome(name="woke-tasks" if said else "nobody-waits", events=tuple(said))
+        return Outcome(name="woke-tasks" if said else "nobody-waits", events=tuple(said), links=tuple(links))
 
-    async def _woken(self, event: Event[Any], task_id: str, dataset_id: str) -> tuple[Event[Any], ...]:
+    async def _woken(self, event: Event[Any], task_id: str, dataset_id: str) -> Outcome:
         submission = await submissions.load(self.store, task_id)
         if submission is None:
-            return ()
+            return Outcome(name="unknown-task")
         judged = await submissions.judged(bytes(submission.form), self.catalog, self.store)
         if judged.form is not None:
-            return (await self._decide(event, judged, judged.form, submission.submitted_at)).events
+            return await self._decide(event, judged, judged.form, submission)
         # Its model was withdrawn while it waited: it must not wait for good.
         said = task_state.said(await self._enter(submission, judged), event, STAGE)
         await join.wait_no_more(self.store, task_id, [dataset_id])
-        return said
+        return Outcome(name="refused", events=said)
 
     async def _enter(self, submission: Submission, judged: Judged) -> TaskState:
         """Return the task's state: new at the first delivery, ended where it waits with a form that has faults now."""
@@ -168,7 +170,7 @@ class _Dispatch:
         now = task_state.said(current, event, STAGE) if current else ()
         return Outcome(name=outcome.name, events=outcome.events + now)
 
-    async def _decide(self, event: Event[Any], judged: Judged, form: TaskForm, submitted_at: datetime) -> Outcome:
+    async def _decide(self, event: Event[Any], judged: Judged, form: TaskForm, submission: Submission) -> Outcome:
         known = await datasets.load_all(self.store, self._wanted(form))
         found = await task_state.read(self.store, form.task_id)
         assert found is not None
@@ -177,13 +179,15 @@ class _Dispatch:
         ready = {name: each for name, each in known.items() if each is not None}
 
         async def work() -> Decision:
-            return await self.first.begin(form, judged, ready, found, submitted_at)
+            return await self.first.begin(form, judged, ready, found, submission.submitted_at, event.traceparent)
 
         outcome = await self.receipts.once(STAGE, form.task_id, event, work)
         await join.wait_no_more(self.store, form.task_id, known)
         state = await task_state.read(self.store, form.task_id)
         assert state is not None
-        return Outcome(name=outcome.name, events=outcome.events + task_state.said(state, event, STAGE))
+        submitted_in = submission.traceparent
+        links = (submitted_in,) if submitted_in and submitted_in != event.traceparent else ()
+        return Outcome(name=outcome.name, events=outcome.events + task_state.said(state, event, STAGE), links=links)
 
     def _wanted(self, form: TaskForm) -> list[str]:
         """Return the ids of every dataset a form needs a report on."""

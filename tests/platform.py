@@ -29,7 +29,9 @@ class Platform:
         self.letters: list[ConsumerRecord[bytes, bytes]] = []
         self._consumer: AIOKafkaConsumer | None = None
 
-    async def publish(self, topic: str, key: str, data: Any, *, event_id: str | None = None) -> None:
+    async def publish(
+        self, topic: str, key: str, data: Any, *, event_id: str | None = None, traceparent: str | None = None
+    ) -> None:
         """Publish an event under an id of its own, or a stated one."""
         event = Event(
             topic=topic,
@@ -39,6 +41,7 @@ class Platform:
             source="tests",
             time=datetime.now(UTC),
             data=data,
+            traceparent=traceparent,
         )
         await self.publisher.publish([event])
 

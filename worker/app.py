@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiokafka.errors import InvalidSessionTimeoutError, KafkaConnectionError
@@ -45,6 +46,10 @@ from worker.storage import open_store
 from worker.tokens.counter import TemplateTokenCounter
 from worker.tokens.sampler import BlockSampler
 from worker.topics import ensure_topics
+from worker.traces.switch import way_out
+
+if TYPE_CHECKING:
+    from worker.traces.exporting import Exporting
 
 log = structlog.get_logger()
 
@@ -64,7 +69,8 @@ async def run_worker(
     Waits for the broker, with backoff, one clear line a try. ``ports`` replaces ports by name, for tests.
 
     Raises:
-        SettingsError: settings cannot be used, as the files, the bucket or the broker they name see it.
+        SettingsError: settings cannot be used, as the files, the bucket or the broker they name see it; or spans are
+            wanted and cannot be sent.
         TopicCreationError: topics are missing and the broker refuses to create them.
         Unavailable: the bucket's directory does not answer.
     """
@@ -72,6 +78,7 @@ async def run_worker(
     health = Health(SystemClock(), settings.stuck_seconds)
     counts = Counts()
     exposition = Exposition(counts, health)
+    traces = way_out("finetune-worker")
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(answering(health, exposition, settings.health_port))
         await _reach(brokers, stages, stopping)
@@ -88,7 +95,9 @@ async def run_worker(
             given["executors"] = CountedExecutors(given["executors"], counts.submits)
         # One broker object a stage: joining a group takes seconds, and one object joins its groups one after the other.
         subscribers = {stage.name: faststream_broker(brokers) for stage in stages}
-        intakes = [_intake(stage, subscribers[stage.name], publisher, given, settings, counts) for stage in stages]
+        intakes = [
+            _intake(stage, subscribers[stage.name], publisher, given, settings, counts, traces) for stage in stages
+        ]
         exposition.loads = {intake.stage.name: intake.load for intake in intakes}
         background = _background(settings, stages, given, publisher)
         try:
@@ -105,9 +114,12 @@ async def run_worker(
         finally:
             health.phase = "draining"
             log.info("worker.draining")
+            drained_by = time.monotonic() + settings.drain_seconds
             await asyncio.gather(*(intake.drain() for intake in intakes))
             await cancel(background)
             await asyncio.gather(*(broker.stop() for broker in subscribers.values()))
+            if traces is not None:
+                await asyncio.to_thread(traces.close, drained_by - time.monotonic())
     log.info("worker.stopped")
 
 
@@ -159,12 +171,14 @@ def _intake(
     ports: Mapping[str, Any],
     settings: Settings,
     counts: Counts,
+    traces: "Exporting | None",
 ) -> Intake:
     clock = ports["clock"]
     limit = BugLimit(
         ports["store"], clock, stage.name, bugs=settings.bug_limit, window_seconds=settings.bug_window_seconds
     )
-    processor = Processor(stage, bind(stage, ports), publisher, clock, limit, counts.stage(stage.name))
+    spans = None if traces is None else traces.stage(stage.name, settings.group_of(stage.name))
+    processor = Processor(stage, bind(stage, ports), publisher, clock, limit, counts.stage(stage.name), spans)
     return Intake(stage, broker, processor, clock, settings, limit)
 
 

@@ -148,6 +148,7 @@ class Remedies:
             time=self._clock.now(),
             data=None,
             correlation_id=state.task_id,
+            traceparent=state.traceparent,
         )
         key = f"{state.task_id}/{state.attempt}"
         events = complete(follow_ons, cause=cause, stage=STAGE, version="-", business_key=key, now=self._clock.now())

@@ -172,6 +172,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         given = os.environ if environment is None else environment
         return unknown_among(given, map(_variable, cls.__struct_fields__))
 
+    def group_of(self, stage: str) -> str:
+        """Return the name of a stage's consumer group."""
+        return f"{self.group_prefix}.{stage}"
+
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in self.__struct_fields__}
         shown |= {"kafka_password": "***"} if self.kafka_password else {}

@@ -1,6 +1,7 @@
-"""Logs: one JSON object a line on stderr, or coloured lines for people."""
+"""Logs: one JSON object a line on stderr, or coloured lines for people. Where there are spans, lines name theirs."""
 
 import logging
+import os
 import sys
 from time import monotonic
 
@@ -8,6 +9,8 @@ import structlog
 
 from worker.client_logs import quiet_client
 from worker.delivery.log_context import merge_record
+from worker.traces import switch
+from worker.traces.current import merge_span
 
 #: Seconds until a client may say the same again.
 _AGAIN_SECONDS = 30.0
@@ -40,6 +43,7 @@ def configure_logging(log_format: str, level: str) -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         merge_record,
+        *([merge_span] if switch.wanted(os.environ) else []),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

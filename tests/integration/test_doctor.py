@@ -66,6 +66,7 @@ class Sound:
 async def sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sound]:
     for variable in Settings.unknown():
         monkeypatch.delenv(variable.variable)
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(EmbeddedBroker())
         yield Sound(tmp_path, servers, stack, monkeypatch)
@@ -84,8 +85,9 @@ async def test_nothing_is_wrong_where_nothing_is(sound: Sound, bucket: str, tmp_
     server = await sound.on_s3() if bucket == "s3" else None
     await _topics(sound)
     findings = await examine(sound.settings)
-    # Nothing is said of projects where there is no file of them.
-    expected = {about for about, _ in EVERYTHING} - {"executors", "broker's clock", "projects"} | {"executor local"}
+    # Nothing is said of projects where there is no file of them, nor of spans where nobody wants any.
+    unsaid = {"executors", "broker's clock", "projects", "spans"}
+    expected = {about for about, _ in EVERYTHING} - unsaid | {"executor local"}
     assert _of(findings, "ok") == expected
     # The embedded broker tells nobody its time.
     assert _of(findings, "note") == {"broker's clock"}
@@ -145,6 +147,11 @@ def _open_ended_prefix(sound: Sound) -> None:
     sound.change(projects_file=file)
 
 
+def _spans_by_grpc(sound: Sound) -> None:
+    sound.monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317")
+    sound.monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+
+
 def _full_disk(sound: Sound) -> None:
     usage = shutil.disk_usage(sound.folder)._replace(free=1000)
     sound.monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
@@ -202,6 +209,9 @@ FAULTS = {
     ),
     "a list that allows another project's folder": Fault(
         _open_ended_prefix, "projects", "would allow", "mend the file of WORKER_PROJECTS_FILE"
+    ),
+    "a collector that speaks something else": Fault(
+        _spans_by_grpc, "spans", "OTLP_PROTOCOL must be http/protobuf", "unset OTEL_EXPORTER_OTLP_ENDPOINT"
     ),
     "a file for a folder": Fault(_file_for_folder, "work folder", "is no folder", "set WORKER_WORK_DIR"),
     "a full disk": Fault(_full_disk, "disk", "0.0 GB free", "make room"),

@@ -124,6 +124,29 @@ async def test_another_process_under_the_same_pid_is_not_the_job(engine: LocalHa
     await engine.over(spec)
 
 
+_TELLS_ITS_TRACE = """
+import os
+from pathlib import Path
+
+(draft := Path(os.environ["CONTROL"], "draft")).write_text(os.environ.get("TRACEPARENT", ""))
+draft.rename(draft.with_name("trace"))
+"""
+
+
+async def test_a_job_is_told_where_in_a_trace_it_was_begun(engine: LocalHarness) -> None:
+    command = (sys.executable, "-c", _TELLS_ITS_TRACE)
+    executor = LocalExecutor(engine.work_dir, 1, command, {"CONTROL": str(engine.control)})
+    spec = replace(engine.spec("a"), traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    await executor.submit(spec)
+    # Whoever knows of no traces, or of another one, submits the same job.
+    await executor.submit(replace(spec, traceparent=None))
+    await executor.close()
+    told = engine.control / "trace"
+    await wait_until(told.exists, 30, "the trainer to tell it")
+    assert told.read_text() == spec.traceparent
+    await engine.over(spec)
+
+
 _LITTERS = """
 import os, sys, tempfile, time
 from pathlib import Path

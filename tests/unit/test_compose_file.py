@@ -1,5 +1,6 @@
 """docker-compose.yml: legal, what it names is there, and what it tells the worker are settings."""
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from tests import kafka_servers, s3_servers
 from tests.deployment import ROOT, environment_of, services, tool, yaml_of
 from worker.console.settings import ConsoleSettings
 from worker.settings import Settings
+from worker.traces import switch
 from worker.trainer.base_models import KNOWN
 
+TRACES = "deploy/docker-compose.traces.yml"
 LASTING = [name for name in services() if name != "setup"]
 #: Read by every AWS client, not by the worker.
 AWS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"}
@@ -24,6 +27,19 @@ def _schema_says(path: Path) -> subprocess.CompletedProcess[str]:
 def test_it_is_what_the_schema_of_compose_files_allows() -> None:
     said = _schema_says(ROOT / "docker-compose.yml")
     assert said.returncode == 0, said.stdout
+
+
+def test_traces_go_to_a_pinned_collector_beside_the_same_worker() -> None:
+    said = _schema_says(ROOT / TRACES)
+    assert said.returncode == 0, said.stdout
+    added = yaml_of(TRACES)["services"]
+    (collector,) = added.keys() - services().keys()
+    assert re.fullmatch(r"\S+:\d+\.\d+\.\d+", added[collector]["image"])
+    assert all(port.startswith("127.0.0.1:") for port in added[collector]["ports"])
+    told = added["worker"]["environment"]
+    assert switch.wanted(told)
+    switch.check(told)
+    assert set(told.values()) == {f"http://{collector}:4318"}
 
 
 def test_the_schema_sees_a_slip(tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ def test_packages_come_from_the_lock_file_and_an_image_has_the_extras_of_what_ru
         # A sync takes away what it does not name: the last one counts.
         return {syncs[-1][at + 1] for at, word in enumerate(syncs[-1]) if word == "--extra"}
 
-    assert extras("packages") == {"fast", "kubernetes", "console"}
-    assert extras("trainer-packages") == {"fast", "trainer"}
+    assert extras("packages") == {"fast", "kubernetes", "console", "traces"}
+    assert extras("trainer-packages") == {"fast", "traces", "trainer"}
     assert extras("trainer-packages") <= set(_project()["optional-dependencies"])
 
 

@@ -22,6 +22,30 @@ for log in (structlog.get_logger(), logging.getLogger("client")):
 """
 
 
+_IN_A_SPAN = """
+import structlog
+from types import SimpleNamespace
+from worker.telemetry import configure_logging
+from worker.traces import current
+configure_logging("json", "info")
+token = current.enter(SimpleNamespace(trace_id="the-trace", span_id="the-span"))
+structlog.get_logger().info("inside")
+current.leave(token)
+structlog.get_logger().info("outside")
+"""
+
+
+@pytest.mark.parametrize("endpoint", ["http://collector:4318", ""])
+def test_lines_name_their_span_where_spans_are_wanted(endpoint: str) -> None:
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+    program = [sys.executable, "-c", _IN_A_SPAN]
+    run = subprocess.run(program, capture_output=True, text=True, check=True, env=environment)
+    inside, outside = map(json.loads, run.stderr.splitlines())
+    named = ("the-trace", "the-span") if endpoint else (None, None)
+    assert (inside.get("trace_id"), inside.get("span_id")) == named
+    assert {"trace_id", "span_id"}.isdisjoint(outside)
+
+
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_a_traceback_names_its_frames_and_shows_no_data(form: str) -> None:
     program = _PROGRAM.format(form=form)

@@ -73,7 +73,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             *stage.topics,
             *self._waiting.delays,
             batch=True,
-            group_id=f"{settings.group_prefix}.{stage.name}",
+            group_id=settings.group_of(stage.name),
             group_instance_id=settings.instance_id,
             ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="earliest",

@@ -19,7 +19,8 @@ from worker.delivery.item import Item
 from worker.delivery.later import postponed
 from worker.delivery.log_context import now_processing
 from worker.delivery.publishing import Publisher
-from worker.delivery.redelivery import Later, TryAgain, decide, meaning_of
+from worker.delivery.redelivery import GiveUp, Later, TryAgain, decide, meaning_of
+from worker.delivery.spans import Span, Spans
 from worker.metrics.counts import StageCounts
 
 log = structlog.get_logger()
@@ -41,6 +42,7 @@ class Processor:
         clock: Clock,
         limit: BugLimit | None = None,
         counts: StageCounts | None = None,
+        spans: Spans | None = None,
     ) -> None:
         self._stage = stage
         self._handler = handler
@@ -48,6 +50,7 @@ class Processor:
         self._clock = clock
         self._limit = limit
         self._counts = counts or StageCounts()
+        self._spans = spans
         #: Bound once: for a line a record, looking the configuration up costs more than saying nothing.
         self._log = log.bind()
 
@@ -63,18 +66,24 @@ class Processor:
         for item in items:
             item.attempts += 1
         now_processing(self._stage.name, items[0])
+        span = None if self._spans is None else self._spans.begin(items)
         try:
-            await self._handle(items)
+            await self._handle(items, span)
         except Exception as error:  # noqa: BLE001 - the one place where every error gets its meaning
-            return await self._failed(items, error)
+            return await self._failed(items, error, span)
+        finally:
+            if span is not None:
+                span.end()
         for item in items:
             item.finish()
         return None
 
-    async def _handle(self, items: list[Item]) -> None:
+    async def _handle(self, items: list[Item], span: Span | None) -> None:
         if items[0].poison:
             raise items[0].poison
-        events = [item.event for item in items]
+        events: list[Any] = [item.event for item in items]
+        if span is not None:
+            events = span.carried(events)
         started = self._clock.monotonic()
         outcome = await self._handler(events if self._stage.folds else events[0])
         if outcome.events:
@@ -82,6 +91,8 @@ class Processor:
         seconds = self._clock.monotonic() - started
         self._counts.handling.observe(seconds)
         self._counts.outcomes[outcome.name] += len(events)
+        if span is not None:
+            span.handled(outcome)
         if self._log.is_enabled_for(logging.INFO):
             self._log.info(
                 "event.processed",
@@ -91,7 +102,9 @@ class Processor:
                 seconds=round(seconds, 4),
             )
 
-    async def _failed(self, items: list[Item], error: Exception) -> float | None:
+    async def _failed(self, items: list[Item], error: Exception, span: Span | None) -> float | None:
+        if span is not None:
+            span.failed(error)
         meaning = meaning_of(error)
         for item in items:
             item.failures[meaning] = item.failures.get(meaning, 0) + 1
@@ -103,32 +116,39 @@ class Processor:
             return decision.delay
         if len(items) > 1:
             return await self._one_by_one(items)
-        text = str(error) or repr(error)
-        if isinstance(decision, Later):
-            return await self._postpone(items[0], text)
-        if decision.reason == "bug" and not await self._may_give_up(items[0]):
+        if not await self._put_away(items[0], error, decision):
             return self._stage.retry.longest_delay
-        if not await self._bury(items[0], decision.reason, text):
-            return self._stage.retry.longest_delay
-        exc_info = None if items[0].poison else error
-        self._counts.dead_letters[decision.reason] += 1
-        log.error("event.dead_lettered", reason=decision.reason, error=clip(text, _LOGGED_TEXT), exc_info=exc_info)
+        if span is not None:
+            span.put_away("postponed" if isinstance(decision, Later) else "dead-lettered")
         items[0].finish()
         return None
 
-    async def _postpone(self, item: Item, text: str) -> float | None:
-        """Let an event wait in the next delay topic; nothing of its partition waits for it any more."""
+    async def _put_away(self, item: Item, error: Exception, decision: Later | GiveUp) -> bool:
+        """Postpone an event, or send its dead letter; return whether that is acknowledged."""
+        text = str(error) or repr(error)
+        if isinstance(decision, Later):
+            return await self._postpone(item, text)
+        if decision.reason == "bug" and not await self._may_give_up(item):
+            return False
+        if not await self._bury(item, decision.reason, text):
+            return False
+        exc_info = None if item.poison else error
+        self._counts.dead_letters[decision.reason] += 1
+        log.error("event.dead_lettered", reason=decision.reason, error=clip(text, _LOGGED_TEXT), exc_info=exc_info)
+        return True
+
+    async def _postpone(self, item: Item, text: str) -> bool:
+        """Let an event wait in the next delay topic, where nothing of its partition waits for it any more."""
         message = postponed(item, self._stage, text)
         try:
             await self._publisher.send([message])
         except Exception as error:
             # Whatever the reason: the event stays in its lane, where nothing is committed past it.
             log.warning("event.not_postponed", error=repr(error), exc_info=not isinstance(error, Unavailable))
-            return self._stage.retry.longest_delay
+            return False
         self._counts.postponed += 1
         log.warning("event.postponed", to=message[0], error=clip(text, _LOGGED_TEXT))
-        item.finish()
-        return None
+        return True
 
     async def _may_give_up(self, item: Item) -> bool:
         """Return whether the limit on bugs allows one more dead letter; where the bucket cannot say, not now."""

@@ -15,6 +15,7 @@ from handlers.errors import PreconditionFailed, Transient
 from handlers.outcome import Decision, Outcome, complete
 from handlers.ports import Clock, ObjectStore
 from worker.metrics.counts import Counts
+from worker.traces.current import note_receipt
 
 UNVERSIONED = "-"
 
@@ -84,8 +85,10 @@ class BucketReceipts:
             if recorded is None:
                 raise Transient(f"the receipt {key} is being put by another") from None
             counts["lost"] += 1
+            note_receipt("lost")
             return recorded
         counts["made"] += 1
+        note_receipt("made")
         return _outcome(receipt)
 
     async def recorded(self, stage: str, business_key: str) -> Outcome | None:
@@ -93,6 +96,7 @@ class BucketReceipts:
         for version in self._names(stage):
             stored = await self._store.get(layout.receipt(stage, version, business_key))
             if stored:
+                note_receipt("found")
                 return _outcome(msgspec.json.decode(stored.body, type=Receipt))
         return None
 

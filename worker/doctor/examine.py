@@ -13,6 +13,7 @@ from worker.doctor.finding import Finding, unchecked
 from worker.doctor.machine import check_disk, check_variables, check_work_folder
 from worker.doctor.models import check_base_models, check_catalogue
 from worker.doctor.projects import check_projects
+from worker.doctor.spans import check_spans
 from worker.settings import Settings
 
 Check = tuple[str, Callable[[Settings], Awaitable[list[Finding]]]]
@@ -29,6 +30,7 @@ STARTING: tuple[Check, ...] = (
     ("executors", check_engines),
     ("projects", check_projects),
     ("work folder", check_work_folder),
+    ("spans", check_spans),
 )
 #: All there is: ``worker doctor``.
 EVERYTHING: tuple[Check, ...] = (

@@ -17,6 +17,7 @@ from worker.executors.local_gpus import VISIBLE, chosen, gpus_of
 from worker.executors.local_job import LocalJob
 from worker.executors.local_lock import locked
 from worker.executors.local_queue import Entry, LocalQueue
+from worker.executors.remote import traced
 
 #: Seconds a supervisor has to record itself. It takes tens of milliseconds; a swapping machine takes longer.
 START_SECONDS = 30.0
@@ -70,7 +71,7 @@ class LocalJobs:
             known = job.spec()
             if known is None:
                 job.create(spec, self._queue.add(job.path.name).number)
-            elif known != spec:
+            elif known.job != spec.job:
                 raise ValueError(f"job {spec.job_id} attempt {spec.attempt} was submitted with another spec")
             self._start_due()
 
@@ -186,6 +187,7 @@ class LocalJobs:
         job = self._at(entry)
         gpus = gpus_of(slots, self._gpus)
         own = {**_thread_limits(len(slots), self._slots), **({VISIBLE: ",".join(gpus)} if gpus else {})}
+        own |= traced(spec) if (spec := job.spec()) else {}
         supervisor = (sys.executable, "-I", "-S", local_supervisor.__file__, str(job.path))
         self._places = {}
         if not self._queue.start(entry):

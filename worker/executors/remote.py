@@ -13,6 +13,8 @@ from worker.settings import Settings
 
 #: The environment variable that holds a job's spec, as JSON.
 SPEC_VARIABLE = "TRAINER_JOB_SPEC"
+#: The environment variable that says where in a trace a job was begun, as other programs read it too.
+TRACE_VARIABLE = "TRACEPARENT"
 
 #: The settings that a trainer reads and its machine does not know. No others leave the worker: engines show a job's
 #: environment to whoever may look at the job. Users, passwords and certificates trainers get from the machines they
@@ -37,7 +39,12 @@ def trainer_environment(settings: Settings, spec: JobSpec) -> dict[str, str]:
     # Who does not speak over Kafka need not know where it is.
     told = _TOLD | _TOLD_OVER_KAFKA if settings.trainer_events == "kafka" else _TOLD
     shared = {name: value for name, value in settings.to_environment().items() if name in told}
-    return shared | {SPEC_VARIABLE: msgspec.json.encode(spec).decode()}
+    return shared | {SPEC_VARIABLE: msgspec.json.encode(spec).decode()} | traced(spec)
+
+
+def traced(spec: JobSpec) -> dict[str, str]:
+    """Return the environment variable of a job's place in a trace; none where it has no place. Pure."""
+    return {TRACE_VARIABLE: spec.traceparent} if spec.traceparent else {}
 
 
 def engine_name(owner: str, job_id: str, attempt: int) -> str:
@@ -53,4 +60,4 @@ def engine_name(owner: str, job_id: str, attempt: int) -> str:
 
 def spec_digest(spec: JobSpec) -> str:
     """Return what tells two specs apart, in hex: engines keep it beside the job, to refuse another under its name."""
-    return hashlib.sha256(msgspec.json.encode(spec)).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(spec.job)).hexdigest()

@@ -18,9 +18,10 @@ from handlers.ports import JobSpec
 from worker.executors.remote import SPEC_VARIABLE
 from worker.settings import Settings, SettingsError
 from worker.telemetry import configure_logging
+from worker.traces.training import run_of
 from worker.trainer import environment
 from worker.trainer.event_sink import EventSink
-from worker.trainer.job import run_job
+from worker.trainer.job import Ending, run_job
 from worker.trainer.launch import launch
 from worker.trainer.progress import Silence
 from worker.trainer.ranks import Machine, Rank, started
@@ -52,8 +53,10 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     environment.prepare()
-    with sink or nullcontext(Silence()) as speaking:
-        return int(run_job(spec, settings, speaking, stop, rank))
+    with sink or nullcontext(Silence()) as speaking, run_of(spec, seen=rank.first) as run:
+        ending = run_job(run.spec, settings, speaking, stop, rank)
+        run.ended(ending.name.lower(), failed=ending is Ending.FAILED)
+        return int(ending)
 
 
 def _refused(text: str) -> int:

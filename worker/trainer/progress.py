@@ -123,6 +123,7 @@ class Reporter:
             data=body,
             subject=spec.task_id,
             correlation_id=spec.task_id,
+            traceparent=spec.traceparent,
         )
         if state in ENDED:
             self.last_word = event
