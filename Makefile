@@ -39,7 +39,7 @@ ray: .ray/.complete ## Install Ray, for the tests of its adapter, into an enviro
 test: setup ray ## Run the tests (unit, laws, conformance, integration, trainer, contract, demo with the tiny model)
 	-@deploy/local/install-slurm
 	.venv/bin/pytest -m "not long" -n auto tests/unit tests/laws
-	.venv/bin/pytest -m "not long" -n auto --dist loadfile --ignore tests/unit --ignore tests/laws
+	.venv/bin/pytest -m "not long" -n auto --dist loadfile --no-loadscope-reorder --ignore tests/unit --ignore tests/laws
 
 .PHONY: slurm
 slurm: ## Install Slurm from the system's packages, for tests; needs root and apt-get

@@ -45,6 +45,12 @@ def pytest_configure() -> None:
         kustomize.command()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes: begun last, one process would be at it alone while the others have ended."""
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def _logs_as_before() -> Iterator[None]:
     """After each test log as before it: commands set logging up for their process, which here is that of all tests."""
