@@ -49,7 +49,7 @@ _ALL = (
     _topic("dataset.validated", DatasetValidated, "dataset_id", "worker", "every sample of a dataset is valid"),
     _topic("dataset.rejected", DatasetRejected, "dataset_id", "worker", "a dataset has faults, or cannot be read"),
     _topic("cost.estimated", CostEstimated, "task_id", "worker", "the training fee, itemised"),
-    _topic("training.dispatched", TrainingDispatched, "task_id", "worker", "an attempt was given to an executor"),
+    _topic("training.dispatched", TrainingDispatched, "task_id", "worker", "an attempt has begun, for an executor"),
     _topic("task.status", TaskStatus, "task_id", "worker", "where a task is, and why", compacted=True),
     _topic("model.exported", ModelExported, "task_id", "worker", "one kept output is in the model repository"),
     _topic("model.expired", ModelExpired, "task_id", "worker", "a model's time is over, and its files are deleted"),

@@ -11,7 +11,7 @@ Attempt = Annotated[int, Meta(ge=1)]
 
 
 class TrainingDispatched(Struct, frozen=True, kw_only=True):
-    """An attempt was given to an executor, which may still have to take its job. Said once an attempt."""
+    """An attempt has begun, for an executor, which gets its job once it waits for no quota. Said once an attempt."""
 
     task_id: Id
     project: Id

@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from contracts.dataset import DatasetFile, DatasetImported, DatasetRejected, DatasetValidated
+from contracts.datasets.findings import errors_among
 from contracts.envelope import Event
 from contracts.form import read_draft
 from handlers import compare_and_set, datasets, drafts, layout
@@ -179,5 +180,5 @@ def _why(report: Report) -> tuple[str, str]:
     if report.unreadable is not None:
         return "unreadable", report.unreadable
     invalid = report.samples - report.valid_samples
-    codes = ", ".join(f"{code} x{count}" for code, count in sorted(report.totals.items()))
+    codes = ", ".join(f"{code} x{report.totals[code]}" for code in errors_among(report.totals))
     return "invalid-samples", f"{invalid} of {report.samples} samples are invalid: {codes}"

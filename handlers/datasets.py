@@ -7,7 +7,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from contracts.dataset import CheckedFile, Format
-from contracts.datasets.findings import FILE_ERRORS
+from contracts.datasets.findings import FILE_ERRORS, errors_among
 from contracts.task import Tolerance
 from handlers import compare_and_set, layout
 from handlers.ports import ObjectStore
@@ -77,5 +77,10 @@ def objection(known: KnownDataset, tolerance: Tolerance) -> str | None:
         return f"cannot be read: {known.unreadable}"
     if broken := sorted(FILE_ERRORS.intersection(known.totals)):
         return f"cannot be trained on ({', '.join(broken)}); see its report"
-    invalid, codes = known.samples - known.valid_samples, ", ".join(sorted(known.totals)) or "empty"
-    return f"{invalid} of {known.samples} samples are invalid ({codes}); mend or tolerate them; see its report"
+    return f"{invalidity(known)}; mend or tolerate them; see its report"
+
+
+def invalidity(known: KnownDataset) -> str:
+    """Return how many samples are invalid, and by which codes: those of errors, for notes refuse nothing. Pure."""
+    invalid, codes = known.samples - known.valid_samples, ", ".join(errors_among(known.totals)) or "empty"
+    return f"{invalid} of {known.samples} samples are invalid ({codes})"

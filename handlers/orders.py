@@ -72,9 +72,16 @@ def _stopped(command: TaskCommand, state: TaskState | None) -> TaskState | None:
         return None
     state = replace(state, desired="stop")
     if state.phase in WITH_JOB:
-        message = "stopping: the trainer saves a checkpoint and ends"
+        message = f"stopping: {_what_happens(state)}"
         return replace(state, phase=Phase.TERMINATING, reason="stop-requested", party="user", message=message)
     return attempts.terminated(state)
+
+
+def _what_happens(state: TaskState) -> str:
+    """Return what an attempt does that is to end, as far as anybody heard of it."""
+    if state.phase is Phase.QUEUED:
+        return "its training has not begun, and it leaves the queue"
+    return "the trainer saves a checkpoint and ends"
 
 
 def _may_pause(state: TaskState) -> bool:
@@ -88,6 +95,6 @@ def _paused(state: TaskState) -> TaskState | None:
     if state.phase is Phase.PAUSED:
         return attempts.paused(state)  # a resume that nothing was done about yet
     if state.phase in WITH_JOB:
-        message = "pausing: the trainer saves a checkpoint and ends"
+        message = f"pausing: {_what_happens(state)}"
         return replace(state, reason="pause-requested", party="user", message=message)
     return None

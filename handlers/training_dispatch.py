@@ -85,7 +85,7 @@ class _Dispatch:
             await join.wait_no_more(self.store, submission.task_id, wanted)
             return Outcome(name=recorded.name, events=recorded.events + task_state.said(state, event, STAGE))
         if judged.form is None:
-            return Outcome(name="refused", events=task_state.said(state, event, STAGE))
+            return await self._refused(event, state)
         # One that has ended is decided too: it may have ended in a decision that crashed before its receipt.
         if not state.phase.terminal:
             # The marker goes first, the reports are read second: see join.py.
@@ -94,8 +94,7 @@ class _Dispatch:
                 # Again: only now it is to be seen that the model is used, and it may have expired (see retention.py).
                 again = await submissions.judged(bytes(submission.form), self.catalog, self.store)
                 if again.form is None:
-                    state = await self._enter(submission, again)
-                    return Outcome(name="refused", events=task_state.said(state, event, STAGE))
+                    return await self._refused(event, await self._enter(submission, again))
             await join.wait(self.store, submission.task_id, self._wanted(judged.form))
         return await self._decide(event, judged, judged.form, submission)
 
@@ -122,9 +121,9 @@ class _Dispatch:
         if judged.form is not None:
             return await self._decide(event, judged, judged.form, submission)
         # Its model was withdrawn while it waited: it must not wait for good.
-        said = task_state.said(await self._enter(submission, judged), event, STAGE)
+        refused = await self._refused(event, await self._enter(submission, judged))
         await join.wait_no_more(self.store, task_id, [dataset_id])
-        return Outcome(name="refused", events=said)
+        return refused
 
     async def _enter(self, submission: Submission, judged: Judged) -> TaskState:
         """Return the task's state: new at the first delivery, ended where it waits with a form that has faults now."""
@@ -147,6 +146,19 @@ class _Dispatch:
         state = await task_state.change(self.store, self.clock, submission.task_id, entered)
         assert state is not None
         return state
+
+    async def _refused(self, event: Event[Any], state: TaskState) -> Outcome:
+        """Answer a form with faults. The refusal is recorded as any other decision is: a task's story is its receipts.
+
+        Not where an earlier delivery began the task and crashed before its receipt: that is not refused any more.
+        """
+        if state.phase is Phase.FAILED and not state.attempt:
+
+            async def work() -> Decision:
+                return Decision(name="refused")
+
+            await self.receipts.once(STAGE, state.task_id, event, work)
+        return Outcome(name="refused", events=task_state.said(state, event, STAGE))
 
     async def _conflict(self, event: Event[Any], held: Submission) -> Outcome:
         """Answer a second, different form: nothing changes, and the answer is the same at every delivery."""

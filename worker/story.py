@@ -1,17 +1,19 @@
 """The story of a task, from what stands in the bucket: receipts in the order they were recorded, with their causes."""
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from contracts.form import read_draft
+from contracts.quote import Quote
+from contracts.task import Phase
 from handlers import layout, submissions
 from handlers.ports import ObjectStore
+from handlers.submissions import Submission
 from handlers.table import STAGES
 from handlers.task_state import AttemptEnd, TaskState, resumable
 from worker.delivery.receipts import Receipt
+from worker.tasks.basis import DatasetNow, basis_of, fee_of
 
 
 class Chapter(Struct, frozen=True, kw_only=True):
@@ -29,6 +31,8 @@ class Story(Struct, frozen=True, kw_only=True):
     """A task as it is now, and everything that was decided about it and its datasets, in order.
 
     ``ends`` is how the attempts before the current one ended; ``message`` says what a person can do, where one can.
+    ``verdicts`` are the datasets' now; ``quote`` is the newest estimate of the fee, whose ``missing`` says why there is
+    none yet. ``waits_for_quota``: the current attempt is in the queue, and its executor has heard nothing of it.
     """
 
     task_id: str
@@ -43,6 +47,9 @@ class Story(Struct, frozen=True, kw_only=True):
     resumable: bool
     ends: tuple[AttemptEnd, ...]
     datasets: tuple[str, ...]
+    verdicts: tuple[DatasetNow, ...]
+    quote: Quote | None
+    waits_for_quota: bool
     chapters: tuple[Chapter, ...]
 
 
@@ -58,9 +65,9 @@ async def story_of(store: ObjectStore, task_id: str) -> Story:
     submission = await submissions.load(store, task_id)
     stored = await store.get(layout.task(task_id, "state"))
     state = msgspec.json.decode(stored.body, type=TaskState) if stored else None
-    form: dict[str, Any] = msgspec.json.decode(bytes(submission.form)) if submission else {}
-    draft = read_draft(form) if form else None
-    datasets = tuple(wanted.dataset_id for wanted in draft.training_set or ()) if draft else ()
+    estimate = await fee_of(store, task_id)
+    verdicts = await basis_of(store, submission, estimate)
+    datasets = tuple(each.dataset_id for each in verdicts)
     found = [await _receipts(store, stage.name, stage.version, subject) for stage in STAGES for subject in _subjects(
         stage.name, task_id, datasets
     )]  # fmt: skip
@@ -81,8 +88,18 @@ async def story_of(store: ObjectStore, task_id: str) -> Story:
         resumable=resumable(now),
         ends=now.ends,
         datasets=datasets,
+        verdicts=verdicts,
+        quote=estimate.quote if estimate else None,
+        waits_for_quota=await _waits_for_quota(store, now, submission),
         chapters=tuple(chapters),
     )
+
+
+async def _waits_for_quota(store: ObjectStore, state: TaskState, submission: Submission | None) -> bool:
+    if submission is None or state.phase is not Phase.QUEUED:
+        return False
+    place = layout.admission(state.task_id, state.project, submission.submitted_at)
+    return await store.head(place) is not None
 
 
 def _subjects(stage: str, task_id: str, datasets: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What can be wrong with a dataset: stable codes, their severity, and one entry a finding."""
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
@@ -103,6 +104,11 @@ CODES: dict[str, Code] = {
 
 #: Errors of a whole file: no line of it is at fault alone.
 FILE_ERRORS = frozenset(name for name, code in CODES.items() if code.scope == "file" and code.severity == "error")
+
+
+def errors_among(codes: Iterable[str]) -> list[str]:
+    """Return which of these codes make a sample or a file invalid, sorted. One that is not known here does. Pure."""
+    return sorted(code for code in codes if code not in CODES or CODES[code].severity == "error")
 
 
 def codes_of(format: str) -> frozenset[str]:

@@ -51,6 +51,16 @@ async def test_invalid_samples_reject_it_with_counts_and_codes() -> None:
     assert (verdict.reason, verdict.message) == ("invalid-samples", "2 of 3 samples are invalid: invalid-json x2")
 
 
+async def test_notes_and_warnings_are_no_reasons_of_a_rejection() -> None:
+    world = World()
+    world.scanner.invalid = 2
+    world.scanner.totals = {"blank-line": 3, "crlf-line-endings": 1, "invalid-json": 2, "unknown-field": 4}
+    (said,) = await _validate(world, await world.import_dataset("d-1", LINES))
+    verdict = received(said).data
+    assert verdict.message == "2 of 3 samples are invalid: invalid-json x2"
+    assert verdict.totals == world.scanner.totals, "the report has them all"
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

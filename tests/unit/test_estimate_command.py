@@ -119,7 +119,12 @@ def test_what_is_too_long_is_not_billed_and_named() -> None:
         ({"base_model": {"custom_model_id": "m-1"}}, "", "form: base_model.custom_model_id: an exported model can"),
         ({"hyperparameters": {"epochs": 0}}, "", "form: hyperparameters.epochs: "),
         ({"name": "not allowed!"}, "", "form: name: "),
-        ({}, "{broken\n", "dataset d-1: 1 of 13 samples are invalid (invalid-json); worker validate shows where"),
+        ({}, "\n{broken\n", "dataset d-1: 1 of 13 samples are invalid (invalid-json); worker validate shows where"),
+        (
+            {},
+            "{broken\n",
+            "is not known: dataset d-1: 1 of 13 samples are invalid (invalid-json); mend or tolerate them; w",
+        ),
     ],
 )
 def test_what_would_be_refused_or_is_missing_is_exit_code_1(changes: dict[str, Any], more: str, said: str) -> None:

@@ -1,13 +1,13 @@
 """A user's orders: written down before they are acted on, obeyed once, answered always."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from msgspec.structs import replace
 
-from contracts.task import Phase
-from handlers import layout, task_state
+from contracts.task import Phase, TaskCommand
+from handlers import layout, orders, task_state
 from handlers.errors import Unavailable
 from handlers.task_state import TaskState
 from tests.fakes.faults import faulty_world, survives
@@ -40,6 +40,23 @@ async def test_stopping_what_has_a_job_writes_it_down_and_cancels(phase: Phase) 
     assert (status.phase, status.reason, status.party) == (Phase.TERMINATING, "stop-requested", "user")
     assert (await world.state("t-1")).desired == "stop"
     assert world.executor.cancels == [("t-1", 1, 30.0)]
+
+
+@pytest.mark.parametrize(("command", "doing"), [("stop", "stopping"), ("pause", "pausing")])
+@pytest.mark.parametrize(
+    ("phase", "what"),
+    [
+        (Phase.QUEUED, "its training has not begun, and it leaves the queue"),
+        (Phase.RUNNING, "the trainer saves a checkpoint and ends"),
+    ],
+)
+def test_no_checkpoint_is_promised_of_what_has_not_begun(
+    command: Literal["stop", "pause"], doing: str, phase: Phase, what: str
+) -> None:
+    order = TaskCommand(command_id="c-1", task_id="t-1", command=command)
+    after = orders.obeyed(order, TaskState(task_id="t-1", phase=phase, attempt=1))
+    assert after is not None
+    assert after.message == f"{doing}: {what}"
 
 
 @pytest.mark.parametrize("phase", [Phase.PREPROCESSING, Phase.PAUSED])

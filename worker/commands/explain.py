@@ -10,6 +10,7 @@ from worker.settings import Settings
 
 if TYPE_CHECKING:
     from worker.story import Story
+    from worker.tasks.basis import DatasetNow
 
 
 def explain(
@@ -18,7 +19,8 @@ def explain(
 ) -> None:
     """Tell what became of a task, and why.
 
-    Every decision in order, what caused it, and what was said of it. Reads the bucket alone.
+    How it stands, what it waits for, why its fee is not known; then every decision in order, what caused it, and what
+    was said of it. Reads the bucket alone.
 
     Exit code 0: it is told; 1: nothing is known of the task; 2: the bucket could not be reached.
 
@@ -26,6 +28,7 @@ def explain(
     Examples:
       worker explain task-7
       worker explain task-7 --json | jq .chapters[].outcome
+      worker explain task-7 --json | jq .quote.missing
     """
     from worker.storage import open_store  # noqa: PLC0415 - what brings much is imported where it is used
     from worker.story import UnknownTask, story_of  # noqa: PLC0415 - the same
@@ -37,6 +40,8 @@ def explain(
     try:
         story = asyncio.run(read())
     except UnknownTask as error:
+        if json:
+            print_json({"error": str(error)})
         typer.echo(f"worker explain: {error}", err=True)
         raise typer.Exit(1) from None
     if json:
@@ -46,7 +51,8 @@ def explain(
 
 
 def _tell(story: "Story") -> None:
-    where = f", attempt {story.attempt} on {story.executor}" if story.attempt else ""
+    executor = f"for {story.executor}, not handed over yet" if story.waits_for_quota else f"on {story.executor}"
+    where = f", attempt {story.attempt} {executor}" if story.attempt else ""
     typer.echo(f"task {story.task_id}: {story.phase or 'not created yet'}{where}")
     if story.reason:
         whose = f", the {story.party}'s matter" if story.party in ("user", "platform") else ""
@@ -55,6 +61,7 @@ def _tell(story: "Story") -> None:
         typer.echo(f"  {story.message}")
     if story.resumable:
         typer.echo("  it can be resumed")
+    _tell_basis(story)
     for end in story.ends:
         at = f" at step {end.step}" if end.step is not None else ""
         typer.echo(f"  attempt {end.attempt} on {end.executor} ended{at}: {end.reason} ({end.party}): {end.message}")
@@ -63,3 +70,26 @@ def _tell(story: "Story") -> None:
         typer.echo(f"  caused by {chapter.caused_by}")
         for topic, event_id in chapter.said:
             typer.echo(f"  said {topic}  {event_id}")
+
+
+def _tell_basis(story: "Story") -> None:
+    """Tell what the task stands on, until it is decided: then its message and its settlement say what came of it."""
+    if story.phase not in (None, "Preprocessing"):
+        return
+    for dataset in story.verdicts:
+        typer.echo(f"  dataset {dataset.dataset_id}: {_verdict(dataset)}")
+    if story.quote and story.quote.amount is not None:
+        typer.echo(f"  the fee: {story.quote.amount} {story.quote.currency}")
+    elif story.quote:
+        typer.echo("  the fee is not known; what is missing:")
+        for each in story.quote.missing:
+            typer.echo(f"    {each}")
+
+
+def _verdict(dataset: "DatasetNow") -> str:
+    if dataset.verdict is None:
+        return "no report yet: it was not imported, or is still being checked"
+    if dataset.verdict == "validated":
+        return f"validated, {dataset.samples} samples"
+    tolerated = "" if dataset.objection else ", which the form tolerates"
+    return f"rejected, {dataset.valid_samples} of {dataset.samples} samples are valid{tolerated}"

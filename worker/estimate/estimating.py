@@ -11,7 +11,7 @@ from contracts.form import Draft, read_form
 from contracts.quote import Quote
 from contracts.task import Fault, Tolerance
 from handlers import bases, submissions
-from handlers.datasets import KnownDataset, acceptable
+from handlers.datasets import KnownDataset, acceptable, invalidity
 from handlers.draft_price import price_draft, wanted_by
 from handlers.ports import Catalog, ModelEntry, ObjectStore
 from handlers.task_data import WantedData
@@ -114,9 +114,7 @@ def _problems(known: Mapping[str, KnownDataset | None], own: Sequence[str], tole
     for name, dataset in known.items():
         # What a form tolerates is about its user's data.
         if dataset and not acceptable(dataset, tolerance if name in own else Tolerance()):
-            invalid, codes = dataset.samples - dataset.valid_samples, ", ".join(dataset.totals) or "empty"
-            where = "worker validate shows where"
-            yield f"dataset {name}: {invalid} of {dataset.samples} samples are invalid ({codes}); {where}"
+            yield f"dataset {name}: {invalidity(dataset)}; worker validate shows where"
 
 
 def _notes(known: Mapping[str, KnownDataset | None], counter: LocalCounter) -> Iterator[str]:

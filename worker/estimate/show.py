@@ -8,6 +8,8 @@ from contracts.quote import Quote, QuoteItem
 from worker.estimate.estimating import Estimated
 from worker.validate.excerpt import safe
 
+_REPORT, _NO_REPORT = "; see its report", "; worker validate shows where"
+
 
 def show(found: Estimated) -> None:
     """Print an estimate."""
@@ -22,7 +24,9 @@ def show(found: Estimated) -> None:
 
 def _fee(quote: Quote) -> str:
     if quote.amount is None:
-        return f"the fee is not known: {'; '.join(quote.missing)}"
+        # Nothing was imported, so there is no report: the quote speaks as the service does.
+        missing = "; ".join(each.replace(_REPORT, _NO_REPORT) for each in quote.missing)
+        return f"the fee is not known: {missing}"
     until = f" until step {quote.max_steps:,}" if quote.max_steps else ""
     return (
         f"fee: {quote.amount} {quote.currency} for {quote.billed_tokens:,} tokens{until} of {quote.model}, "
