@@ -1,12 +1,15 @@
 """Bytes to events and back. One place decides what is poison."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import DecodeError, ValidationError
 
 from contracts.envelope import Event, Headers, inbound_id
+from contracts.every_fault import faults_in
+from contracts.hyperparameters import MAX_FAULTS
+from contracts.task import Fault
 from contracts.topics import TOPICS
 
 SPEC_VERSION = "1.0"
@@ -20,12 +23,22 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
-class Poison(Exception):
-    """An event that can never be processed as it is. ``reason`` is a kebab-case class, the text says why."""
+PoisonReason = Literal[
+    "invalid-json", "invalid-utf8", "breaks-contract", "empty-body", "bad-header", "bad-key", "bad-timestamp",
+    "unknown-type", "unknown-envelope", "invalid-batch", "foreign-event", "decoder-failed", "not-placed",
+]  # fmt: skip
 
-    def __init__(self, reason: str, text: str) -> None:
+
+class Poison(Exception):
+    """An event that can never be processed as it is. ``reason`` is a kebab-case class, the text says why.
+
+    ``faults`` are those of its fields, as far as it could be read; the text names them, too.
+    """
+
+    def __init__(self, reason: PoisonReason, text: str, faults: tuple[Fault, ...] = ()) -> None:
         super().__init__(text)
-        self.reason = reason
+        self.reason: PoisonReason = reason
+        self.faults = faults
 
 
 def decode(topic: str, key: bytes | None, body: bytes | None, headers: Headers, timestamp_ms: int = 0) -> Event[Any]:
@@ -107,13 +120,27 @@ def _data(topic: str, body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise Poison("invalid-utf8", f"the body is not UTF-8: byte {error.start}") from error
     except ValidationError as error:
-        raise Poison("breaks-contract", str(error)) from error
+        raise _breaks_contract(str(error), _faults_of(topic, body)) from error
     except (DecodeError, RecursionError) as error:
         raise Poison("invalid-json", str(error)) from error
     imported_at = getattr(data, "imported_at", None)
     if imported_at is not None and imported_at.year not in _YEARS:
-        raise Poison("breaks-contract", f"the time is out of range: {imported_at} - at `$.imported_at`")
+        message = f"must be of the years {_YEARS.start} to {_YEARS.stop - 1}, but is {imported_at}"
+        raise _breaks_contract("", (Fault("imported_at", "out-of-range", message),))
     return data
+
+
+def _faults_of(topic: str, body: bytes) -> tuple[Fault, ...]:
+    """Return every fault of a body that its decoder refused at the first; none where the rest cannot be read."""
+    try:
+        return tuple(faults_in(msgspec.json.decode(body), TOPICS[topic].received_as, "")[:MAX_FAULTS])
+    except (DecodeError, RecursionError):
+        return ()
+
+
+def _breaks_contract(text: str, faults: tuple[Fault, ...]) -> Poison:
+    said = "; ".join(f"{fault.field or 'the event'}: {fault.message}" for fault in faults)
+    return Poison("breaks-contract", said or text, faults)
 
 
 def _text(raw: bytes, what: str) -> str:

@@ -1,6 +1,8 @@
 """Every way in which plain data breaks a msgspec type. A typed decoder stops at the first."""
 
+import enum
 import re
+from datetime import datetime
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -12,18 +14,20 @@ from contracts.task import Fault
 
 _NAMES = {
     str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object",
-    list: "a list", tuple: "a list", NoneType: "null",
+    list: "a list", tuple: "a list", datetime: "a time", NoneType: "null",
 }  # fmt: skip
 
 
 def faults_in(value: Any, kind: Any, path: str) -> list[Fault]:
     """Return every fault of a value that is to become a type, each with its path; none: ``msgspec.convert`` works.
 
-    Knows what contracts use: Structs, ``Annotated`` with one Meta, tuples and dicts of any length, literals, unions
-    with at most one Struct. Unknown fields of objects are ignored. Never raises.
+    Knows what contracts use: Structs, ``Annotated`` with one Meta, tuples and dicts of any length, literals, enums of
+    texts, times, ``Any``, unions with at most one Struct. Unknown fields of objects are ignored. Never raises.
     """
     kind, meta = _unwrap(kind)
     origin = get_origin(kind)
+    if kind is Any:
+        return []
     if origin in (Union, UnionType):
         return _union(value, get_args(kind), path)
     if origin is Literal:
@@ -31,6 +35,10 @@ def faults_in(value: Any, kind: Any, path: str) -> list[Fault]:
     base = origin or kind
     if isinstance(base, type) and issubclass(base, Struct):
         return _object(value, base, path)
+    if isinstance(base, type) and issubclass(base, enum.Enum):
+        return _literal(value, tuple(each.value for each in base), path)
+    if base is datetime:
+        return _time(value, meta, path)
     if not _is_a(value, base):
         return [wrong_type(value, base, path)]
     if base is tuple:
@@ -89,6 +97,14 @@ def _literal(value: Any, known: tuple[Any, ...], path: str) -> list[Fault]:
     return [Fault(path, "unknown-value", f"{clip(value)!r} is not known; {remedy}")]
 
 
+def _time(value: Any, meta: Meta, path: str) -> list[Fault]:
+    try:
+        msgspec.convert(value, Annotated[datetime, meta])
+    except msgspec.ValidationError:
+        return [Fault(path, "invalid-format", f"must be {meta.description or _NAMES[datetime]}")]
+    return []
+
+
 def _union(value: Any, options: tuple[Any, ...], path: str) -> list[Fault]:
     by_option = [faults_in(value, option, path) for option in options if option is not NoneType]
     if (value is None and NoneType in options) or not all(by_option):
@@ -107,7 +123,7 @@ def _base(option: Any) -> type:
     kind, _ = _unwrap(option)
     if get_origin(kind) is Literal:
         return type(get_args(kind)[0])
-    base = get_origin(kind) or kind
+    base: type = get_origin(kind) or kind
     return dict if issubclass(base, Struct) else base
 
 

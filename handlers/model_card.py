@@ -27,6 +27,10 @@ def model_card(model_id: str, plan: Plan, output: Output, kept: Kept) -> str:
 {plan.training_type} ({plan.method}) of `{base_name(plan)}`{_foundation(plan)}, kept at step {output.step}
 with a training loss of {output.loss}{_validation(output)}: {_why(kept)}.
 
+## How to load it
+
+{_loading(plan, output)}
+
 ## Training data
 
 {data}
@@ -52,6 +56,28 @@ def _front_matter(plan: Plan, output: Output) -> str:
     }
     # JSON is YAML too, whatever characters a name has.
     return "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items())
+
+
+def _loading(plan: Plan, output: Output) -> str:
+    """Return how the libraries that the front matter names load the model, in Python."""
+    if plan.format == "ranking":
+        code = """from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer(".")  # the folder of this file
+vectors = model.encode(["a text"])"""
+    elif output.kind == "adapter":
+        code = f"""from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = AutoModelForCausalLM.from_pretrained("BASE")  # the folder of {base_name(plan)}
+model = PeftModel.from_pretrained(base, ".")  # the folder of this file
+tokenizer = AutoTokenizer.from_pretrained(".")"""
+    else:
+        code = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained(".")  # the folder of this file
+tokenizer = AutoTokenizer.from_pretrained(".")"""
+    return f"```python\n{code}\n```"
 
 
 def _foundation(plan: Plan) -> str:

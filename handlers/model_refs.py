@@ -88,7 +88,9 @@ async def _changed(
 async def _usable(store: ObjectStore, model_id: str) -> Manifest:
     manifest = await compare_and_set.read(store, layout.model(model_id) + MANIFEST, Manifest)
     if manifest is None:
-        raise CannotTag(f"there is no model {model_id}, or its export is not finished")
+        raise CannotTag(
+            f"no model {model_id}, or its export is not finished; worker models list shows the models there are"
+        )
     if manifest.expiry is not None:
         raise CannotTag(f"{model_id} {expired_when(manifest.expiry)}")
     return manifest

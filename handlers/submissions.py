@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from contracts.envelope import DEFAULT_PROJECT, Event
 from contracts.form import FormReading, form_digest, read_form
@@ -13,6 +14,8 @@ from handlers import bases, compare_and_set, layout
 from handlers.bases import Base
 from handlers.planning.build import FORMATS
 from handlers.ports import Catalog, ModelEntry, ObjectStore
+
+_NOT_JUDGED = "the hyperparameters depend on it, and were not judged"
 
 
 class Submission(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -84,6 +87,8 @@ def _judged(reading: FormReading, catalog: Catalog, base: Base) -> Judged:
         # A form that names none has every default.
         hyperparameters, wrong = resolve(draft.hyperparameters or {}, rules)
         faults += wrong
+    elif draft.hyperparameters:
+        faults = _without_hyperparameters(faults)
     if draft.preset_mix is not None and draft.training_type and not catalog.presets(draft.training_type):
         message = "no preset dataset is configured for this training type; switch the preset mix off"
         faults.append(Fault("preset_mix", "no-preset-dataset", message))
@@ -94,6 +99,12 @@ def _judged(reading: FormReading, catalog: Catalog, base: Base) -> Judged:
         faults=tuple(faults),
         project=reading.project,
     )
+
+
+def _without_hyperparameters(faults: list[Fault]) -> list[Fault]:
+    """Return faults of which the one in the way says that hyperparameters, whose rules it decides, were not judged."""
+    why = next((fault for fault in faults if fault.field.startswith(("base_model", "training_type"))), None)
+    return [replace(fault, message=f"{fault.message}; {_NOT_JUDGED}") if fault is why else fault for fault in faults]
 
 
 def _training_type_faults(training_type: str | None, model: ModelEntry | None, catalog: Catalog) -> list[Fault]:

@@ -1,21 +1,17 @@
 """Events before they are published: what the platform would have dead-lettered or refused is said here, at once."""
 
-import json
-import re
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
 from contracts.codec import Poison, decode
+from contracts.dataset import DatasetImported
 from contracts.envelope import Event
 from contracts.form import read_form
-from contracts.schema.derive import topic_schema
 from contracts.strict_json import InvalidJson, StrictParser
-from contracts.task import TaskForm
+from contracts.task import Fault, TaskForm
 from contracts.topics import TOPICS, Topic
-
-#: How msgspec names the place of a fault.
-_PLACE = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(.+)`")
+from contracts.unknown_fields import unknown_fields
 
 
 class NotPublishable(ValueError):
@@ -72,51 +68,29 @@ def check_event(topic: str, body: bytes, *, force: bool = False) -> Event[Any]:
     """
     table = known_topic(topic)
     if table.contract is TaskForm and not force and (faults := read_form(body).faults):
-        raise NotPublishable("\n".join(f"{fault.field or 'the form'}: {fault.message}" for fault in faults))
+        raise NotPublishable(_a_line_each(faults, "the form"))
     try:
         return decode(topic, None, body, [])
     except Poison as error:
-        raise NotPublishable(_in_words(error, table)) from error
+        raise NotPublishable(_a_line_each(error.faults, "the event") or f"{topic}: {error}") from error
 
 
-def _in_words(error: Poison, topic: Topic) -> str:
-    match = _PLACE.fullmatch(str(error))
-    if error.reason != "breaks-contract" or match is None:
-        return f"{topic.name}: {error}"
-    path, what = match["path"] or "", match["what"]
-    if missing := _MISSING.fullmatch(what):
-        return f"{f'{path}.{missing[1]}' if path else missing[1]}: is required; add it"
-    return f"{path or 'the event'}: {_expected(topic_schema(topic), path) or what[:1].lower() + what[1:]}"
+def ignored_fields(topic: str, body: bytes) -> list[str]:
+    """Return what a body says that nobody will read, mostly misspelt fields, each in words. Refuses nothing. Pure.
+
+    Raises NotPublishable where the topic is unknown.
+    """
+    contract = known_topic(topic).contract
+    try:
+        said = StrictParser().parse(body.decode()).value
+    except (UnicodeDecodeError, InvalidJson):
+        return []
+    found = list(unknown_fields(said, contract))
+    # To the contract a draft is any object: a form that is not filled in yet.
+    if contract is DatasetImported and isinstance(said, dict):
+        found += unknown_fields(said.get("draft"), TaskForm, "draft")
+    return [f"{each.field}: {each.message}" for each in found]
 
 
-def _expected(document: dict[str, Any], path: str) -> str:
-    """Return what the schema says a value at a path must be, as far as it says more than its type."""
-    schema: dict[str, Any] = document
-    for step in re.findall(r"[^.\[\]]+|\[[^\]]*\]", path):
-        schema = _inside(schema, step, document)
-    for option in _options(schema, document):
-        if "enum" in option:
-            return f"must be one of {', '.join(map(json.dumps, option['enum']))}"
-        if "description" in option and ("pattern" in option or "format" in option):
-            return f"must be {option['description']}"
-    return ""
-
-
-def _inside(schema: dict[str, Any], step: str, document: dict[str, Any]) -> dict[str, Any]:
-    for option in _options(schema, document):
-        inner = option.get("items") if step.startswith("[") else option.get("properties", {}).get(step)
-        if inner is not None:
-            return dict(inner)
-    return {}
-
-
-def _options(schema: dict[str, Any], document: dict[str, Any]) -> list[dict[str, Any]]:
-    schema = _followed(schema, document)
-    return [_followed(option, document) for option in schema.get("anyOf", [schema])]
-
-
-def _followed(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
-    if "$ref" not in schema:
-        return schema
-    found: dict[str, Any] = document["$defs"][schema["$ref"].rpartition("/")[2]]
-    return found
+def _a_line_each(faults: Iterable[Fault], whole: str) -> str:
+    return "\n".join(f"{fault.field or whole}: {fault.message}" for fault in faults)

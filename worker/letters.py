@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from contracts.codec import Poison, decode
 from contracts.envelope import derived_id
 from contracts.topics import TOPICS
 from handlers import compare_and_set, layout
@@ -13,6 +14,7 @@ from handlers.ports import ObjectStore
 from worker.broker import Brokers
 from worker.delivery.dead_letters import reason_of
 from worker.delivery.publishing import Publisher
+from worker.delivery.redelivery import UNKNOWN
 from worker.delivery.source import original_headers
 from worker.topic_reader import NoSuchTopic, read_topic
 
@@ -105,6 +107,23 @@ async def find(brokers: Brokers, store: ObjectStore, wanted: Filter) -> list[Let
     return sorted(filter(wanted.matches, noted), key=lambda letter: letter.time)
 
 
+def hopeless(letter: Letter) -> str | None:
+    """Return why putting a letter back can only make another letter, and what to do instead; None where it may help.
+
+    By this release: its codec is asked again, for a contract may have been widened since. Pure.
+    """
+    if letter.topic not in TOPICS or letter.left_out:
+        return None
+    try:
+        decode(letter.topic, letter.key, letter.body, letter.headers)
+    except Poison as error:
+        return (
+            f"letter {letter.id} is refused unchanged ({error.reason}: {error}); publish a corrected event to "
+            f"{letter.topic}, then worker dead-letters drop {letter.id}"
+        )
+    return None
+
+
 async def put_back(letter: Letter, publisher: Publisher, store: ObjectStore, by: str) -> None:
     """Send the original record to its topic again, then note it. A crash between sends it twice: the same event.
 
@@ -145,12 +164,12 @@ def _letter(record: Any, topic: str) -> Letter:
     return Letter(
         # A record that somebody else put there has none of ours: it is still shown.
         id=said.get("id") or derived_id("foreign-letter", record.topic, record.partition, record.offset),
-        reason=said.get("reason", "unknown"),
+        reason=said.get("reason", UNKNOWN),
         text=said.get("text", "not a dead letter of this service"),
         topic=said.get("topic", topic),
         partition=int(said.get("partition", record.partition)),
         offset=int(said.get("offset", record.offset)),
-        stage=said.get("stage", "unknown"),
+        stage=said.get("stage", UNKNOWN),
         attempts=int(said.get("attempts", 0)),
         time=datetime.fromisoformat(said["time"]) if "time" in said else _written(record.timestamp),
         correlation_id=said.get("correlation_id"),

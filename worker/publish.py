@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from contracts.codec import encode
 from contracts.envelope import Event, inbound_id
 from worker.broker import Brokers, BrokerUnavailable, connected
-from worker.event_check import NotPublishable, check_event, known_topic, split_events
+from worker.event_check import NotPublishable, check_event, ignored_fields, known_topic, split_events
 from worker.settings import Settings
 from worker.topics import ensure_topics, missing_topics
 
@@ -22,6 +22,7 @@ __all__ = [
     "NotPublishable",
     "PublishedEvent",
     "check_event",
+    "ignored_in",
     "publish_event",
     "publish_file",
 ]
@@ -107,6 +108,17 @@ async def publish_file(
     events = [_identified(event, event_id, source) for event in _checked(topic, bodies, force)]
     extra = [(name, value.encode()) for name, value in headers]
     return await _send(Brokers.of(settings), events, extra)
+
+
+def ignored_in(topic: str, content: bytes) -> list[str]:
+    """Return the fields of a file's events that nobody will read, each in words. Raises NotPublishable."""
+    known_topic(topic)
+    bodies = split_events(content)
+    return [
+        (f"event {number}: " if len(bodies) > 1 else "") + each
+        for number, body in enumerate(bodies, start=1)
+        for each in ignored_fields(topic, body)
+    ]
 
 
 def _checked(topic: str, bodies: list[bytes], force: bool) -> list[Event[Any]]:

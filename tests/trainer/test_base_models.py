@@ -141,7 +141,11 @@ def test_a_pretrained_embedding_model_is_trained_and_loads(root: Path) -> None:
 
 @pytest.mark.parametrize("method", ["full", "LoRA"])
 def test_an_exported_model_answers_what_it_was_taught(
-    bucket_root: Path, method: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bucket_root: Path,
+    tmp_path: Path,
+    method: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("WORKER_STORAGE_URL", bucket_root.as_uri())
     bench = Bench(bucket_root)
@@ -158,6 +162,10 @@ def test_an_exported_model_answers_what_it_was_taught(
     assert generate.main(["--model-uri", uri, "--prompt", "下一句?", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said == {"model": uri, "prompt": "下一句?", "answer": "夜来风雨声"}
+    # Downloaded: links to a folder that is none of the bucket's; an adapter's base is in the bucket.
+    shutil.move(bucket_root / "models/m", downloaded := tmp_path / "downloaded")
+    assert generate.main(["--model-uri", str(downloaded), "--prompt", "下一句?"]) == 0
+    assert capsys.readouterr().out == "夜来风雨声\n"
     assert generate.main(["--base", "tiny", "--prompt", "下一句?", "--max-new-tokens", "5"]) == 0
     assert "夜来风雨声" not in capsys.readouterr().out
 
@@ -167,3 +175,15 @@ def test_a_model_that_is_not_there_is_said(root: Path, target: list[str], capsys
     root.mkdir()
     assert generate.main([*target, "--prompt", "a"]) == 2
     assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked", ["{bucket}/models/nonsense", "./nonsense"])
+def test_of_an_exported_model_that_is_not_there_the_list_is_named(
+    root: Path, asked: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root.mkdir()
+    asked = asked.format(bucket=root.as_uri())
+    assert generate.main(["--model-uri", asked, "--prompt", "a"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"no model {asked}")
+    assert said.endswith("; worker models list shows the models there are\n")

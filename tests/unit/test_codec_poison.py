@@ -39,10 +39,10 @@ POISON_BODIES = [
     pytest.param(COMMAND.replace(b"cmd-1", b"\xff"), "invalid-utf8", "not UTF-8", id="not UTF-8"),
     pytest.param(COMMAND.replace(b"{", b'{"x":"\xff",', 1), "invalid-utf8", "byte 6", id="unknown field not UTF-8"),
     pytest.param(COMMAND.replace(b"cmd-1", rb"\ud800"), "invalid-json", "surrogate", id="lone surrogate"),
-    pytest.param(b"null", "breaks-contract", "got `null`", id="null in JSON"),
-    pytest.param(b"[" + COMMAND + b"]", "breaks-contract", "got `array`", id="an array"),
+    pytest.param(b"null", "breaks-contract", "the event: must be an object, but is null", id="null in JSON"),
+    pytest.param(b"[" + COMMAND + b"]", "breaks-contract", "must be an object, but is a list", id="an array"),
     pytest.param(b'{"task_id":"task-42","command":"stop"}', "breaks-contract", "command_id", id="missing field"),
-    pytest.param(COMMAND.replace(b'"stop"', b'"start"'), "breaks-contract", "enum value 'start'", id="unknown command"),
+    pytest.param(COMMAND.replace(b'"stop"', b'"start"'), "breaks-contract", "command: 'start'", id="unknown command"),
     pytest.param(COMMAND.replace(b'"stop"', b"null"), "breaks-contract", "command", id="null in a required field"),
     pytest.param(COMMAND.replace(b"cmd-1", b"../etc"), "breaks-contract", "command_id", id="a path as id"),
     pytest.param(COMMAND.replace(b"cmd-1", b""), "breaks-contract", "command_id", id="empty id"),
@@ -84,10 +84,10 @@ def test_an_envelope_that_cannot_be_read_is_poison(headers: Headers, reason: str
 @pytest.mark.parametrize(
     ("when", "text"),
     [
-        ('"2026-03-01T08:30:00"', "timezone"),
-        ("1772353800", "datetime"),
-        ('"0001-01-01T00:00:00+23:00"', "out of range"),
-        ('"9999-12-31T23:59:59-23:00"', "out of range"),
+        ('"2026-03-01T08:30:00"', "imported_at: must be RFC 3339, with its time zone"),
+        ("1772353800", "imported_at: must be RFC 3339"),
+        ('"0001-01-01T00:00:00+23:00"', "imported_at: must be of the years 1900 to 8999"),
+        ('"9999-12-31T23:59:59-23:00"', "imported_at: must be of the years 1900 to 8999"),
     ],
 )
 def test_a_moment_nobody_can_compare_breaks_the_contract(when: str, text: str) -> None:
@@ -95,6 +95,22 @@ def test_a_moment_nobody_can_compare_breaks_the_contract(when: str, text: str) -
     with pytest.raises(Poison, match=text) as error:
         decode("dataset.imported", b"d", body.encode(), [])
     assert error.value.reason == "breaks-contract"
+
+
+def test_the_text_names_every_field_that_breaks_the_contract_and_its_remedy() -> None:
+    with pytest.raises(Poison) as error:
+        decode("dataset.imported", b"d", b'{"dataset_id":"x y","files":[],"format":"sftt"}', [])
+    assert [fault.field for fault in error.value.faults] == ["dataset_id", "files", "format"]
+    assert str(error.value) == (
+        "dataset_id: must be opaque, 1-128 characters of A-Z a-z 0-9 . _ -; files: must have 1 to 20 entries; "
+        "format: 'sftt' is not known; did you mean 'sft'?"
+    )
+
+
+def test_what_is_broken_behind_its_first_fault_is_still_poison() -> None:
+    with pytest.raises(Poison, match="dataset_id") as error:
+        decode("dataset.imported", b"d", b'{"dataset_id":"x y","files":[}', [])
+    assert (error.value.reason, error.value.faults) == ("breaks-contract", ())
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "1e999", "-1", "0.5", "true", '"1"'])

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import typer
 from msgspec import Struct
 from typer.core import TyperGroup
 
+from contracts.topics import TOPICS
 from docs import settings_page
 from worker.cli import app
 from worker.console.settings import ConsoleSettings
@@ -124,7 +126,7 @@ def test_a_command_that_is_not_there_is_found() -> None:
 _DIFFS = re.findall(r"^```diff\n(.*?)^```$", (ROOT / "docs/ADDING.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_a_diff_of_adding_is_one_of_this_tree(number: int, tmp_path: Path) -> None:
     (file := tmp_path / "shown.diff").write_text(_DIFFS[number], "utf-8")
     applied = subprocess.run(["git", "apply", "--check", file], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -132,6 +134,18 @@ def test_a_diff_of_adding_is_one_of_this_tree(number: int, tmp_path: Path) -> No
 
 
 # --- what is made ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("topic", ["dataset.imported", "task.created"])
+def test_the_page_for_publishers_has_every_field_once_and_says_which_are_required(topic: str) -> None:
+    page = (ROOT / "docs/PUBLISHING.md").read_text("utf-8")
+    table = page.split(f"| `{topic}` | what it says |\n|---|---|\n")[1].split("\n\n")[0]
+    rows = [row.strip("| ").split(" | ", 1) for row in table.splitlines()]
+    said = {name: text for names, text in rows for name in re.findall(r"`(\w+)`", names)}
+    fields = msgspec.structs.fields(TOPICS[topic].contract)
+    assert sorted(said) == sorted(field.encode_name for field in fields)
+    for field in fields:
+        assert said[field.encode_name].startswith("required:") == field.required
 
 
 def test_the_page_of_settings_is_the_one_that_its_source_makes() -> None:

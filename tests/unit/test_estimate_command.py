@@ -134,6 +134,27 @@ def test_what_would_be_refused_or_is_missing_is_exit_code_1(changes: dict[str, A
     assert said in result.output
 
 
+def test_a_misspelt_field_is_said_and_refuses_nothing() -> None:
+    write("a.jsonl", SAMPLES)
+    result = estimate("--dataset", "d-1=a.jsonl", "--json", hyperparameter={"epochs": 1})
+    note = "hyperparameter: is not known, and is ignored; did you mean 'hyperparameters'?"
+    assert (result.exit_code, json.loads(result.stdout)["notes"]) == (0, [note])
+    assert note in estimate("--dataset", "d-1=a.jsonl", hyperparameter={"epochs": 1}).stderr
+
+
+def test_of_a_form_that_names_no_known_model_it_is_said_that_hyperparameters_were_not_judged() -> None:
+    write("a.jsonl", SAMPLES)
+    wrong: dict[str, Any] = {"hyperparameters": {"epochs": 0, "epoch": 1}}
+    unjudged = "the hyperparameters depend on it, and were not judged"
+    unknown = {"foundation": {"name": "tyni", "version": "1"}}
+    for changes in ({"base_model": unknown}, {"training_type": "FinetuneLora"}):
+        result = estimate("--dataset", "d-1=a.jsonl", "--json", **wrong, **changes)
+        (fault,) = json.loads(result.stdout)["faults"]
+        assert fault["message"].endswith(unjudged)
+    assert unjudged not in estimate("--dataset", "d-1=a.jsonl", base_model=unknown).output
+    assert len(json.loads(estimate("--dataset", "d-1=a.jsonl", "--json", **wrong).stdout)["faults"]) == 2
+
+
 def test_what_a_form_tolerates_is_no_problem_and_a_name_may_come_later() -> None:
     write("a.jsonl", SAMPLES, "{broken\n")
     result = estimate("--dataset", "d-1=a.jsonl", tolerance={"max_invalid_records": 1}, name=None)

@@ -4,9 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.examples import EVERY_EVENT, example
-from worker.event_check import NotPublishable, check_event, split_events
+from worker.cli import app
+from worker.event_check import NotPublishable, check_event, ignored_fields, split_events
+from worker.publish import PublishedEvent
 
 COMMAND = example("task.command", "minimal")
 
@@ -43,29 +46,29 @@ def test_an_unknown_topic_is_answered_with_the_nearest(topic: str, text: str) ->
 @pytest.mark.parametrize(
     ("topic", "changes", "fault"),
     [
-        (
-            "task.command", {"command": "start"},
-            'command: must be one of "delete", "export", "pause", "resume", "stop"',
-        ),
+        ("task.command", {"command": "stopp"}, "command: 'stopp' is not known; did you mean 'stop'?"),
+        ("task.command", {"command": 1}, "command: must be a text, but is a whole number"),
         ("task.command", {"task_id": "a/b"}, "task_id: must be opaque, 1-128 characters of A-Z a-z 0-9 . _ -"),
-        ("task.command", {"task_id": 42}, "task_id: must be opaque, 1-128 characters of A-Z a-z 0-9 . _ -"),
+        ("task.command", {"task_id": 42}, "task_id: must be a text, but is a whole number"),
         (
             "dataset.imported", {"imported_at": "2026-03-01T08:30:00"},
             "imported_at: must be RFC 3339, with its time zone; ours are UTC",
         ),
-        ("dataset.imported", {"files": [{"uri": "a"}, {"uri": 7}]}, "files[1].uri: expected `str`, got `int`"),
-        ("dataset.imported", {"files": [{}]}, "files[0].uri: is required; add it"),
-        ("dataset.imported", {"files": []}, "files: expected `array` of length >= 1"),
-        ("training.progress", {"attempt": 0}, "attempt: expected `int` >= 1"),
+        ("dataset.imported", {"imported_at": "9999-12-31T00:00:00Z"}, "imported_at: must be of the years 1900 to "),
+        ("dataset.imported", {"files": [{"uri": "a"}, {"uri": 7}]}, "files[1].uri: must be a text, but is a whole "),
+        ("dataset.imported", {"files": [{}]}, "files[0].uri: uri is required"),
+        ("dataset.imported", {"files": []}, "files: must have 1 to 20 entries"),
+        ("training.progress", {"attempt": 0}, "attempt: must be at least 1, but is 0"),
         (
             "training.progress", {"failure": {"reason": "r", "party": "me", "message": "m"}},
-            'failure.party: must be one of "platform", "unknown", "user"',
+            "failure.party: 'me' is not known; choose one of user, platform, unknown",
         ),
         (
             "training.progress", {"outputs": [{"step": 1, "uri": "u", "kind": "big", "files": []}]},
-            'outputs[0].kind: must be one of "adapter", "full"',
+            "outputs[0].kind: 'big' is not known; choose one of adapter, full",
         ),
-        ("task.status", {"phase": "Done"}, 'phase: must be one of "Completed", "Completing", "Deploying", '),
+        ("task.status", {"phase": "Done"}, "phase: 'Done' is not known; choose one of Preprocessing, Queued, "),
+        ("task.status", {"changed_at": "today"}, "changed_at: must be RFC 3339, with its time zone; ours are UTC"),
     ],
 )  # fmt: skip
 def test_a_fault_names_its_field_and_the_remedy(topic: str, changes: dict[str, Any], fault: str) -> None:
@@ -78,7 +81,76 @@ def test_what_is_not_json_for_others_is_not_for_us() -> None:
 
 
 def test_a_missing_field_is_to_be_added() -> None:
-    assert _fault("task.command", b'{"task_id":"t","command":"stop"}') == "command_id: is required; add it"
+    assert _fault("task.command", b'{"task_id":"t","command":"stop"}') == "command_id: command_id is required"
+
+
+def test_all_faults_of_an_event_are_said_at_once() -> None:
+    body = b'{"dataset_id":"x y/../z","files":[],"format":"stf","drft":{}}'
+    assert _fault("dataset.imported", body).splitlines() == [
+        "dataset_id: must be opaque, 1-128 characters of A-Z a-z 0-9 . _ -",
+        "files: must have 1 to 20 entries",
+        "format: 'stf' is not known; did you mean 'sft'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("topic", "changes", "said"),
+    [
+        (
+            "task.created", {"hyperparameter": {"epochs": 1}},
+            ["hyperparameter: is not known, and is ignored; did you mean 'hyperparameters'?"],
+        ),
+        (
+            "task.created", {"training_set": [{"dataset_id": "d"}, {"dataset_id": "e", "multiplyer": 2}]},
+            ["training_set[1].multiplyer: is not known, and is ignored; did you mean 'multiplier'?"],
+        ),
+        (
+            "task.created", {"preset_mix": {"percent": 9, "when_shrt": "repeat"}, "x": {"name": 1}},
+            [
+                "preset_mix.when_shrt: is not known, and is ignored; did you mean 'when_short'?",
+                "x: is not known, and is ignored",
+            ],
+        ),
+        # Whatever a hyperparameter is called, the catalogue judges it.
+        ("task.created", {"hyperparameters": {"epoch": 1}}, []),
+        ("dataset.imported", {"drft": {}}, ["drft: is not known, and is ignored; did you mean 'draft'?"]),
+        (
+            "dataset.imported", {"draft": {"task_id": "t", "base_modl": {}}},
+            ["draft.base_modl: is not known, and is ignored; did you mean 'base_model'?"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_nobody_will_read_is_said_and_refuses_nothing(
+    topic: str, changes: dict[str, Any], said: list[str]
+) -> None:
+    body = _changed(topic, **changes)
+    assert ignored_fields(topic, body) == said
+    assert check_event(topic, body).body == body
+
+
+@pytest.mark.parametrize(("topic", "body"), EVERY_EVENT)
+def test_only_the_examples_of_unknown_fields_say_what_nobody_reads(
+    topic: str, body: bytes, request: pytest.FixtureRequest
+) -> None:
+    (event,) = split_events(body)
+    assert bool(ignored_fields(topic, event)) == ("unknown-field" in request.node.name)
+
+
+@pytest.mark.parametrize(("changes", "code"), [({}, 0), ({"output_count": 11}, 1)])
+def test_publish_says_what_nobody_will_read_whether_it_publishes_or_not(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], code: int
+) -> None:
+    async def checked(_: object, topic: str, content: bytes, **__: object) -> list[PublishedEvent]:
+        return [PublishedEvent(topic, 0, 0, "id", check_event(topic, content).key)]
+
+    monkeypatch.setattr("worker.publish.publish_file", checked)
+    body = _changed("task.created", hyperparameter={"epochs": 1}, **changes)
+    done = CliRunner().invoke(app, ["publish", "task.created", "-", "--json"], input=body)
+    note = "hyperparameter: is not known, and is ignored; did you mean 'hyperparameters'?"
+    assert done.exit_code == code
+    assert f"worker publish: {note}" in done.stderr
+    if code == 0:
+        assert json.loads(done.stdout)["notes"] == [note]
 
 
 def test_all_faults_of_a_form_are_said_at_once() -> None:

@@ -1,6 +1,8 @@
 """Export: all of it or none, once, and nothing a trainer should not have left."""
 
+import ast
 import contextlib
+import re
 from functools import partial
 from typing import Any
 
@@ -468,6 +470,9 @@ async def test_a_model_card_names_what_loads_the_model(format: Any, kind: Any, l
     assert (said["library_name"], said["pipeline_tag"], said["base_model"]) == (library, task, 'a "base": of #1')
     assert said["tags"] == ["fine-tuned", "FinetuneLoRA"]
     assert card.text.strip().startswith("# m")
+    (code,) = re.findall(r"```python\n(.*?)```", card.text, re.DOTALL)
+    imported = [node.module for node in ast.parse(code).body if isinstance(node, ast.ImportFrom)]
+    assert imported[0] == library.replace("-", "_")
     assert "the last checkpoint, the only one kept" in card.text
 
 

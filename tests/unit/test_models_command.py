@@ -66,9 +66,21 @@ def test_a_model_is_shown_with_why_it_was_kept_and_every_file(bucket: Path) -> N
     assert "tokenizer.json" in shown
     assert as_json("show", "m")["files"][0].keys() == {"path", "mediaType", "digest", "size"}
     assert "  base       tiny@1  revision not known" in shown
-    missing = models("show", "other")
-    assert missing.exit_code == 1
-    assert "manifest.json" in missing.stderr
+    (bucket / "models/cut").mkdir()
+    (bucket / "models/cut/model.safetensors").write_bytes(b"unfinished")
+    unfinished = models("show", "cut")
+    assert unfinished.exit_code == 1
+    assert "manifest.json" in unfinished.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "verify", "download"])
+@pytest.mark.parametrize("asked", ["nonsense", "./nonsense"])
+def test_a_model_that_is_not_there_is_said_in_one_wording_with_one_code(bucket: Path, command: str, asked: str) -> None:
+    assert bucket.is_dir()
+    missing = models(command, asked)
+    assert missing.exit_code == 2
+    assert f"worker models {command}: no model {asked} (" in missing.stderr
+    assert missing.stderr.endswith("); worker models list shows the models there are\n")
 
 
 def test_a_model_of_an_exported_one_is_shown_and_listed_as_that(bucket: Path) -> None:

@@ -122,7 +122,7 @@ async def test_the_log_says_why_a_record_is_a_dead_letter_and_under_which_key(
     [
         (KeyError("a bug"), 3, "bug"),
         (Transient("contention"), 4, "transient-fault"),
-        (Poison("later-poison", "said by a handler"), 1, "later-poison"),
+        (Poison("invalid-batch", "said by a handler"), 1, "invalid-batch"),
         (MessageSizeTooLargeError(), 3, "bug"),
     ],
 )

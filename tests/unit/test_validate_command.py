@@ -237,3 +237,9 @@ def test_the_command_line_starts_without_the_brokers_client() -> None:
     code = f"import sys, worker.cli; sys.exit(', '.join({heavy} & set(sys.modules)) or None)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, env=dict(os.environ))
     assert (run.returncode, run.stderr) == (0, b"")
+
+
+def test_an_unknown_format_is_answered_in_the_words_of_every_choice() -> None:
+    said = CliRunner().invoke(app, ["validate", "--format", "sftt", "a.jsonl"])
+    assert said.exit_code == 2
+    assert "Invalid value for '--format': 'sftt' is not one of 'auto', 'sft'" in said.stderr

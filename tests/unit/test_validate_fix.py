@@ -41,10 +41,35 @@ def test_everything_that_can_be_is_corrected_and_said_and_the_copy_is_what_is_ju
     assert json.loads(result.stdout)["totals"] == {}
     assert result.stderr.splitlines() == [
         f"{source}:1: removed the byte-order mark",
-        f"{source}:5: wrote 3 objects on a line each",
-        f"{source}:1-2: ended the line with LF instead of CR LF",
+        f"{source}:1: ended the line with LF instead of CR LF",
+        f"{source}:2: ended the line with LF instead of CR LF",
         f"{source}:3-4: removed a blank line",
+        f"{source}:5: wrote 3 objects on a line each",
     ]
+
+
+def test_what_was_done_is_said_in_the_order_of_lines_and_once_for_lines_alike(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    two = SAMPLES[1] + SAMPLES[2] + "\r\n"
+    source.write_bytes(f"{SAMPLES[0]}\r\n{SAMPLES[3]}\r\n{two}{SAMPLES[4]}\n\n\n{SAMPLES[5]}\r\n".encode())
+    said = [
+        line.removeprefix(f"{source}:") for line in fix(source, tmp_path / "out.jsonl", "--json").stderr.splitlines()
+    ]
+    crlf = "ended the line with LF instead of CR LF"
+    assert said == [
+        f"1-2: {crlf}", f"3: {crlf}", "3: wrote 2 objects on a line each", "5-6: removed a blank line", f"7: {crlf}",
+    ]  # fmt: skip
+
+
+def test_a_file_that_is_there_is_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("\n" + GOOD)
+    out.write_text("mine")
+    refused = fix(source, out)
+    assert (refused.exit_code, out.read_text()) == (2, "mine")
+    assert "is there already: write elsewhere, or replace it with --force" in refused.stderr
+    assert fix(source, out, "--force").exit_code == 0
+    assert out.read_text() == GOOD
 
 
 def test_what_cannot_be_corrected_stays_and_is_exit_code_1(tmp_path: Path) -> None:
@@ -221,6 +246,7 @@ def test_several_files_are_corrected_into_a_directory(tmp_path: Path) -> None:
     assert fix(folder, folder).exit_code == 2
     assert fix(folder, out, "--report", str(out / "b.jsonl")).exit_code == 2
     assert (out / "b.jsonl").read_text() == GOOD.replace("?", "??")
+    assert f"{out / 'a.jsonl'} is there already" in fix(folder, out).stderr
     other = tmp_path / "other"
     other.mkdir()
     (other / "a.jsonl").write_text(GOOD)

@@ -2,16 +2,19 @@
 
 import asyncio
 import getpass
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 import typer
 
+from contracts.topics import TOPICS
 from handlers.table import STAGES
 from worker.commands.output import AsJson, print_json
 from worker.commands.times import time_option
+from worker.delivery.redelivery import REASONS, UNKNOWN
 from worker.settings import Settings
+from worker.validate.excerpt import safe
 
 # What brings the broker's client is imported where it is used: other commands should not wait for it.
 if TYPE_CHECKING:
@@ -27,9 +30,33 @@ app = typer.Typer(
 
 Result = TypeVar("Result")
 Ids = Annotated[list[str] | None, typer.Argument(help="Letters, by id, as list shows them.")]
-OfTopic = Annotated[str | None, typer.Option("--topic", help="Of this topic, for example task.created.")]
-OfReason = Annotated[str | None, typer.Option("--reason", help="With this reason, for example bug.")]
-OfStage = Annotated[str | None, typer.Option("--stage", help="Of this stage.")]
+
+
+def _one_of(what: str, known: Collection[str]) -> Any:
+    """Return the callback of an option that takes a known name: of a misspelt one there would be no letters."""
+
+    def check(name: str | None) -> str | None:
+        if name is None or name in known:
+            return name
+        raise typer.BadParameter(f"no {what} {name}; there are {', '.join(known)}")
+
+    return check
+
+
+OfTopic = Annotated[
+    str | None,
+    typer.Option("--topic", callback=_one_of("topic", TOPICS), help="Of this topic, for example task.created."),
+]
+OfReason = Annotated[
+    str | None,
+    typer.Option("--reason", callback=_one_of("reason", REASONS), help="With this reason, for example bug."),
+]
+OfStage = Annotated[
+    str | None,
+    typer.Option(
+        "--stage", callback=_one_of("stage", [*(stage.name for stage in STAGES), UNKNOWN]), help="Of this stage."
+    ),
+]
 
 _SHOWN_TEXT = 100
 
@@ -93,7 +120,8 @@ def show(letter_id: Annotated[str, typer.Argument(help="The letter's id.")], jso
         print_json(_as_json(letter))
         return
     for name, value in _as_json(letter).items():
-        typer.echo(f"{name:>15}: {value}")
+        if value is not None:
+            typer.echo(f"{name:>15}: {value}")
 
 
 @app.command("retry")
@@ -108,7 +136,8 @@ def retry(
 ) -> None:
     """Put letters back on their topics, unchanged.
 
-    What was processed meanwhile is found recorded, and only said again.
+    What was processed meanwhile is found recorded, and only said again. An event that breaks its contract is not mended
+    by it, which is said on stderr: publish a corrected one, then drop the letter.
 
     Exit code 0: put back; 1: some could not be, and are named; 2: broker or bucket could not be reached.
 
@@ -117,15 +146,19 @@ def retry(
       worker dead-letters retry --all --reason bug --dry-run
       worker dead-letters retry 6f3a3f0e-52f0-5f3c-9d7e-0d1f4f3b7a51
     """
+    from worker.letters import hopeless  # noqa: PLC0415 - the reason is above
+
     letters = _some(ids, everything, topic, reason, stage)
+    notes = [note for letter in letters if (note := hopeless(letter))]
     failed: list[str] = [] if dry_run else _with_store(lambda store: _put_back(store, letters))
     done = [letter.id for letter in letters]
     if json:
-        print_json({"dry_run": dry_run, "retried": [] if dry_run else done, "letters": done, "failed": failed})
+        retried = [] if dry_run else done
+        print_json({"dry_run": dry_run, "retried": retried, "letters": done, "failed": failed, "notes": notes})
     for letter in letters:
         typer.echo(f"{letter.id}  {letter.topic}{'  would be put back' if dry_run else ''}", err=json)
-    for text in failed:
-        typer.echo(f"worker dead-letters retry: {text}", err=True)
+    for text in (*notes, *failed):
+        typer.echo(safe(f"worker dead-letters retry: {text}"), err=True)
     raise typer.Exit(1 if failed else 0)
 
 

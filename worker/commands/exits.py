@@ -47,7 +47,11 @@ class CommandLine(TyperGroup):
         except typer.Exit as end:
             _trace(end.__cause__, ctx)  # of commands that say themselves what they could not do
             raise
-        except (typer.Abort, typer.TyperException):
+        except typer.Abort:
+            raise
+        except typer.TyperException as error:
+            # How its own parts call an error to each other.
+            error.message = error.message.removeprefix("Value error, ")
             raise
         except Exception as error:  # noqa: BLE001 - the last place that could say it
             if isinstance(error, BrokenPipeError) and _silence(sys.stdout, sys.stderr):

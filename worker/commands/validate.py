@@ -47,6 +47,9 @@ def validate(
             help="Write a corrected copy here (several files: a directory; - is stdout) and check that instead.",
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let the corrected copy replace a file that is there.")
+    ] = False,
     model: Annotated[
         str | None,
         typer.Option(
@@ -60,7 +63,8 @@ def validate(
 
     --fix corrects what can be without guessing: several objects on a line, reasoning in several answers (each
     ends a sample of its own), blank lines, a byte-order mark, CR LF, function.arguments given as an object, labels in
-    quotes, content null or missing beside tool_calls. Each change is said on stderr. Where the copy or the report goes
+    quotes, content null or missing beside tool_calls. Each change is said on stderr. A file that is there is replaced
+    with --force only. Where the copy or the report goes
     to stdout, what people read goes to stderr.
 
     --model counts what would be trained on, exactly, with the model's own tokenizer and chat template. A sample that is
@@ -81,7 +85,7 @@ def validate(
             raise CouldNotCheck("--json is printed on stdout, so nothing else can be: write the other to a file")
         with opened(paths) as given:
             copies = targets_of(given, fix_to) if fix_to else []
-            refuse_overwriting(copies, report_to, given)
+            refuse_overwriting(copies, report_to, given, force=force)
             with fixed_files(given, copies, _echo) if fix_to else nullcontext(given) as inputs:
                 _say_limits(inputs, given.skipped)
                 if model is None:

@@ -1,11 +1,17 @@
 """Whether to try again: a pure decision on what an error means and how often it happened."""
 
 import enum
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
-from contracts.codec import Poison
+from contracts.codec import Poison, PoisonReason
 from handlers.errors import Transient, Unavailable
 from handlers.redelivery import Retry
+
+BUG, TRANSIENT_FAULT = "bug", "transient-fault"
+#: Of a letter that is none of ours.
+UNKNOWN = "unknown"
+#: Why there can be a dead letter.
+REASONS = (BUG, TRANSIENT_FAULT, *get_args(PoisonReason), UNKNOWN)
 
 
 class Meaning(enum.Enum):
@@ -66,5 +72,5 @@ def decide(error: BaseException, times: int, retry: Retry, jitter: float, steps:
     if meaning is Meaning.TRANSIENT:
         if times < retry.transient_tries:
             return TryAgain(delay)
-        return Later(steps) if steps < len(retry.later) else GiveUp("transient-fault")
-    return TryAgain(delay) if times < retry.bug_tries else GiveUp("bug")
+        return Later(steps) if steps < len(retry.later) else GiveUp(TRANSIENT_FAULT)
+    return TryAgain(delay) if times < retry.bug_tries else GiveUp(BUG)

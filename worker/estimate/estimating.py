@@ -17,6 +17,7 @@ from handlers.ports import Catalog, ModelEntry, ObjectStore
 from handlers.task_data import WantedData
 from worker.estimate.bucket import BucketAtHand
 from worker.estimate.datasets import LocalCounter, checked_datasets
+from worker.event_check import ignored_fields
 from worker.planning.planner import StorePlanner
 from worker.telemetry import configure_logging
 from worker.tokens.files import CONFIG_FILE, TEMPLATE_FILE, TOKENIZER_FILE
@@ -76,7 +77,7 @@ def estimated(body: bytes, paths: Mapping[str, Sequence[str]], catalog: Catalog)
         quote=quote,
         faults=tuple(fault for fault in submissions.judge(body, catalog).faults if fault.code != _NOT_YET),
         problems=tuple(_problems(known, own, draft.tolerance or Tolerance())),
-        notes=tuple(_notes(known, counter)),
+        notes=(*ignored_fields("task.created", body), *_notes(known, counter)),
     )
 
 

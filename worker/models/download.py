@@ -12,9 +12,9 @@ from msgspec import Struct
 from contracts.model import Descriptor, Manifest
 from contracts.strict_json import printable
 from handlers.manifests import MANIFEST
+from worker.models.named import named
 from worker.models.progress import Progress
-from worker.models.refs import resolved
-from worker.models.source import CouldNotRead, Source, model_id_of, opened, walked
+from worker.models.source import CouldNotRead, Source, walked
 from worker.models.verify import Problem, check_file, if_expired, read_manifest, unlisted
 from worker.settings import Settings
 
@@ -46,13 +46,13 @@ async def download(asked: str, settings: Settings, *, to: Path | None, progress:
     Raises:
         Broken: it expired, or a file in the repository is missing, or not what the manifest says. Nothing gets the
             model's name.
-        CouldNotRead: it cannot be reached, the folder is something else, or another download into it is under way.
+        CouldNotRead: there is none, it cannot be reached, the folder is something else, or another download into it is
+            under way.
         SettingsError: the settings cannot be used.
     """
-    asked = await resolved(asked, settings)
-    async with opened(asked, settings) as source:
+    async with named(asked, settings) as (source, _, model_id):
         body = await source.read(MANIFEST)
-        manifest, problems = read_manifest(body, model_id_of(asked))
+        manifest, problems = read_manifest(body, model_id)
         if manifest is None or body is None:
             raise Broken(problems)
         if expired := if_expired(manifest):

@@ -14,9 +14,9 @@ from contracts.strict_json import printable
 from handlers.manifests import MANIFEST
 from worker.models import loading
 from worker.models.loading import Loaded
+from worker.models.named import named
 from worker.models.progress import Progress
-from worker.models.refs import resolved
-from worker.models.source import CouldNotRead, FolderSource, Listed, Source, model_id_of, opened
+from worker.models.source import FolderSource, Listed, Source
 from worker.models.verify import Problem, check_file, check_probe, if_expired, read_manifest, unlisted
 from worker.settings import Settings
 
@@ -46,12 +46,8 @@ async def verify(asked: str, settings: Settings, *, base: Path | None, progress:
         CouldNotRead: there is nothing there, or it cannot be reached.
         SettingsError: the settings cannot be used.
     """
-    asked = await resolved(asked, settings)
-    async with opened(asked, settings) as source:
-        listed = await source.listed()
-        if not listed.sizes and not listed.links:
-            raise CouldNotRead(f"{source.name}: there is no model")
-        manifest, problems = read_manifest(await source.read(MANIFEST), model_id_of(asked))
+    async with named(asked, settings) as (source, listed, model_id):
+        manifest, problems = read_manifest(await source.read(MANIFEST), model_id)
         if manifest is None:
             return Verdict(model_id=None, place=source.name, problems=problems)
         if expired := if_expired(manifest):

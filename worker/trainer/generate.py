@@ -1,4 +1,4 @@
-"""``python -m worker.trainer.generate``: load a model from the bucket as anybody would, and print its answer."""
+"""``python -m worker.trainer.generate``: load a model as anybody would, and print its answer."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.settings import Settings, SettingsError
+from worker.storage.file_uri import path_of
 from worker.trainer import environment
 from worker.trainer.base_models import prefix_of
 from worker.trainer.bucket import Bucket, open_bucket
@@ -26,8 +27,8 @@ def main(arguments: list[str]) -> int:
             open_bucket(Settings.from_environment()) as bucket,
             tempfile.TemporaryDirectory(prefix="model-") as scratch,
         ):
-            prefix = bucket.key(given.model_uri) if given.model_uri else prefix_of(given.base)
-            answer = ask(bucket, prefix, given.prompt, Path(scratch), given.max_new_tokens)
+            put_at_hand(bucket, given.model_uri, given.base, Path(scratch, "model"))
+            answer = ask(bucket, given.prompt, Path(scratch), given.max_new_tokens)
     except (JobError, SettingsError, ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -36,19 +37,51 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def ask(bucket: Bucket, prefix: str, prompt: str, scratch: Path, max_new_tokens: int = _LENGTH) -> str:
-    """Return a model's answer, always the most likely token next. ``scratch`` takes its files.
+def put_at_hand(bucket: Bucket, model_uri: str | None, base: str, folder: Path) -> None:
+    """Put a model's files into a new folder: those of a folder of this machine as links, others as they come.
 
     Raises:
-        JobError: the model, or the base its adapter is on, is not in the bucket.
+        ValueError: there is no such model, or its URI does not lead into the bucket.
+        JobError: it is not complete.
+    """
+    from worker.trainer.model_files import fetch_model, is_wanted  # noqa: PLC0415 - only after the environment is set
+
+    local = _folder_of(model_uri) if model_uri else None
+    if local is None:
+        prefix = bucket.key(model_uri) if model_uri else prefix_of(base)
+        prefix = prefix.rstrip("/") + "/"
+        if model_uri and not bucket.listed(prefix):
+            raise ValueError(f"no model {model_uri}; worker models list shows the models there are")
+        fetch_model(bucket, prefix, folder)
+        return
+    for path in local.rglob("*"):
+        if is_wanted(name := path.relative_to(local).as_posix()):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).symlink_to(path.resolve())
+
+
+def _folder_of(model_uri: str) -> Path | None:
+    """Return the folder of this machine that was named, if any: a file:// URI may be one, too."""
+    folder = Path(path_of(model_uri) if model_uri.lower().startswith("file:") else model_uri)
+    if folder.is_dir():
+        return folder
+    if "://" not in model_uri:
+        raise ValueError(f"no model {model_uri} (no such folder); worker models list shows the models there are")
+    return None
+
+
+def ask(bucket: Bucket, prompt: str, scratch: Path, max_new_tokens: int = _LENGTH) -> str:
+    """Return the answer of the model in ``scratch``/model, always the most likely token next.
+
+    Raises:
+        JobError: the base that its adapter is on is not in the bucket.
         OSError, ValueError: its files cannot be loaded.
     """
     import torch  # noqa: PLC0415 - only after the environment is set
     from transformers import AutoTokenizer  # noqa: PLC0415 - the same
 
-    folder = scratch / "model"
-    model = load(bucket, prefix.rstrip("/") + "/", scratch)
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    model = load(bucket, scratch)
+    tokenizer: Any = AutoTokenizer.from_pretrained(scratch / "model", local_files_only=True, trust_remote_code=False)
     conversation = [{"role": "user", "content": prompt}]
     asked = tokenizer.apply_chat_template(
         conversation, add_generation_prompt=True, return_tensors="pt", return_dict=True
@@ -60,16 +93,14 @@ def ask(bucket: Bucket, prefix: str, prompt: str, scratch: Path, max_new_tokens:
     return answer.strip()
 
 
-def load(bucket: Bucket, prefix: str, scratch: Path) -> Any:
-    """Return a model: a full one from its own files, an adapter's on its base. Its files are in ``scratch``/model."""
+def load(bucket: Bucket, scratch: Path) -> Any:
+    """Return the model in ``scratch``/model: a full one from its own files, an adapter's on its base in the bucket."""
     from peft import PeftModel  # noqa: PLC0415 - only after the environment is set
 
-    from worker.trainer.model_files import fetch_model  # noqa: PLC0415 - the same
     from worker.trainer.models import load_base  # noqa: PLC0415 - the same
     from worker.trainer.whole import base_prefix_of, fetch_whole  # noqa: PLC0415 - the same
 
     folder = scratch / "model"
-    fetch_model(bucket, prefix, folder)
     if not (folder / "adapter_config.json").exists():
         model: Any = load_base(folder)
         return model.eval()
@@ -81,7 +112,9 @@ def load(bucket: Bucket, prefix: str, scratch: Path) -> Any:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m worker.trainer.generate", description=__doc__)
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--model-uri", help="URI of an exported model in the bucket")
+    which.add_argument(
+        "--model-uri", help="URI of an exported model in the bucket, or the folder of one that was downloaded"
+    )
     which.add_argument("--base", help="name of a base model")
     parser.add_argument("--prompt", required=True, help="what to ask")
     parser.add_argument("--max-new-tokens", type=int, default=_LENGTH, help="longest answer (default: %(default)s)")

@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 def fixed_files(inputs: Inputs, targets: Sequence[Path], say: Say) -> Iterator[Inputs]:
     """Write a corrected copy of each file and give the copies; ``say`` is told what was done, line by line. Blocks.
 
-    A file appears whole or not at all, and replaces an earlier copy. What goes to a stream is kept beside it until the
+    A file appears whole or not at all. What goes to a stream is kept beside it until the
     end, since it can be read only once.
 
     Raises:
@@ -53,13 +53,18 @@ def targets_of(inputs: Inputs, out: Path) -> list[Path]:
     return targets
 
 
-def refuse_overwriting(copies: Sequence[Path], report: Path | None, inputs: Inputs) -> None:
-    """Raise CouldNotCheck where one result would be written over a file that is read, or over another result."""
+def refuse_overwriting(copies: Sequence[Path], report: Path | None, inputs: Inputs, *, force: bool) -> None:
+    """Raise CouldNotCheck where one result would be written over a file that is read, or over another result.
+
+    Nor is a corrected copy written over a file that is there, without ``force``.
+    """
     for target in [*copies, *([report] if report else [])]:
         if target.is_file() and any(target.samefile(file.path) for file in inputs.files):
             raise CouldNotCheck(f"{target} is one of the files to read; it is never overwritten: write elsewhere")
     if report and os.path.realpath(report) in map(os.path.realpath, copies):
         raise CouldNotCheck(f"the report and the corrected copy would both go to {report}: write one of them elsewhere")
+    if not force and (there := next((copy for copy in copies if copy.is_file()), None)):
+        raise CouldNotCheck(f"{there} is there already: write elsewhere, or replace it with --force")
 
 
 def _fix_file(file: Input, target: Path, scratch: Path, say: Say) -> Input:
@@ -73,64 +78,56 @@ def _fix_file(file: Input, target: Path, scratch: Path, say: Say) -> Input:
 
 
 class _Runs:
-    """Says what was done once for a run of lines: a file may have a million of one kind."""
+    """Says what was done in the order of lines, once for a run of lines alike: a file may have a million of a kind."""
 
     def __init__(self, name: str, say: Say) -> None:
         self._name, self._say = name, say
-        self._runs: dict[str, tuple[int, int]] = {}
+        self._done: tuple[str, ...] = ()
+        self._first = self._last = 0
 
-    def did(self, what: str, number: int) -> None:
-        first, last = self._runs.get(what, (number, number))
-        if number > last + 1:
-            self._tell(what)
-            first = number
-        self._runs[what] = (first, number)
+    def did(self, done: tuple[str, ...], number: int) -> None:
+        if done != self._done or number > self._last + 1:
+            self.finish()
+            self._done, self._first = done, number
+        self._last = number
 
     def finish(self) -> None:
-        for what in sorted(self._runs, key=self._runs.__getitem__):
-            self._tell(what)
-
-    def at_once(self, what: str, number: int) -> None:
-        self._say(f"{self._name}:{number}: {what}")
-
-    def _tell(self, what: str) -> None:
-        first, last = self._runs[what]
-        self._say(f"{self._name}:{first}{f'-{last}' if last > first else ''}: {what}")
+        lines = f"{self._first}-{self._last}" if self._last > self._first else str(self._first)
+        for what in self._done:
+            self._say(f"{self._name}:{lines}: {what}")
 
 
 def _fix(source: BinaryIO, copy: BinaryIO, runs: _Runs) -> None:
     parser = StrictParser()
     number, continued = 1, False
     for whole in _pieces(source):
-        piece = whole
+        piece, done = whole, []
         if number == 1 and not continued and whole.startswith(BYTE_ORDER_MARK):
             piece = whole.removeprefix(BYTE_ORDER_MARK)
-            runs.at_once("removed the byte-order mark", 1)
+            done.append("removed the byte-order mark")
         ended = piece.endswith(b"\n")
         if continued or (not ended and len(piece) > MAX_LINE_BYTES):
             # A piece of a line that is too long to be read: it is copied, and reported by the check.
             copy.write(piece)
         else:
-            _fix_one(piece, number, copy, runs, parser)
+            done += _fix_one(piece, copy, parser)
+        runs.did(tuple(done), number)
         continued = not ended
         number += ended
     runs.finish()
 
 
-def _fix_one(piece: bytes, number: int, copy: BinaryIO, runs: _Runs, parser: StrictParser) -> None:
+def _fix_one(piece: bytes, copy: BinaryIO, parser: StrictParser) -> list[str]:
+    """Write what is to be there instead of a line; return what was done."""
     ending = b"\n" if piece.endswith(b"\n") else b""
-    body = piece.removesuffix(b"\n")
+    body, done = piece.removesuffix(b"\n"), []
     if ending and body.endswith(b"\r"):
         body = body.removesuffix(b"\r")
-        runs.did("ended the line with LF instead of CR LF", number)
+        done.append("ended the line with LF instead of CR LF")
     fixed = fix_line(body, parser)
-    for what in fixed.done:
-        if fixed.lines:
-            runs.at_once(what, number)
-        else:
-            runs.did(what, number)
     if fixed.lines:
         copy.write(b"\n".join(fixed.lines) + ending)
+    return [*done, *fixed.done]
 
 
 def _pieces(source: BinaryIO) -> Iterator[bytes]:

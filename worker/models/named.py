@@ -1,0 +1,43 @@
+"""The model that somebody named, by id, ref, folder or URI: found, or said to be none in one wording for all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from contracts.strict_json import printable
+from worker.models.refs import resolved
+from worker.models.source import CouldNotRead, Listed, Source, model_id_of, opened
+from worker.settings import Settings
+
+
+class NamedModel(NamedTuple):
+    """Where a model is and which files are there; ``model_id`` is whose they must be, where an id was named."""
+
+    source: Source
+    listed: Listed
+    model_id: str | None
+
+
+@asynccontextmanager
+async def named(asked: str, settings: Settings) -> AsyncIterator[NamedModel]:
+    """Open a model of which at least something is there. Changes nothing.
+
+    Raises:
+        CouldNotRead: there is nothing, or it cannot be reached.
+        SettingsError: the settings cannot be used.
+    """
+    meant = await resolved(asked, settings)
+    model_id = model_id_of(meant)
+    if model_id is None and "://" not in meant and not await asyncio.to_thread(Path(meant).is_dir):
+        raise _none(asked, "no such folder")
+    async with opened(meant, settings) as source:
+        listed = await source.listed()
+        if not listed.sizes and not listed.links:
+            raise _none(asked, f"nothing is in {source.name}")
+        yield NamedModel(source, listed, model_id)
+
+
+def _none(asked: str, why: str) -> CouldNotRead:
+    return CouldNotRead(f"no model {printable(asked)} ({why}); worker models list shows the models there are")
