@@ -13,7 +13,7 @@ from handlers.task_command import obey_command
 from handlers.training_dispatch import dispatch_training
 from handlers.training_progress import keep_progress, only_steps
 
-SAID_BY_SWEEPS = ("model.expired",)  # no event leads to it, only time: worker/retention_sweep.py
+SAID_BY_SWEEPS = ("model.expired",)  # no event leads to it, only time: worker/sweeps/retention.py
 
 
 class Stage(NamedTuple):

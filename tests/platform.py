@@ -15,8 +15,8 @@ from contracts.codec import decode, encode_body
 from contracts.envelope import Event
 from contracts.topics import DEAD_LETTER_SUFFIX, TOPICS
 from tests.wait import wait_until
-from worker.broker import Brokers, connected
 from worker.delivery.publishing import Publisher
+from worker.kafka.broker import Brokers, connected
 
 
 class Platform:

@@ -15,7 +15,6 @@ from faststream.kafka import KafkaBroker
 
 from handlers.ports import Executors
 from handlers.table import STAGES, Stage
-from worker.broker import Brokers, BrokerUnavailable
 from worker.cancelling import cancel
 from worker.catalog import load_catalog
 from worker.catalog.projects import load_projects
@@ -34,19 +33,20 @@ from worker.executors.counted import CountedExecutors
 from worker.executors.registry import KeepsQueue
 from worker.health import Health
 from worker.health_server import answering
+from worker.kafka.broker import Brokers, BrokerUnavailable
+from worker.kafka.topics import ensure_topics
 from worker.local_machine import the_only_machine
 from worker.metrics.counts import Counts
 from worker.metrics.exposition import Exposition
-from worker.outbox_sweep import OutboxSweep
 from worker.planning.planner import PoolPlanner
-from worker.reconciler import Reconciler
-from worker.retention_sweep import RetentionSweep
-from worker.scanner import Scanner
+from worker.scan.scanner import Scanner
 from worker.settings import Settings, SettingsError
 from worker.storage import open_store
+from worker.sweeps.outbox import OutboxSweep
+from worker.sweeps.reconciler import Reconciler
+from worker.sweeps.retention import RetentionSweep
 from worker.tokens.counter import TemplateTokenCounter
 from worker.tokens.sampler import BlockSampler
-from worker.topics import ensure_topics
 from worker.traces.switch import way_out
 
 if TYPE_CHECKING:

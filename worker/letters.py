@@ -11,12 +11,12 @@ from contracts.envelope import derived_id
 from contracts.topics import TOPICS
 from handlers import compare_and_set, layout
 from handlers.ports import ObjectStore
-from worker.broker import Brokers
 from worker.delivery.dead_letters import reason_of
 from worker.delivery.publishing import Publisher
 from worker.delivery.redelivery import UNKNOWN
 from worker.delivery.source import original_headers
-from worker.topic_reader import NoSuchTopic, read_topic
+from worker.kafka.broker import Brokers
+from worker.kafka.topic_reader import NoSuchTopic, read_topic
 
 #: Says which letter an event was put back from, so that a letter about it leads to the one before.
 RETRY_OF = "retry-of"

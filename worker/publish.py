@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from contracts.codec import encode
 from contracts.envelope import Event, inbound_id
-from worker.broker import Brokers, BrokerUnavailable, connected
 from worker.event_check import NotPublishable, check_event, ignored_fields, known_topic, split_events
+from worker.kafka.broker import Brokers, BrokerUnavailable, connected
+from worker.kafka.topics import ensure_topics, missing_topics
 from worker.settings import Settings
-from worker.topics import ensure_topics, missing_topics
 
 __all__ = [
     "BrokerUnavailable",

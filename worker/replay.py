@@ -15,7 +15,6 @@ from handlers.errors import Transient
 from handlers.outcome import Outcome
 from handlers.table import STAGES, Stage
 from worker.app import bind, default_ports
-from worker.broker import Brokers
 from worker.clock import SystemClock
 from worker.could_not import CouldNot
 from worker.delivery.item import Item, take_in
@@ -31,8 +30,9 @@ from worker.dry_run import (
     ScratchScanner,
     UnwritingPlanner,
 )
+from worker.kafka.broker import Brokers
+from worker.kafka.topic_reader import read_topic
 from worker.settings import Settings
-from worker.topic_reader import read_topic
 
 log = structlog.get_logger()
 

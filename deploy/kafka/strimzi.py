@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 from contracts.topics import TOPICS
 from handlers.table import STAGES
 from worker.delivery import later
+from worker.kafka.topic_rights import Right, rights
+from worker.kafka.topics import REPLICAS, new_delay_topic, new_topics
 from worker.settings import Settings
-from worker.topic_rights import Right, rights
-from worker.topics import REPLICAS, new_delay_topic, new_topics
 
 _FOLDER = Path(__file__).parent
 _API = "kafka.strimzi.io/v1"

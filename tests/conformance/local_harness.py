@@ -8,8 +8,8 @@ from typing import Self
 from handlers.ports import JobSpec, JobStatus
 from tests.conformance.held_trainers import STUB, HeldTrainers, dying_worker, spec_of
 from tests.wait import wait_until
+from worker.executors.job_supervisor import EXIT, SUPERVISOR, read
 from worker.executors.local import LocalExecutor
-from worker.executors.local_supervisor import EXIT, SUPERVISOR, read
 
 
 def executor_of(

@@ -20,7 +20,7 @@ from tests.fakes.executors import FakeExecutors
 from tests.fakes.store import MemoryStore
 from tests.fakes.swept import task_in
 from tests.wait import wait_until
-from worker.orphan_sweep import OrphanSweep
+from worker.sweeps.orphans import OrphanSweep
 
 REMOTE = {"ray": ray_servers.possible(), "slurm": slurm_servers.possible()}
 RUNNING = JobStatus(state="running")

@@ -21,12 +21,12 @@ from playwright.async_api import Browser, Page
 
 from tests import chromium
 from worker import tied_process
-from worker.broker import Brokers
 from worker.demo.processes import SupervisedWorker, child_environment, run_to_end
-from worker.embedded_broker import EmbeddedBroker
 from worker.executors.local import local_executor
+from worker.kafka.broker import Brokers
+from worker.kafka.embedded import EmbeddedBroker
+from worker.kafka.topics import ensure_topics
 from worker.settings import Settings
-from worker.topics import ensure_topics
 
 pytestmark = [pytest.mark.long, pytest.mark.trainer, pytest.mark.timeout(900)]
 

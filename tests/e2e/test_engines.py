@@ -26,12 +26,12 @@ from tests.e2e.exports import verifies
 from tests.platform import Platform, form, platform, sample
 from tests.sweeps import outlasted
 from tests.wait import wait_until
-from worker.broker import Brokers
 from worker.demo.processes import SupervisedWorker, run_to_end
+from worker.kafka.broker import Brokers
+from worker.kafka.topics import ensure_topics
 from worker.settings import Settings
 from worker.storage import open_store
 from worker.storage.file_uri import path_of
-from worker.topics import ensure_topics
 
 pytestmark = [
     pytest.mark.trainer,

@@ -7,10 +7,10 @@ from typing import Any
 
 from contracts.codec import encode_body
 from contracts.envelope import Event, Headers
-from worker.broker import Brokers
 from worker.delivery.item import Item, take_in
 from worker.delivery.offsets import PartitionProgress
 from worker.delivery.publishing import Message, Publisher
+from worker.kafka.broker import Brokers
 
 
 @dataclass

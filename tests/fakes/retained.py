@@ -12,7 +12,7 @@ from handlers.tenancy.projects import ProjectRules, Projects
 from tests.fakes.delivery import FakePublisher
 from tests.fakes.faults import Faults
 from tests.fakes.world import World, form_event, received
-from worker.retention_sweep import RetentionSweep
+from worker.sweeps.retention import RetentionSweep
 
 DAYS = 30
 DAY = 86_400.0

@@ -12,9 +12,9 @@ from tests.fakes.few_samples import PREFERENCES, RANKINGS, SAMPLES, TEXTS
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import TINY, World, received
 from worker.catalog import load_catalog
-from worker.scan_conclusion import FileScan, concluded
-from worker.scan_parts import Part
-from worker.scan_process import ScanJob, scan_part
+from worker.scan.conclusion import FileScan, concluded
+from worker.scan.parts import Part
+from worker.scan.process import ScanJob, scan_part
 from worker.tokens.counter import StoreTokenCounter
 from worker.trainer.tiny_encoder_tokenizer import tiny_encoder_tokenizer
 from worker.trainer.tiny_tokenizer import tiny_tokenizer

@@ -9,8 +9,8 @@ from contracts.training import TrainingDispatched
 from handlers.task_state import TaskState
 from tests.fakes.delivery import FakePublisher
 from tests.fakes.world import World, received
-from worker.reconciler import Reconciler
 from worker.settings import Settings
+from worker.sweeps.reconciler import Reconciler
 
 PATIENCE = 10.0
 SETTINGS = Settings(

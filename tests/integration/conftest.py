@@ -17,11 +17,11 @@ from tests.fakes.executors import FakeExecutors
 from tests.fakes.tokens import FakeTokenCounter
 from tests.platform import Platform, platform, sample
 from worker.app import run_worker
-from worker.broker import Brokers
-from worker.embedded_broker import EmbeddedBroker
+from worker.kafka.broker import Brokers
+from worker.kafka.embedded import EmbeddedBroker
+from worker.kafka.topics import ensure_topics
 from worker.settings import Settings
 from worker.storage import open_store
-from worker.topics import ensure_topics
 
 
 class World(NamedTuple):

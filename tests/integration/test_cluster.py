@@ -15,10 +15,10 @@ from tests.fakes.executor import FakeExecutor
 from tests.integration.conftest import World
 from tests.platform import platform
 from tests.wait import wait_until
-from worker.broker import Brokers, BrokerUnavailable, connected
+from worker.kafka.broker import Brokers, BrokerUnavailable, connected
+from worker.kafka.topics import ensure_topics
 from worker.settings import Settings
 from worker.storage import open_store
-from worker.topics import ensure_topics
 
 pytestmark = [
     pytest.mark.long,

@@ -14,7 +14,6 @@ from tests.integration.conftest import World
 from tests.integration.test_flow import _finish
 from tests.platform import sample
 from tests.wait import wait_until
-from worker.broker import Brokers, connected
 from worker.catalog.loader import load_catalog
 from worker.clock import SystemClock
 from worker.console.access import Access
@@ -26,6 +25,7 @@ from worker.console.parts import Console
 from worker.console.settings import ConsoleSettings
 from worker.console.signing import Signer
 from worker.console.view import View
+from worker.kafka.broker import Brokers, connected
 
 TOKEN = "a-token-for-this-test"
 

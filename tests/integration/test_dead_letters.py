@@ -6,7 +6,7 @@ from handlers import layout
 from tests.integration.conftest import World
 from tests.wait import wait_until
 from worker import letters
-from worker.broker import Brokers
+from worker.kafka.broker import Brokers
 from worker.letters import Filter, Letter, NotRetryable
 
 HEADERS = [("ce_id", b"e-1"), ("x-team", b"blue")]

@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from handlers.table import STAGES
 from tests.fakes.bendable_s3 import BUCKET, BendableS3
-from worker.broker import Brokers, connected
 from worker.catalog import load_catalog
 from worker.catalog.loader import MODELS_FILE
 from worker.cli import app
@@ -25,9 +24,10 @@ from worker.doctor import engines
 from worker.doctor.examine import EVERYTHING, examine, exit_code
 from worker.doctor.finding import Finding
 from worker.doctor.stages import check_stages
-from worker.embedded_broker import EmbeddedBroker
+from worker.kafka.broker import Brokers, connected
+from worker.kafka.embedded import EmbeddedBroker
+from worker.kafka.topics import ensure_topics
 from worker.settings import Settings
-from worker.topics import ensure_topics
 
 MODEL_FILES = [
     model.prefix + name for model in load_catalog().models() for name in ("tokenizer.json", "model.safetensors")

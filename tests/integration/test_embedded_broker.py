@@ -14,8 +14,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from tests.wait import wait_until
-from worker.broker import Brokers, BrokerUnavailable, connected
-from worker.embedded_broker import EmbeddedBroker, EmbeddedBrokerError
+from worker.kafka.broker import Brokers, BrokerUnavailable, connected
+from worker.kafka.embedded import EmbeddedBroker, EmbeddedBrokerError
 
 TOPIC = "numbers"
 
@@ -114,7 +114,7 @@ async def test_it_ends_with_the_block_also_when_clients_are_still_connected() ->
 async def test_it_dies_with_a_killed_parent() -> None:
     script = """
         import asyncio
-        from worker.embedded_broker import EmbeddedBroker
+        from worker.kafka.embedded import EmbeddedBroker
         async def main():
             broker = EmbeddedBroker()
             async with broker:

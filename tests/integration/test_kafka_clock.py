@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.integration.conftest import BROKERS
-from worker.broker import Brokers
-from worker.embedded_broker import EmbeddedBroker
-from worker.kafka_clock import UnknownTime, controller_time
+from worker.kafka.broker import Brokers
+from worker.kafka.clock import UnknownTime, controller_time
+from worker.kafka.embedded import EmbeddedBroker
 
 
 @pytest.mark.skipif("apache-kafka" not in BROKERS, reason="Java and Maven run Apache Kafka")

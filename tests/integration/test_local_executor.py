@@ -19,7 +19,7 @@ from handlers.ports import JobSpec, JobState, JobStatus, Resources
 from tests.conformance.held_trainers import STUB
 from tests.conformance.local_harness import LocalHarness
 from tests.wait import wait_until
-from worker.executors import local_jobs, local_supervisor
+from worker.executors import job_supervisor, local_jobs
 from worker.executors.local import LocalExecutor
 from worker.executors.local_job import LocalJob
 
@@ -32,7 +32,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[LocalHarness]:
 
 
 def gone(pid: int) -> bool:
-    return local_supervisor.identify(pid)["start_ticks"] is None
+    return job_supervisor.identify(pid)["start_ticks"] is None
 
 
 async def kill(pid: int) -> None:
@@ -81,7 +81,7 @@ async def test_a_second_supervisor_leaves_the_job_alone(engine: LocalHarness) ->
     executor = engine.executor()
     await executor.submit(spec)
     await engine.running(spec)
-    code = "import os, sys; from pathlib import Path; from worker.executors.local_supervisor import supervise;"
+    code = "import os, sys; from pathlib import Path; from worker.executors.job_supervisor import supervise;"
     code += "supervise(Path(sys.argv[1]), sys.argv[2:], os.pipe()[1])"
     command = [sys.executable, "-c", code, str(engine.directory(spec)), "sleep", "1000"]
     # It returns at once; if it ran the command, it would not.
@@ -114,9 +114,9 @@ async def test_another_process_under_the_same_pid_is_not_the_job(engine: LocalHa
     await engine.running(spec)
     for name in ("supervisor.json", "trainer.json"):
         path = engine.directory(spec) / name
-        recorded = local_supervisor.read(path)
+        recorded = job_supervisor.read(path)
         assert recorded is not None
-        local_supervisor.write(path, {**recorded, field: "1"}, once=False)
+        job_supervisor.write(path, {**recorded, field: "1"}, once=False)
     assert await state(executor, spec) == "unknown"
     await executor.cancel("a", 1, 0)
     assert not gone(engine.pid(spec))
@@ -168,7 +168,7 @@ async def test_what_a_killed_trainer_left_in_its_temporary_folder_goes_with_it(e
     await wait_until(lambda: written.exists() and written.read_text(), 30, "the trainer to litter")
     litter = Path(written.read_text())
     await wait_until((litter / "base-model").exists, 30, "the litter")
-    trainer = local_supervisor.read(engine.directory(spec) / local_supervisor.TRAINER)
+    trainer = job_supervisor.read(engine.directory(spec) / job_supervisor.TRAINER)
     assert trainer is not None
     await kill(trainer["pid"])
     await engine.over(spec)
@@ -208,9 +208,9 @@ async def test_the_grace_ends_even_where_the_worker_is_dead(engine: LocalHarness
     await engine.submit_from_a_worker_that_dies(spec)
     await engine.running(spec)
     # As much as a worker leaves that dies between the wish and its signal. No executor looks from here on.
-    local_supervisor.write(engine.directory(spec) / "cancel.json", {"grace_seconds": 0.1})
+    job_supervisor.write(engine.directory(spec) / "cancel.json", {"grace_seconds": 0.1})
     await engine.over(spec)
-    assert local_supervisor.read(engine.directory(spec) / "exit.json") == {"exit_code": -9}
+    assert job_supervisor.read(engine.directory(spec) / "exit.json") == {"exit_code": -9}
 
 
 async def test_a_shorter_grace_holds_and_a_longer_one_does_not(engine: LocalHarness) -> None:
@@ -221,7 +221,7 @@ async def test_a_shorter_grace_holds_and_a_longer_one_does_not(engine: LocalHarn
     await executor.cancel("a", 1, 600)
     await executor.cancel("a", 1, 0.2)
     await executor.cancel("a", 1, 600)
-    assert local_supervisor.read(engine.directory(spec) / "cancel.json") == {"grace_seconds": 0.2}
+    assert job_supervisor.read(engine.directory(spec) / "cancel.json") == {"grace_seconds": 0.2}
     await engine.over(spec)
 
 

@@ -8,8 +8,8 @@ import pytest
 from deploy.local import server_process
 from deploy.local.kafka import ApacheKafka
 from tests.integration.conftest import BROKERS
-from worker.broker import Brokers
-from worker.topics import ensure_topics
+from worker.kafka.broker import Brokers
+from worker.kafka.topics import ensure_topics
 
 pytestmark = pytest.mark.skipif("apache-kafka" not in BROKERS, reason="Java and Maven run Apache Kafka")
 

@@ -10,8 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from contracts.codec import decode
 from contracts.topics import TOPICS
 from tests.examples import example
-from worker.broker import Brokers, connected
-from worker.embedded_broker import EmbeddedBroker
+from worker.kafka.broker import Brokers, connected
+from worker.kafka.embedded import EmbeddedBroker
 from worker.publish import BrokerUnavailable, NotPublishable, PublishedEvent, publish_event, publish_file
 from worker.settings import Settings
 

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from contracts.codec import decode
 from contracts.envelope import inbound_id
-from worker.broker import Brokers, connected
+from worker.kafka.broker import Brokers, connected
 from worker.publish import publish_event
 from worker.settings import Settings
 

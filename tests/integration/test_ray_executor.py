@@ -19,7 +19,7 @@ from handlers.ports import JobListed, JobSpec, JobStatus, Resources
 from tests import ray_servers
 from tests.conformance.ray_harness import RayHarness, executor_of
 from tests.wait import wait_until
-from worker.executors.local_supervisor import alive, identify
+from worker.executors.job_supervisor import alive, identify
 from worker.executors.ray import TRAINER_COMMAND, RayExecutor
 from worker.executors.remote import SPEC_VARIABLE, engine_name
 

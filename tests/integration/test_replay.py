@@ -10,9 +10,9 @@ from handlers import layout
 from handlers.ports import ObjectStore
 from tests.integration.conftest import World
 from tests.platform import form, sample
-from worker.broker import Brokers
+from worker.kafka.broker import Brokers
+from worker.kafka.topic_reader import NoSuchTopic, read_topic
 from worker.replay import NotReplayable, Wanted, replay
-from worker.topic_reader import NoSuchTopic, read_topic
 
 BAD = b'{"messages": []}\n'
 

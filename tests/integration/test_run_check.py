@@ -8,12 +8,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from msgspec.structs import replace
 
 from handlers.table import STAGES
-from worker.broker import Brokers, connected
 from worker.commands.run import check_start
 from worker.delivery import later
-from worker.embedded_broker import EmbeddedBroker
+from worker.kafka.broker import Brokers, connected
+from worker.kafka.embedded import EmbeddedBroker
+from worker.kafka.topics import ensure_topics
 from worker.settings import Settings
-from worker.topics import ensure_topics
 
 
 @pytest.fixture

@@ -23,11 +23,11 @@ from tests.fakes.executors import FakeExecutors
 from tests.fakes.tokens import FakeTokenCounter
 from tests.platform import form, platform
 from worker.app import run_worker
-from worker.broker import Brokers, BrokerUnavailable, connected
 from worker.clock import SystemClock
+from worker.kafka.broker import Brokers, BrokerUnavailable, connected
+from worker.kafka.topics import ensure_topics
 from worker.publish import publish_event
 from worker.settings import Settings
-from worker.topics import ensure_topics
 from worker.trainer.event_sink import EventSink
 from worker.trainer.kafka_sender import KafkaSender
 from worker.trainer.progress import Reporter

@@ -20,7 +20,7 @@ from tests import slurm_servers
 from tests.conformance.held_trainers import STUB
 from tests.conformance.slurm_harness import SlurmHarness
 from tests.wait import wait_until
-from worker.executors import local_supervisor
+from worker.executors import job_supervisor
 from worker.executors.slurm_client import SlurmClient
 from worker.executors.slurm_step import NOT_RUN
 
@@ -56,7 +56,7 @@ async def reaches(executor: Executor, spec: JobSpec, *states: str) -> JobStatus:
 
 
 def gone(pid: int) -> bool:
-    return local_supervisor.identify(pid)["start_ticks"] is None
+    return job_supervisor.identify(pid)["start_ticks"] is None
 
 
 # --- submits that race and die ---------------------------------------------------------------------------
@@ -241,9 +241,9 @@ async def test_the_grace_ends_even_where_every_worker_is_dead(engine: SlurmHarne
     await engine.running(spec)
     folder = tmp_path / "jobs" / "a.1"
     # As much as a worker leaves that dies between the wish and its signal. No executor looks from here on.
-    local_supervisor.ask_to_end(folder, 0.2)
+    job_supervisor.ask_to_end(folder, 0.2)
     await wait_until((folder / "exit.json").exists, 30, "the job to end")
-    assert local_supervisor.read(folder / "exit.json") == {"exit_code": -9}
+    assert job_supervisor.read(folder / "exit.json") == {"exit_code": -9}
 
 
 async def test_a_shorter_grace_holds_and_a_longer_one_does_not(engine: SlurmHarness) -> None:
@@ -321,7 +321,7 @@ def holds(path: Path, text: bytes) -> bool:
 async def test_a_command_that_cannot_start_ends_and_says_why(engine: SlurmHarness) -> None:
     executor, spec = engine.executor(["/no/such/program"]), engine.spec("a")
     await executor.submit(spec)
-    assert (await reaches(executor, spec, "ended")).exit_code == local_supervisor.NOT_STARTED
+    assert (await reaches(executor, spec, "ended")).exit_code == job_supervisor.NOT_STARTED
     assert "cannot start /no/such/program" in (await executor.logs("a", 1))[0]
 
 

@@ -12,7 +12,7 @@ from handlers.ports import JobSpec, JobStatus, Resources
 from tests import slurm_servers
 from tests.conformance.slurm_harness import SlurmHarness
 from tests.wait import wait_until
-from worker.executors import local_supervisor
+from worker.executors import job_supervisor
 from worker.executors.slurm import SlurmExecutor
 
 pytestmark = pytest.mark.skipif(not slurm_servers.possible(), reason="needs a real Slurm: make slurm")
@@ -46,7 +46,7 @@ async def ended(executor: SlurmExecutor, spec: JobSpec) -> JobStatus:
 
 
 def gone(pid: int) -> bool:
-    return local_supervisor.identify(pid)["start_ticks"] is None
+    return job_supervisor.identify(pid)["start_ticks"] is None
 
 
 async def test_the_command_runs_on_every_node_and_the_first_decides_how_the_job_ends(engine: SlurmHarness) -> None:

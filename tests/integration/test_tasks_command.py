@@ -15,9 +15,9 @@ from handlers.task_state import TaskState
 from tests.integration.conftest import World
 from tests.platform import form
 from tests.wait import wait_until
-from worker.broker import Brokers
 from worker.cli import app
 from worker.clock import SystemClock
+from worker.kafka.broker import Brokers
 from worker.tasks.overview import Filter
 from worker.tasks.watch import Watch
 

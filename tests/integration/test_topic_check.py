@@ -8,10 +8,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from handlers.table import STAGES
 from tests import kafka_servers
 from tests.wait import wait_until
-from worker.broker import Brokers, connected
 from worker.delivery import later
-from worker.topic_check import wrong_topics
-from worker.topics import ensure_topics
+from worker.kafka.broker import Brokers, connected
+from worker.kafka.topic_check import wrong_topics
+from worker.kafka.topics import ensure_topics
 
 pytestmark = pytest.mark.skipif(
     kafka_servers.rung() is None, reason="the embedded broker keeps no settings of topics: needs Apache Kafka"

@@ -1,4 +1,4 @@
-"""Apache Kafka with an authorizer: each role does its work with the rights of worker/topic_rights.py, and no more."""
+"""Apache Kafka with an authorizer: each role does its work with its rights (topic_rights.py), and no more."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,18 +25,18 @@ from tests.fakes.tokens import FakeTokenCounter
 from tests.platform import form, platform
 from tests.wait import wait_until
 from worker.app import run_worker
-from worker.broker import Brokers, connected
 from worker.clock import SystemClock
 from worker.console.changes import Changes
 from worker.console.follower import follow
 from worker.console.view import View
 from worker.delivery import later
 from worker.delivery.publishing import Publisher
+from worker.kafka.broker import Brokers, connected
+from worker.kafka.topic_check import wrong_topics
+from worker.kafka.topic_rights import PLATFORM_GROUPS, Right, rights
+from worker.kafka.topics import TopicCreationError, ensure_topics
 from worker.publish import publish_event
 from worker.settings import Settings
-from worker.topic_check import wrong_topics
-from worker.topic_rights import PLATFORM_GROUPS, Right, rights
-from worker.topics import TopicCreationError, ensure_topics
 from worker.trainer.event_sink import EventSink
 from worker.trainer.kafka_sender import KafkaSender
 from worker.trainer.progress import Reporter

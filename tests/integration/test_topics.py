@@ -8,9 +8,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from contracts.topics import TOPICS
-from worker.broker import Brokers, BrokerUnavailable, connected
-from worker.embedded_broker import EmbeddedBroker
-from worker.topics import (
+from worker.kafka.broker import Brokers, BrokerUnavailable, connected
+from worker.kafka.embedded import EmbeddedBroker
+from worker.kafka.topics import (
     DEAD_LETTER_RETENTION_MS,
     TopicCreationError,
     ensure_topics,

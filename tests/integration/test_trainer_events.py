@@ -26,11 +26,11 @@ from tests.integration.conftest import World
 from tests.platform import form, platform
 from tests.sweeps import outlasted
 from tests.wait import wait_until
-from worker.broker import Brokers
 from worker.executors.local import LocalExecutor
+from worker.kafka.broker import Brokers
+from worker.kafka.topics import ensure_topics
 from worker.settings import Settings
 from worker.storage import open_store
-from worker.topics import ensure_topics
 
 TRAINER = (sys.executable, "-m", "tests.integration.halting_trainer")
 #: Nobody listens there.

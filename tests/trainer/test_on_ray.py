@@ -16,11 +16,11 @@ from handlers.ports import JobStatus
 from tests import ray_servers
 from tests.trainer.bench import TASK, Bench
 from tests.wait import wait_until
-from worker.broker import Brokers
-from worker.embedded_broker import EmbeddedBroker
 from worker.executors.ray import RayExecutor
 from worker.executors.remote import trainer_environment
-from worker.topics import ensure_topics
+from worker.kafka.broker import Brokers
+from worker.kafka.embedded import EmbeddedBroker
+from worker.kafka.topics import ensure_topics
 
 pytestmark = [
     pytest.mark.trainer,

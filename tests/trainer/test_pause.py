@@ -28,7 +28,7 @@ from tests.fakes.swept import SETTINGS
 from tests.fakes.world import command_event, received
 from tests.trainer.bench import TASK, Bench, RecordingSink, losses, same
 from worker.delivery.receipts import BucketReceipts
-from worker.reconciler import Reconciler
+from worker.sweeps.reconciler import Reconciler
 from worker.trainer.job import Ending
 
 pytestmark = [

@@ -13,9 +13,9 @@ from aiokafka import AIOKafkaConsumer
 from contracts.codec import decode
 from contracts.training import TrainingProgress
 from tests.trainer.bench import Bench
-from worker.broker import Brokers
-from worker.embedded_broker import EmbeddedBroker
-from worker.topics import ensure_topics
+from worker.kafka.broker import Brokers
+from worker.kafka.embedded import EmbeddedBroker
+from worker.kafka.topics import ensure_topics
 
 pytestmark = pytest.mark.trainer
 

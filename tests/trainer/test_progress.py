@@ -14,9 +14,9 @@ from contracts.task import Progress
 from contracts.training import Checkpoint, Failure, TrainingProgress
 from handlers.ports import JobSpec
 from tests.trainer.bench import RecordingSink
-from worker.broker import Brokers
-from worker.embedded_broker import EmbeddedBroker
-from worker.topics import ensure_topics
+from worker.kafka.broker import Brokers
+from worker.kafka.embedded import EmbeddedBroker
+from worker.kafka.topics import ensure_topics
 from worker.trainer import kafka_sender
 from worker.trainer.event_sink import EventSink
 from worker.trainer.fence import Superseded

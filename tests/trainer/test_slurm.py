@@ -18,10 +18,10 @@ from handlers.ports import JobSpec, JobStatus, Resources
 from tests import slurm_servers
 from tests.trainer.bench import TASK, Bench, RecordingSink
 from tests.wait import wait_until
-from worker.broker import Brokers
-from worker.embedded_broker import EmbeddedBroker
 from worker.executors.slurm import slurm_executor
-from worker.topics import ensure_topics
+from worker.kafka.broker import Brokers
+from worker.kafka.embedded import EmbeddedBroker
+from worker.kafka.topics import ensure_topics
 from worker.trainer.job import run_job
 
 pytestmark = [

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import trustme
 
-from worker.broker import Brokers, TokenFile
 from worker.delivery.faststream_broker import faststream_broker
+from worker.kafka.broker import Brokers, TokenFile
 from worker.settings import Settings, SettingsError
 
 

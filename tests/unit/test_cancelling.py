@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from worker import broker
 from worker.cancelling import cancel
+from worker.kafka import broker
 
 
 async def test_a_task_that_loses_its_first_cancellation_ends() -> None:

@@ -15,10 +15,10 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from handlers.errors import Unavailable
-from worker.broker import Brokers, BrokerUnavailable
 from worker.cli import app
+from worker.kafka.broker import Brokers, BrokerUnavailable
+from worker.kafka.topic_reader import NoSuchTopic
 from worker.settings import SettingsError
-from worker.topic_reader import NoSuchTopic
 
 ROOT = Path(__file__).parents[2]
 

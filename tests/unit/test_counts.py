@@ -16,11 +16,11 @@ from tests.fakes.delivery import FakePublisher, command_record, items_of, poison
 from tests.fakes.events import event
 from tests.fakes.executor import FakeExecutor
 from tests.fakes.store import MemoryStore
-from worker.broker import Brokers
 from worker.delivery.processing import Processor
 from worker.delivery.publishing import Publisher
 from worker.delivery.receipts import BucketReceipts
 from worker.executors.counted import CountedExecutor
+from worker.kafka.broker import Brokers
 from worker.metrics.counts import BOUNDS, Counts, PublishCounts, StageCounts, Timing
 
 CAUSE = event("task.command", {"command_id": "c-1", "task_id": "t-1", "command": "stop"})

@@ -11,9 +11,9 @@ from contracts.datasets import preference, pretrain, ranking, sft
 from contracts.datasets.findings import CODES, Finding, codes_of
 from handlers.validation.rules import RULES
 from handlers.validation.scan import FileResult
-from worker.scan_conclusion import FileScan, concluded
-from worker.scan_local import scan_local
-from worker.scan_parts import Part
+from worker.scan.conclusion import FileScan, concluded
+from worker.scan.local import scan_local
+from worker.scan.parts import Part
 
 EXAMPLES = Path(__file__).parents[2] / "contracts" / "examples" / "datasets"
 

@@ -19,7 +19,7 @@ from handlers.ports import JobSpec, ObjectStore
 from tests.fakes.sink import KeptEvents
 from tests.fakes.store import MemoryStore
 from tests.wait import wait_until
-from worker.broker import Brokers
+from worker.kafka.broker import Brokers
 from worker.settings import Settings, SettingsError
 from worker.trainer import outbox_sender
 from worker.trainer.event_buffer import LIMIT, EventBuffer

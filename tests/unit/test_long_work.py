@@ -13,7 +13,8 @@ import pytest
 from contracts.dataset import CheckedFile, DatasetFile
 from handlers.ports import ModelEntry, TokenCounts
 from tests.wait import wait_until
-from worker import app, scanner
+from worker import app
+from worker.scan import scanner
 from worker.settings import Settings
 from worker.tokens import counter
 from worker.tokens.jobs import CountJob

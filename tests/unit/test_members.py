@@ -8,7 +8,7 @@ from handlers import layout
 from handlers.errors import Unavailable
 from tests.fakes.clock import ManualClock
 from tests.fakes.store import MemoryStore
-from worker.members import Members
+from worker.sweeps.members import Members
 
 SECONDS = 12.0
 SHARDS = 16

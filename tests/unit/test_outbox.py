@@ -21,7 +21,7 @@ from tests.fakes.faults import Crash, Faults, FaultyStore
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import command_event
 from tests.wait import wait_until
-from worker.outbox_sweep import OutboxSweep
+from worker.sweeps.outbox import OutboxSweep
 
 TOPIC = "training.progress"
 

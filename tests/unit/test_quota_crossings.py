@@ -18,9 +18,9 @@ from tests.fakes.quotas import gpus, grants, limited, started, submits, submitte
 from tests.fakes.steps import interleave, preempted, steps_of
 from tests.fakes.swept import PATIENCE, Swept
 from tests.fakes.world import World, command_event, ids, received
-from worker.admission_sweep import AdmissionSweep
-from worker.reconciler import Reconciler
-from worker.remedies import Remedies
+from worker.sweeps.admission import AdmissionSweep
+from worker.sweeps.reconciler import Reconciler
+from worker.sweeps.remedies import Remedies
 
 ORDERS = st.lists(st.integers(0, 2), max_size=150)
 KILLED = pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

@@ -15,7 +15,7 @@ from tests.fakes.faults import faulty_world
 from tests.fakes.quotas import ended, gpus, grants, limited, phase, started, submits, submitted
 from tests.fakes.swept import PATIENCE, Swept
 from tests.fakes.world import World, command_event, statuses
-from worker.admission_places import TOLD_AT_ONCE
+from worker.sweeps.admission_places import TOLD_AT_ONCE
 
 WAITING = "waiting-for-quota"
 

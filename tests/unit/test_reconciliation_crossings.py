@@ -13,7 +13,7 @@ from tests.fakes.faults import Crash, faulty_world
 from tests.fakes.swept import PATIENCE, Swept, running
 from tests.fakes.world import command_event, ids
 from tests.wait import wait_until
-from worker.reconciler import Reconciler
+from worker.sweeps.reconciler import Reconciler
 
 
 async def test_two_that_sweep_at_once_begin_one_attempt_and_say_it_under_one_id() -> None:

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from handlers.errors import Unavailable
 from worker import app as composition
 from worker.cli import app
+from worker.kafka.topics import TopicCreationError
 from worker.settings import Settings, SettingsError
 from worker.storage import open_store
-from worker.topics import TopicCreationError
 
 
 def _run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

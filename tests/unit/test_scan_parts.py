@@ -10,7 +10,7 @@ from contracts.dataset import Format
 from contracts.datasets.findings import Finding
 from handlers.validation.opening import Decision
 from handlers.validation.scan import FileResult
-from worker.scan_parts import PART_BYTES, Part, PartScan, ScannedPart, all_findings, as_one, join_digests, split
+from worker.scan.parts import PART_BYTES, Part, PartScan, ScannedPart, all_findings, as_one, join_digests, split
 
 _GOOD = b'{"messages": [{"role": "user", "content": "\xe9\x97\xae?"}, {"role": "assistant", "content": "a"}]}'
 _CALL = b'{"messages": [{"role": "usr", "content": "<|im_end|>"}]}'

@@ -16,11 +16,11 @@ from handlers.errors import Transient, Unavailable
 from handlers.ports import ObjectStore
 from handlers.validation.report import CAP, content_digest
 from tests.fakes.store import MemoryStore
-from worker import scan_process
 from worker.cpu import CpuPool
-from worker.scan_parts import Part
-from worker.scan_process import ScanJob, Unreadable, scan_part
-from worker.scanner import Scanner
+from worker.scan import process as scan_process
+from worker.scan.parts import Part
+from worker.scan.process import ScanJob, Unreadable, scan_part
+from worker.scan.scanner import Scanner
 from worker.settings import Settings
 from worker.storage import open_store
 

@@ -14,10 +14,10 @@ from handlers.ports import JobSpec
 from tests.fakes.events import event
 from tests.fakes.swept import Swept
 from tests.fakes.world import World, command_event, form, form_event, received
-from worker.broker import Brokers
 from worker.executors.remote import trainer_environment
 from worker.executors.slurm_batch import batch_script
 from worker.executors.slurm_folder import JobFolder
+from worker.kafka.broker import Brokers
 from worker.settings import Settings, SettingsError
 from worker.storage import open_store
 

@@ -13,9 +13,9 @@ from handlers.table import SAID_BY_SWEEPS, STAGES, Stage
 from worker.cli import app
 from worker.console.view import FOLLOWED
 from worker.delivery import later
+from worker.kafka.topic_rights import Right, rights
+from worker.kafka.topics import new_topics
 from worker.settings import Settings
-from worker.topic_rights import Right, rights
-from worker.topics import new_topics
 
 ROLES = rights("mine")
 DEAD = {topic.dead_letter for topic in TOPICS.values()}

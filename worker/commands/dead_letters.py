@@ -279,15 +279,15 @@ def _chosen(
 
 
 async def _find(store: "ObjectStore", wanted: "Filter") -> "list[Letter]":
-    from worker.broker import Brokers  # noqa: PLC0415 - the reason is above
+    from worker.kafka.broker import Brokers  # noqa: PLC0415 - the reason is above
     from worker.letters import find  # noqa: PLC0415 - the reason is above
 
     return await find(Brokers.of(Settings.from_environment()), store, wanted)
 
 
 async def _put_back(store: "ObjectStore", letters: "list[Letter]") -> list[str]:
-    from worker.broker import Brokers  # noqa: PLC0415 - the reason is above
     from worker.delivery.publishing import Publisher  # noqa: PLC0415 - the same
+    from worker.kafka.broker import Brokers  # noqa: PLC0415 - the reason is above
     from worker.letters import NotRetryable, put_back  # noqa: PLC0415 - the same
 
     failed = []

@@ -46,7 +46,7 @@ def demo(
     from worker.demo.processes import ProcessFailed  # noqa: PLC0415 - the same
     from worker.demo.story import MODELS, PROMPT, Demo, DemoFailed  # noqa: PLC0415 - the same
     from worker.demo.view import View  # noqa: PLC0415 - the same
-    from worker.embedded_broker import EmbeddedBrokerError  # noqa: PLC0415 - the same
+    from worker.kafka.embedded import EmbeddedBrokerError  # noqa: PLC0415 - the same
     from worker.telemetry import configure_logging  # noqa: PLC0415 - the same
 
     if model not in MODELS:

@@ -119,7 +119,7 @@ def _place(*, ended: bool) -> str:
 
 
 async def _listed(*, ended: bool) -> "list[TaskStatus]":
-    from worker.broker import Brokers  # noqa: PLC0415 - the reason is above
+    from worker.kafka.broker import Brokers  # noqa: PLC0415 - the reason is above
     from worker.storage import open_store  # noqa: PLC0415 - the same
     from worker.tasks import overview  # noqa: PLC0415 - the same
 
@@ -132,8 +132,8 @@ async def _listed(*, ended: bool) -> "list[TaskStatus]":
 
 async def _watched(wanted: "Filter", seconds: float | None, *, as_json: bool) -> list[Phase]:
     """Print each change; return the phases of the named tasks once all have ended."""
-    from worker.broker import Brokers  # noqa: PLC0415 - the reason is above
     from worker.could_not import CouldNot  # noqa: PLC0415 - the same
+    from worker.kafka.broker import Brokers  # noqa: PLC0415 - the reason is above
     from worker.storage import open_store  # noqa: PLC0415 - the same
     from worker.tasks.watch import Watch  # noqa: PLC0415 - the same
 

@@ -28,9 +28,9 @@ def create(json: AsJson = False) -> None:
       KAFKA_BOOTSTRAP_SERVERS=broker:9092 worker topics create
     """
     from handlers.table import STAGES  # noqa: PLC0415 - with the broker's client: other commands should not wait
-    from worker.broker import Brokers  # noqa: PLC0415 - the same
     from worker.delivery import later  # noqa: PLC0415 - the same
-    from worker.topics import ensure_topics  # noqa: PLC0415 - the same
+    from worker.kafka.broker import Brokers  # noqa: PLC0415 - the same
+    from worker.kafka.topics import ensure_topics  # noqa: PLC0415 - the same
 
     brokers = Brokers.of(Settings.from_environment())
     created = asyncio.run(ensure_topics(brokers, delays=later.names(STAGES)))
@@ -56,8 +56,8 @@ def check(json: AsJson = False) -> None:
       worker topics check
       worker topics check --json | jq -r .wrong[].remedy
     """
-    from worker.broker import Brokers  # noqa: PLC0415 - with the broker's client
-    from worker.topic_check import wrong_topics  # noqa: PLC0415 - the same
+    from worker.kafka.broker import Brokers  # noqa: PLC0415 - with the broker's client
+    from worker.kafka.topic_check import wrong_topics  # noqa: PLC0415 - the same
 
     wrong = asyncio.run(wrong_topics(Brokers.of(Settings.from_environment())))
     if json:
@@ -117,7 +117,7 @@ def acls(json: AsJson = False) -> None:
       worker topics acls > acls.sh
       worker topics acls --json | jq .roles.trainer
     """
-    from worker.topic_rights import kafka_acls, rights  # noqa: PLC0415 - with the stages: other commands should not wait
+    from worker.kafka.topic_rights import kafka_acls, rights  # noqa: PLC0415 - with the stages: other commands should not wait
 
     settings = Settings.from_environment()
     roles = rights(settings.group_prefix)

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from contracts.dataset import DeclaredFormat
-from worker.scan_process import MAX_FILE_BYTES
-from worker.scanner import MAX_FILES
+from worker.scan.process import MAX_FILE_BYTES
+from worker.scan.scanner import MAX_FILES
 from worker.settings import SettingsError
 from worker.validate.checking import Checked, check
 from worker.validate.excerpt import safe

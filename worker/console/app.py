@@ -11,12 +11,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from handlers.errors import OutsideBucket, Unavailable
-from worker.broker import BrokerUnavailable
 from worker.console.guard import Guard
 from worker.console.languages import language_of, translator
 from worker.console.pages import datasets, imports, live, models, new_task, operators, session, tasks
 from worker.console.parts import Console
 from worker.console.rendering import page
+from worker.kafka.broker import BrokerUnavailable
 
 _STATIC = Path(__file__).with_name("static")
 _SAID = {403: "forbidden", 404: "not-found", 503: "unavailable"}

@@ -7,9 +7,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from contracts.codec import Poison, decode
-from worker.broker import Brokers, BrokerUnavailable, connected
 from worker.console.view import FOLLOWED, View
-from worker.topics import TopicCreationError, ensure_topics
+from worker.kafka.broker import Brokers, BrokerUnavailable, connected
+from worker.kafka.topics import TopicCreationError, ensure_topics
 
 log = structlog.get_logger()
 

@@ -10,9 +10,9 @@ import msgspec
 
 from handlers.ports import ObjectStore
 from worker import letters
-from worker.broker import Brokers
 from worker.console.parts import ReplayFailed
 from worker.delivery.publishing import Publisher
+from worker.kafka.broker import Brokers
 from worker.letters import Filter, Letter
 
 #: A replay of a large topic belongs on a terminal.

@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 import uvicorn
 
-from worker.broker import Brokers
 from worker.catalog.loader import load_catalog
 from worker.clock import SystemClock
 from worker.console.access import Access
@@ -22,6 +21,7 @@ from worker.console.settings import ConsoleSettings
 from worker.console.signing import Signer
 from worker.console.view import View
 from worker.delivery.publishing import Publisher
+from worker.kafka.broker import Brokers
 from worker.settings import Settings
 from worker.storage import open_store
 

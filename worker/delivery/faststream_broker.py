@@ -5,7 +5,7 @@ import logging
 from faststream.kafka import KafkaBroker
 from faststream.security import BaseSecurity, SASLOAuthBearer, SASLPlaintext, SASLScram256, SASLScram512
 
-from worker.broker import Brokers
+from worker.kafka.broker import Brokers
 
 _WITH_PASSWORD = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
 

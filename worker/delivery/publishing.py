@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from contracts.codec import encode
 from contracts.envelope import Event
 from handlers.errors import Unavailable
-from worker.broker import Brokers, thrown_away
+from worker.kafka.broker import Brokers, thrown_away
 from worker.metrics.counts import PublishCounts
 
 log = structlog.get_logger()

@@ -16,16 +16,16 @@ from contracts.codec import Poison, decode
 from contracts.dataset import DatasetFile, DatasetImported
 from contracts.envelope import Event, derived_id
 from contracts.topics import TOPICS
-from worker.broker import Brokers, connected
 from worker.delivery.publishing import Publisher
 from worker.demo.facts import Facts
 from worker.demo.processes import SupervisedWorker, run_to_end
 from worker.demo.view import View
-from worker.embedded_broker import EmbeddedBroker
 from worker.executors.local import local_executor
+from worker.kafka.broker import Brokers, connected
+from worker.kafka.embedded import EmbeddedBroker
+from worker.kafka.topics import ensure_topics
 from worker.settings import Settings
 from worker.storage import open_store
-from worker.topics import ensure_topics
 
 DATASET = Path(__file__).with_name("dataset.jsonl")
 PROMPT = "What does the worker do when the same event arrives twice?"

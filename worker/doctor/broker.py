@@ -2,10 +2,10 @@
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from worker.broker import Brokers, BrokerUnavailable, connected
 from worker.doctor.finding import Finding, note, ok, unchecked, wrong
+from worker.kafka.broker import Brokers, BrokerUnavailable, connected
+from worker.kafka.topic_check import MISSING, wrong_topics
 from worker.settings import Settings, SettingsError
-from worker.topic_check import MISSING, wrong_topics
 
 _SAY_WHERE = "start one, or set KAFKA_BOOTSTRAP_SERVERS"
 

@@ -4,9 +4,9 @@ import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from worker.broker import Brokers, BrokerUnavailable
 from worker.doctor.finding import Finding, note, ok, unchecked, wrong
-from worker.kafka_clock import UnknownTime, controller_time
+from worker.kafka.broker import Brokers, BrokerUnavailable
+from worker.kafka.clock import UnknownTime, controller_time
 from worker.settings import Settings, SettingsError
 from worker.storage import is_directory
 

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
 
 from handlers.table import STAGES
-from worker.broker import Brokers, connected
+from worker.kafka.broker import Brokers, connected
 
 #: A cluster's first look at a group makes the topic that groups are kept in, which takes a second or two.
 _LOOKS = 20

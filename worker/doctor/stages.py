@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 
-from worker.broker import Brokers, BrokerUnavailable
 from worker.doctor.finding import Finding, note, ok, unchecked, wrong
 from worker.doctor.groups import Standing, standings
+from worker.kafka.broker import Brokers, BrokerUnavailable
 from worker.settings import Settings, SettingsError
 
 _ABOUT = "stages"

@@ -14,7 +14,7 @@ import msgspec
 
 from handlers.ports import EndCause, JobSpec, JobState
 from worker.executors.job_log import read_log
-from worker.executors.local_supervisor import CANCEL, EXIT, SUPERVISOR, TRAINER, alive, ask_to_end, read, write
+from worker.executors.job_supervisor import CANCEL, EXIT, SUPERVISOR, TRAINER, alive, ask_to_end, read, write
 
 #: ``slots``: those the job takes while it runs. Written before it is started; counts only while it runs.
 SLOTS = "slots.json"
@@ -22,7 +22,7 @@ SLOTS = "slots.json"
 
 @dataclass(frozen=True)
 class LocalJob:
-    """A job's directory. It exists from submit to forget; what is in it besides, see local_supervisor.
+    """A job's directory. It exists from submit to forget; what is in it besides, see job_supervisor.
 
     Nothing is remembered in this object: any process sees the same.
     """

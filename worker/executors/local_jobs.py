@@ -12,7 +12,7 @@ import structlog
 from handlers.errors import Unavailable
 from handlers.layout import segment
 from handlers.ports import JobListed, JobSpec, JobStatus
-from worker.executors import local_supervisor
+from worker.executors import job_supervisor
 from worker.executors.local_gpus import VISIBLE, chosen, gpus_of
 from worker.executors.local_job import LocalJob
 from worker.executors.local_lock import locked
@@ -188,7 +188,7 @@ class LocalJobs:
         gpus = gpus_of(slots, self._gpus)
         own = {**_thread_limits(len(slots), self._slots), **({VISIBLE: ",".join(gpus)} if gpus else {})}
         own |= traced(spec) if (spec := job.spec()) else {}
-        supervisor = (sys.executable, "-I", "-S", local_supervisor.__file__, str(job.path))
+        supervisor = (sys.executable, "-I", "-S", job_supervisor.__file__, str(job.path))
         self._places = {}
         if not self._queue.start(entry):
             return  # cancelled a moment ago

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from worker.executors.local_supervisor import read, write
+from worker.executors.job_supervisor import read, write
 
 _FOLDER = ".queue"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from worker.executors.job_log import read_log
-from worker.executors.local_supervisor import CANCEL, EXIT, SUPERVISOR, ask_to_end, read, write
+from worker.executors.job_supervisor import CANCEL, EXIT, SUPERVISOR, ask_to_end, read, write
 
 _SPEC = "spec.json"
 
@@ -24,7 +24,7 @@ class Trace(NamedTuple):
 @dataclass(frozen=True)
 class JobFolder:
     """Exists from submit to forget, longer than Slurm remembers. Besides the spec's digest and the log it holds what
-    the job's supervisor writes, see local_supervisor: that is why a job begins at most once, whatever Slurm does.
+    the job's supervisor writes, see job_supervisor: that is why a job begins at most once, whatever Slurm does.
     """
 
     path: Path

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from worker.executors.local_supervisor import EXIT, read, supervise
+from worker.executors.job_supervisor import EXIT, read, supervise
 from worker.first_counts import end_like
 
 #: Exit code of a job that did not run, because another copy of it has begun or it was cancelled first: the trainer's

@@ -9,8 +9,8 @@ from contracts.codec import Poison, decode
 from contracts.task import Phase, TaskStatus
 from handlers import layout, task_state
 from handlers.ports import ObjectStore
-from worker.broker import Brokers
-from worker.topic_reader import NoSuchTopic, read_topic
+from worker.kafka.broker import Brokers
+from worker.kafka.topic_reader import NoSuchTopic, read_topic
 
 TOPIC = "task.status"
 _READS_AT_ONCE = 32

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Callable
 
 from contracts.task import Phase, TaskStatus
 from handlers.ports import ObjectStore
-from worker.broker import Brokers
+from worker.kafka.broker import Brokers
+from worker.kafka.topic_reader import following
 from worker.tasks import overview
 from worker.tasks.overview import Filter
-from worker.topic_reader import following
 
 
 class Watch:

@@ -9,7 +9,7 @@ import structlog
 from contracts.envelope import Event
 from contracts.training import TrainingProgress
 from handlers.ports import JobSpec
-from worker.broker import Brokers
+from worker.kafka.broker import Brokers
 from worker.settings import Settings
 from worker.trainer.event_buffer import EventBuffer
 from worker.trainer.kafka_sender import KafkaSender

@@ -6,7 +6,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 
 from contracts.codec import encode
-from worker.broker import Brokers, thrown_away
+from worker.kafka.broker import Brokers, thrown_away
 from worker.trainer.event_buffer import EventBuffer
 
 log = structlog.get_logger()

@@ -14,9 +14,9 @@ from msgspec import UNSET, Struct, UnsetType
 from contracts.dataset import CheckedFile, DeclaredFormat
 from contracts.datasets.findings import Finding, Severity
 from handlers.validation.report import Report
-from worker.scan_conclusion import FileScan, concluded
-from worker.scan_local import scan_local
-from worker.scan_parts import Part
+from worker.scan.conclusion import FileScan, concluded
+from worker.scan.local import scan_local
+from worker.scan.parts import Part
 from worker.validate.inputs import CouldNotCheck, Input, Inputs
 from worker.validate.outputs import written
 

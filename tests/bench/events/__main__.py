@@ -19,8 +19,8 @@ from deploy.local.server_process import ServerMissing
 from tests.bench.events.records import KEYS, command, fill, progress
 from tests.bench.events.requests import reads, requests, writes
 from tests.bench.harness import Failed, Job, cores, figure, table, take_turns
-from worker.broker import Brokers
-from worker.topics import ensure_topics
+from worker.kafka.broker import Brokers
+from worker.kafka.topics import ensure_topics
 
 _PROGRESS_TASKS = 100
 _LATENCY_TURNS = 7

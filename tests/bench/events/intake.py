@@ -19,12 +19,12 @@ from handlers.training_progress import keep_progress
 from tests.bench.events.records import Stopwatch
 from tests.bench.events.side_by_side import publishing_to
 from tests.fakes.store import MemoryStore
-from worker.broker import Brokers
 from worker.clock import SystemClock
 from worker.collector import spare_records
 from worker.delivery.faststream_broker import faststream_broker
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
+from worker.kafka.broker import Brokers
 from worker.settings import Settings
 from worker.telemetry import configure_logging
 

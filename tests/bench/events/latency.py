@@ -19,13 +19,13 @@ from handlers.ports import ObjectStore
 from handlers.redelivery import IN_ORDER
 from handlers.table import Stage
 from tests.bench.events.side_by_side import publishing_to
-from worker.broker import Brokers
 from worker.clock import SystemClock
 from worker.delivery.faststream_broker import faststream_broker
 from worker.delivery.intake import Intake
 from worker.delivery.processing import Processor
 from worker.delivery.publishing import Message, Publisher
 from worker.delivery.receipts import BucketReceipts
+from worker.kafka.broker import Brokers
 from worker.settings import Settings
 from worker.storage import open_store
 from worker.telemetry import configure_logging

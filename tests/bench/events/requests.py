@@ -18,9 +18,9 @@ from handlers.validation.report import Report
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import TINY, World, form_event
 from worker.planning.planner import StorePlanner
-from worker.scan_conclusion import FileScan, concluded
-from worker.scan_parts import Part
-from worker.scan_process import ScanJob, scan_part
+from worker.scan.conclusion import FileScan, concluded
+from worker.scan.parts import Part
+from worker.scan.process import ScanJob, scan_part
 from worker.tokens.counter import count_file
 from worker.tokens.jobs import CountJob
 from worker.tokens.model_files import kept_files

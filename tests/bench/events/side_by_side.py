@@ -5,8 +5,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from worker.broker import Brokers
 from worker.delivery.publishing import Publisher
+from worker.kafka.broker import Brokers
 
 #: What a stage runs at a time by default.
 AT_ONCE = 64

@@ -24,12 +24,12 @@ from tests.fakes.executors import FakeExecutors
 from worker.clock import SystemClock
 from worker.delivery.lanes import Lanes
 from worker.delivery.processing import Processor
-from worker.reconciler import Reconciler
 from worker.settings import Settings
 from worker.storage import (
     open_store,
     s3,  # noqa: F401 - imported before anything is measured: a process does it once
 )
+from worker.sweeps.reconciler import Reconciler
 from worker.telemetry import configure_logging
 
 #: As large as a task's state or a receipt.

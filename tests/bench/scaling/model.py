@@ -12,8 +12,8 @@ from handlers.layout import ACTIVE_SHARDS
 from tests.bench.events.requests import IN_POOL, reads, requests, writes
 from tests.bench.scaling import measured
 from tests.bench.scaling.simulation import Latency, Service
-from worker.reconciler import LOOKS_AT_ONCE
 from worker.settings import Settings
+from worker.sweeps.reconciler import LOOKS_AT_ONCE
 
 DAY = 86_400
 PROGRESS = "training-progress"

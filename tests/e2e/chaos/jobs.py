@@ -9,8 +9,8 @@ import msgspec
 
 from handlers import layout
 from handlers.ports import JobSpec
+from worker.executors.job_supervisor import SUPERVISOR, TRAINER, alive, read
 from worker.executors.local_job import LocalJob
-from worker.executors.local_supervisor import SUPERVISOR, TRAINER, alive, read
 
 
 class Job(NamedTuple):

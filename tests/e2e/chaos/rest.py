@@ -9,8 +9,8 @@ from tests.e2e.chaos.jobs import running
 from tests.e2e.chaos.processes import processes_of
 from tests.e2e.chaos.story import Story
 from tests.wait import wait_until
-from worker.broker import Brokers, connected
 from worker.delivery.later import delay_topics
+from worker.kafka.broker import Brokers, connected
 from worker.settings import Settings
 
 #: How long what workers left behind may take to see that they are gone.

@@ -31,11 +31,11 @@ from tests.e2e.chaos.training_verdict import resumed, training_faults
 from tests.e2e.chaos.troubles import Scene, trouble
 from tests.platform import platform
 from tests.wait import wait_until
-from worker.broker import Brokers
 from worker.delivery.later import names as delay_topic_names
+from worker.kafka.broker import Brokers
+from worker.kafka.topics import ensure_topics
 from worker.settings import Settings
 from worker.storage import open_store
-from worker.topics import ensure_topics
 from worker.trainer.base_models import provide
 
 WORKERS_SKEWS = (0.0, 45.0, -30.0)

@@ -12,7 +12,7 @@ from handlers import layout
 from handlers.manifests import MANIFEST
 from tests.e2e.chaos.evidence import Evidence
 from tests.e2e.chaos.troubles import Killed
-from worker.executors.local_supervisor import SCRATCH
+from worker.executors.job_supervisor import SCRATCH
 
 
 async def training_faults(evidence: Evidence, killed: Sequence[Killed]) -> list[str]:

@@ -13,11 +13,11 @@ from tests.fakes.executor import FakeExecutor
 from tests.fakes.executors import FakeExecutors
 from tests.platform import Platform, as_json, platform
 from worker.app import run_worker
-from worker.broker import Brokers
-from worker.embedded_broker import EmbeddedBroker
 from worker.executors.local import local_executor
+from worker.kafka.broker import Brokers
+from worker.kafka.embedded import EmbeddedBroker
+from worker.kafka.topics import ensure_topics
 from worker.settings import Settings
-from worker.topics import ensure_topics
 from worker.trainer import base_models
 
 

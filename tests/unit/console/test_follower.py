@@ -12,10 +12,10 @@ from aiokafka import ConsumerRecord, TopicPartition
 from contracts.codec import encode_body
 from tests.fakes.console import status
 from tests.wait import wait_until
-from worker.broker import Brokers, BrokerUnavailable
 from worker.console import follower
 from worker.console.changes import Changes
 from worker.console.view import View
+from worker.kafka.broker import Brokers, BrokerUnavailable
 
 PLACE = TopicPartition("task.status", 0)
 

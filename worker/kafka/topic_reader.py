@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from worker.broker import Brokers, connected
 from worker.could_not import CouldNot
+from worker.kafka.broker import Brokers, connected
 
 log = structlog.get_logger()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from handlers.validation.opening import Decision
 from handlers.validation.scan import Scan
-from worker.scan_parts import PART_BYTES, Part, PartScan, ScannedPart, split
+from worker.scan.parts import PART_BYTES, Part, PartScan, ScannedPart, split
 
 #: Bytes read at a time: few enough that they are still in the processor's cache when they are scanned.
 CHUNK_BYTES = 512 << 10

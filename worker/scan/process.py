@@ -15,8 +15,8 @@ from handlers.ports import ObjectInfo, ObjectStore
 from handlers.validation.opening import Decision
 from handlers.validation.report import Report
 from handlers.validation.scan import Scan
-from worker.scan_conclusion import FileScan, concluded
-from worker.scan_parts import Part, PartScan, ScannedPart
+from worker.scan.conclusion import FileScan, concluded
+from worker.scan.parts import Part, PartScan, ScannedPart
 from worker.settings import Settings
 from worker.storage import open_store
 

@@ -18,7 +18,7 @@ from handlers.validation.conclusion import (
 )
 from handlers.validation.copies import find_copies
 from handlers.validation.report import CAP, Capped
-from worker.scan_parts import ScannedPart, all_findings, as_one, join_digests
+from worker.scan.parts import ScannedPart, all_findings, as_one, join_digests
 
 
 class FileScan(Struct, frozen=True, kw_only=True):

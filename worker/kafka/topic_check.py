@@ -9,10 +9,10 @@ from aiokafka.errors import for_code
 
 from contracts.topics import TOPICS, Topic
 from handlers.table import STAGES
-from worker.broker import Brokers, connected
 from worker.could_not import CouldNot
 from worker.delivery import later
-from worker.topics import new_delay_topic, new_topics
+from worker.kafka.broker import Brokers, connected
+from worker.kafka.topics import new_delay_topic, new_topics
 
 #: The setting of a topic that is not there.
 MISSING = "existence"

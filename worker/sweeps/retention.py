@@ -14,7 +14,7 @@ from handlers.model_uses import in_use
 from handlers.ports import Clock, ObjectStore, Receipts
 from handlers.tenancy.projects import Projects
 from worker.delivery.publishing import Publisher
-from worker.members import Members
+from worker.sweeps.members import Members
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from handlers.reconciliation import place_is_news
 from handlers.tenancy import queue
 from handlers.tenancy.fairness import Shortage
 from handlers.tenancy.queue import Place
-from worker.remedies import Remedies
+from worker.sweeps.remedies import Remedies
 
 #: Tasks that are told their place in one sweep: each costs the bucket a read and a write.
 TOLD_AT_ONCE = 100

@@ -12,7 +12,7 @@ from handlers import layout
 from handlers.errors import Transient
 from handlers.ports import Clock, ObjectStore
 from worker.delivery.publishing import Publisher
-from worker.members import Members
+from worker.sweeps.members import Members
 
 log = structlog.get_logger()
 

@@ -1,6 +1,6 @@
 """Looks after one job on its machine: starts it, waits for it, writes down how it ended. Standard library only.
 
-``python local_supervisor.py JOB_DIRECTORY COMMAND...`` returns as soon as a process of its own session has
+``python job_supervisor.py JOB_DIRECTORY COMMAND...`` returns as soon as a process of its own session has
 the job. That process belongs to no worker, so a killed worker leaves job, log and exit code as they are, and
 any worker finds them again in the job's directory:
 

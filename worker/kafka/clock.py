@@ -12,7 +12,7 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 
-from worker.broker import Brokers, connected
+from worker.kafka.broker import Brokers, connected
 
 _TOPIC, _PARTITION = "__cluster_metadata", 0
 _TAGS = ("tags", TaggedFields)

@@ -8,7 +8,7 @@ from pathlib import Path
 #: A supervisor that can see no wish, and whose first words about the end are lost.
 _SUPERVISOR = """
 import os, pathlib, sys
-from worker.executors import local_supervisor as tried
+from worker.executors import job_supervisor as tried
 
 read, write, lost = tried.read, tried.write, [5]
 

@@ -24,13 +24,13 @@ from handlers.reconciliation import (
 )
 from handlers.task_state import TaskState
 from handlers.tenancy.projects import Projects
-from worker.admission_sweep import AdmissionSweep
 from worker.delivery.publishing import Publisher
-from worker.members import Members
-from worker.orphan_sweep import OrphanSweep
-from worker.remedies import Remedies
-from worker.seen import Seen, seen_now
 from worker.settings import Settings
+from worker.sweeps.admission import AdmissionSweep
+from worker.sweeps.members import Members
+from worker.sweeps.orphans import OrphanSweep
+from worker.sweeps.remedies import Remedies
+from worker.sweeps.seen import Seen, seen_now
 
 log = structlog.get_logger()
 

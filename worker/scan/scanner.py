@@ -14,9 +14,9 @@ from contracts.dataset import CheckedFile, DatasetFile, DeclaredFormat
 from handlers.errors import Transient
 from handlers.validation.report import Report, content_digest
 from worker.cpu import LongWork
-from worker.scan_conclusion import FileScan
-from worker.scan_parts import PART_BYTES, Part, split
-from worker.scan_process import (
+from worker.scan.conclusion import FileScan
+from worker.scan.parts import PART_BYTES, Part, split
+from worker.scan.process import (
     ConcludeJob,
     ScanJob,
     Scanned,

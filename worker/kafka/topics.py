@@ -8,8 +8,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from contracts.topics import TOPICS, Topic
-from worker.broker import Brokers, connected
 from worker.could_not import CouldNot
+from worker.kafka.broker import Brokers, connected
 
 #: Copies of every partition, as far as there are brokers.
 REPLICAS = 3

@@ -12,8 +12,8 @@ from handlers.tenancy import fairness, ledger, queue
 from handlers.tenancy.ledger import Ask, Ledger
 from handlers.tenancy.projects import Projects
 from handlers.tenancy.queue import Place
-from worker.admission_places import TOLD_AT_ONCE, AdmissionPlaces
-from worker.remedies import Remedies
+from worker.sweeps.admission_places import TOLD_AT_ONCE, AdmissionPlaces
+from worker.sweeps.remedies import Remedies
 
 log = structlog.get_logger()
 

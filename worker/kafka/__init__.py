@@ -1,0 +1,1 @@
+"""Kafka itself: reaching brokers, topics and their rights, reading without a group, the embedded broker."""

@@ -1,0 +1,1 @@
+"""Scanning imported datasets: every fault found, off the event loop."""
