@@ -63,7 +63,7 @@ async def real_kafka() -> AsyncIterator[str]:
         async with _container() as address:
             yield address
     else:
-        async with ApacheKafka() as address:
+        async with ApacheKafka(brief=True) as address:
             yield address
 
 

@@ -80,6 +80,7 @@ def test_the_demo_ends_by_itself_and_works_again(tmp_path: Path) -> None:
     assert _processes_of(tmp_path) == []
 
 
+@pytest.mark.long
 async def test_a_worker_killed_in_the_middle_and_every_event_twice_is_one_training_run(tmp_path: Path) -> None:
     demo = _demo(tmp_path)
     demo.published_times = 2

@@ -94,6 +94,7 @@ async def test_a_query_finds_its_document_among_all(service: Service) -> None:
     assert trained >= base + 0.5
 
 
+@pytest.mark.long
 async def test_training_goes_on_from_an_exported_adapter(service: Service) -> None:
     split = samples.conversations()
     few = samples.Split(split.training[:8], [])
