@@ -31,6 +31,7 @@ _STOP_SECONDS = 10.0
 #: ``/dev/null``'s numbers: a GPU that takes everything and gives nothing.
 _NULL_DEVICE = os.makedev(1, 3)
 _IDS_AFTER_A_LOSS = 1001
+_JOBS = "job_state"
 
 
 class LocalSlurm:
@@ -72,14 +73,24 @@ class LocalSlurm:
     ) -> None:
         await self._stop_all()
 
-    async def start_controller(self, *, forgetful: bool = False) -> None:
-        """Start the controller and wait until it answers; ``forgetful``: as if its state had never been saved."""
+    def saved_jobs(self) -> bytes:
+        """Return what the controller has saved of its jobs so far."""
+        return (self._folder / "state" / _JOBS).read_bytes()
+
+    async def start_controller(self, *, forgetful: bool = False, jobs: bytes | None = None) -> None:
+        """Start the controller and wait until it answers.
+
+        ``forgetful``: as if its state had never been saved; ``jobs``: as if of its jobs nothing had been saved after
+        :meth:`saved_jobs` returned this.
+        """
         state = self._folder / "state"
         if forgetful:
             shutil.rmtree(state)
             # A node does not start a job that has the id of one it was told to kill a moment ago.
             self.conf.write_text(self.conf.read_text() + f"FirstJobId={_IDS_AFTER_A_LOSS}\n")
         state.mkdir(exist_ok=True)
+        if jobs is not None:
+            (state / _JOBS).write_bytes(jobs)
         await self._controller.start([_program("slurmctld"), "-D", "-f", str(self.conf)], self._controller_answers)
 
     async def kill_controller(self) -> None:

@@ -160,12 +160,13 @@ async def test_what_slurm_starts_a_second_time_does_not_run(engine: SlurmHarness
     engine.commands("scontrol", "update", "PartitionName=main", "State=DOWN")
     await executor.submit(spec)
     await engine.state_saved()
+    waiting = engine.slurm.saved_jobs()
     engine.commands("scontrol", "update", "PartitionName=main", "State=UP")
     await engine.running(spec)
-    # The next state is saved five seconds after the last one, in which the job waits: Slurm kills what runs of it and
-    # starts it once more.
+    # As if no state had been saved since the one in which the job waits: Slurm kills what runs of it and starts it once
+    # more.
     await engine.slurm.kill_controller()
-    await engine.slurm.start_controller()
+    await engine.slurm.start_controller(jobs=waiting)
     engine.commands("scontrol", "update", "PartitionName=main", "State=UP")
 
     async def started_again() -> bool:
@@ -177,16 +178,21 @@ async def test_what_slurm_starts_a_second_time_does_not_run(engine: SlurmHarness
     assert engine.starts(spec) == 1
 
 
-@pytest.mark.parametrize("forgetful", [False, True], ids=["which has it parked", "which knows nothing of it"])
+@pytest.mark.parametrize("forgetful", [False, True], ids=["which has it waiting", "which knows nothing of it"])
 async def test_a_job_that_runs_is_not_begun_again_after_a_controllers_death(
     engine: SlurmHarness, *, forgetful: bool
 ) -> None:
     spec, executor = engine.spec("a"), engine.executor()
+    engine.commands("scontrol", "update", "PartitionName=main", "State=DOWN")
     await executor.submit(spec)
+    await engine.state_saved()
+    waiting = engine.slurm.saved_jobs()
+    engine.commands("scontrol", "update", "PartitionName=main", "State=UP")
     await engine.running(spec)
     await engine.slurm.kill_controller()
-    await engine.slurm.start_controller(forgetful=forgetful)
+    await engine.slurm.start_controller(forgetful=forgetful, jobs=None if forgetful else waiting)
     await wait_until(lambda: gone(engine.pid(spec)), 30, "Slurm to kill the job it does not know")
+    engine.commands("scontrol", "update", "PartitionName=main", "State=UP")
     await executor.submit(spec)
     status = await reaches(executor, spec, "ended", "unknown")
     assert status.exit_code in (None, NOT_RUN, -signal.SIGTERM, -signal.SIGKILL)
