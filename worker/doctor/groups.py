@@ -1,7 +1,7 @@
 """How each stage's consumer group stands, as the broker tells it: who is in it, and what it has not done yet."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -29,7 +29,7 @@ class Standing(NamedTuple):
     known: bool
 
 
-async def standings(brokers: Brokers, group_prefix: str) -> list[Standing]:
+async def standings(brokers: Brokers, group_of: Callable[[str], str]) -> list[Standing]:
     """Return how every stage stands, in the table's order. Joins no group and commits nothing.
 
     A moment's picture: what is in work counts as not done.
@@ -44,7 +44,7 @@ async def standings(brokers: Brokers, group_prefix: str) -> list[Standing]:
         begins = await consumer.beginning_offsets(places) if places else {}
         found = []
         for stage in STAGES:
-            group = f"{group_prefix}.{stage.name}"
+            group = group_of(stage.name)
             node = await _coordinator(admin, group)
             mine = [place for place in places if place.topic in stage.topics]
             done = await _done(admin, group, node, mine)

@@ -21,7 +21,7 @@ _IF_IT_GROWS = (
 async def check_stages(settings: Settings) -> list[Finding]:
     """Return the stages that nobody runs, and those that records wait for. Needs no worker, and joins no group."""
     try:
-        found = await standings(Brokers.of(settings), settings.group_prefix)
+        found = await standings(Brokers.of(settings), settings.group_of)
     except (SettingsError, BrokerUnavailable):
         return [unchecked(_ABOUT, "no broker answers, see broker")]
     except GroupAuthorizationFailedError:
