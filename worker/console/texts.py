@@ -177,7 +177,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "数据集导入成功大约 5 秒后显示。",
     ),
     "fee-counting": ("Being estimated …", "正在预估……"),
-    "fee-missing": ("The fee is not known yet: {missing}", "费用尚未确定:{missing}"),
+    "fee-missing": ("The fee is not known; what is missing:", "费用尚未确定,缺少:"),
     "fee-between": (
         "Between {low} and {high} {currency}, exactly once all is counted",
         "{low} 至 {high} {currency},计数完成后给出准确值",
@@ -203,6 +203,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "checking": ("Being checked …", "正在校验……"),
     "valid": ("Valid", "校验通过"),
     "rejected": ("Rejected", "未通过"),
+    "unreadable": ("Its files cannot be read:", "文件无法读取:"),
     "samples-of": ("{valid} of {samples} samples valid, {format}", "{samples} 条样本中 {valid} 条有效,格式 {format}"),
     "findings": ("Findings", "校验结果"),
     "findings-more": ("and {count} more, all in the report in the bucket", "另有 {count} 条,见存储桶中的报告"),

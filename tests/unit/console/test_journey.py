@@ -34,7 +34,8 @@ def test_the_way_from_an_upload_to_a_submitted_task(console: ConsoleUnderTest) -
     assert (said.topic, said.key, said.data.format) == ("dataset.imported", dataset_id, "sft")
     key = console.store.key(said.data.files[0].uri)
     assert console.store.objects[key] == GOOD * 3
-    assert key == f"uploads/default/{dataset_id}/01-my_poems.jsonl"
+    assert key == f"uploads/default/{dataset_id}/01/my_poems.jsonl"
+    assert ">my_poems.jsonl</a>" in answer.text
     assert said.data.draft is not None
     assert said.data.draft["training_set"] == [{"dataset_id": dataset_id}]
     assert said.data.draft["hyperparameters"] == {"epochs": "6"}
@@ -153,6 +154,31 @@ def test_findings_lead_to_their_line_and_place(console: ConsoleUnderTest) -> Non
     shown = browser.get(link[1].replace("&amp;", "&")).text
     assert "Line 3 of 01-a.jsonl" in shown
     assert "<mark>&#34;usr&#34;</mark>" in shown
+
+
+def test_why_a_dataset_whose_file_is_not_there_was_rejected_is_said(console: ConsoleUnderTest) -> None:
+    why = "mem://bucket/gone.jsonl: no such file; upload it again, then import the dataset again"
+    unreadable = verdict("gone", samples=0, valid_samples=0, format=None, files=[])
+    console.hear("dataset.rejected", unreadable | {"reason": "unreadable", "message": why})
+    shown = console.operator().get("/datasets/default/gone").text
+    assert why in shown
+    assert "Its files cannot be read" in shown
+    assert "samples valid" not in shown
+
+
+def test_what_a_fee_lacks_is_said_by_the_name_of_its_file_and_leads_to_its_findings(console: ConsoleUnderTest) -> None:
+    browser = console.operator()
+    task_id = filled(browser.get("/tasks/new").text)["task_id"]
+    files = [{"uri": console.store.uri("uploads/default/d-1/01/own.jsonl")}]
+    console.hear("dataset.imported", {"dataset_id": "d-1", "files": files})
+    lacking = ["dataset d-1: 1 of 3 samples are invalid (unknown-role)", "dataset d-2: not validated yet", "base_model"]
+    unknown = quote(amount=None, complete=False, missing=lacking, items=[], billed_tokens=0)
+    said = {"task_id": task_id, "dataset_ids": ["d-1"], "project": "default", "quote": unknown}
+    console.hear("cost.estimated", said)
+    fee = browser.get(f"/tasks/new/{task_id}/fee", params={"project": "default"}).text
+    assert re.search(r'<a href="/datasets/default/d-1"[^>]*>own.jsonl</a>: <span lang="en">1 of 3', fee)
+    assert [each in fee for each in lacking] == [False, True, True]
+    assert "tokens to bill" not in fee
 
 
 def test_a_task_is_shown_live_with_its_curve_and_can_be_stopped(console: ConsoleUnderTest) -> None:

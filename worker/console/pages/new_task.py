@@ -16,6 +16,7 @@ from handlers.submissions import judged
 from worker.console import platform_events
 from worker.console.form import EXPORTED, base_of, field_of, form_of, ids
 from worker.console.languages import language_of, translator
+from worker.console.missing import missing_in
 from worker.console.pages import imports
 from worker.console.pages.found import nothing, own_task, projects_of
 from worker.console.parts import Console
@@ -81,7 +82,8 @@ async def fee(request: Request) -> Response:
     if not person_of(request).may_see(project) or not console.signer.is_ours("task", project, task_id):
         nothing()
     found = console.view.fee(project, task_id)
-    return page(request, "fee.html", state="known" if found else "nothing", fee=found)
+    missing = missing_in(found, console.view)
+    return page(request, "fee.html", state="known" if found else "nothing", fee=found, missing=missing)
 
 
 async def submit(request: Request) -> Response:
