@@ -42,7 +42,7 @@ async def test_why_there_is_no_fee_is_told_with_the_verdict_on_the_dataset(tmp_p
     missing = "dataset d-1: 1 of 3 samples are invalid (invalid-json); mend or tolerate them; see its report"
     assert lines[:4] == [
         "task t-1: not created yet",
-        "  dataset d-1: rejected, 2 of 3 samples are valid",
+        "  dataset d-1: rejected, 2 of 3 samples are valid; worker explain d-1 tells why",
         "  the fee is not known; what is missing:",
         f"    {missing}",
     ]
