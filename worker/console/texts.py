@@ -1,4 +1,4 @@
-"""Every text of the console: English, Chinese. What the worker says in events stays as it was said."""
+"""Every text of the console: English, Chinese. What the worker says in events stays as it was said: see reasons.py."""
 
 from contracts.datasets.findings import CODES
 
@@ -225,7 +225,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Delete its checkpoints and outputs for good? Exported models stay.",
         "确定删除检查点与训练产出?此操作不可撤销,已导出的模型会保留。",
     ),
-    "answer": ("Last answer to a command: {message}", "对操作的最近答复:{message}"),
+    "answer": ("Last answer to a command:", "对操作的最近答复:"),
     "ordered": ("{command} was asked for.", "已请求:{command}。"),
     "waiting-for-worker": ("Submitted. The worker has not said anything yet.", "已提交,等待处理。"),
     "loss": ("Loss", "损失"),

@@ -31,7 +31,7 @@ class TaskView(Struct, kw_only=True):
     submitted_at: datetime | None = None
     status: TaskStatus | None = None
     #: What the worker last said to a command or a second form that changed nothing.
-    answer: str | None = None
+    answer: TaskStatus | None = None
     models: dict[str, ModelExported] = {}
 
     @property
@@ -189,7 +189,7 @@ class View:
             self._changed("task", status.task_id)
         elif status.revision == task.status.revision and status.reason != task.status.reason:
             # Of equal revisions the first holds: what refuses a command or a second form is no change of the task.
-            task.answer = status.message
+            task.answer = status
             self._changed("task", status.task_id)
 
     def _exported(self, model: ModelExported) -> None:

@@ -74,6 +74,20 @@ def test_every_fault_of_a_form_is_shown_with_its_field_and_nothing_is_published(
     assert console.said == []
 
 
+def test_faults_that_are_mended_are_gone_before_the_form_is_submitted_again(console: ConsoleUnderTest) -> None:
+    browser = console.operator()
+    console.hear("dataset.imported", {"dataset_id": "d-1", "files": [{"uri": console.store.uri("a.jsonl")}]})
+    fields = filled(browser.get("/tasks/new").text, training_set="d-1", output_count="many", name="no good!")
+    left = []
+    for mended in ({}, {"name": "poems"}, {"output_count": "1"}):
+        fields |= mended
+        answer = browser.post("/tasks/new/faults", data=fields)
+        left.append((answer.status_code, re.findall(r'data-field="([^"]+)"', answer.text)))
+    assert left == [(200, ["name", "output_count"]), (200, ["output_count"]), (200, [])]
+    assert answer.text.strip() == ""
+    assert console.said == []
+
+
 def test_a_change_of_the_form_has_it_priced_again(console: ConsoleUnderTest) -> None:
     browser = console.operator()
     fields = filled(browser.get("/tasks/new").text)
@@ -214,3 +228,13 @@ def test_no_broker_is_said_and_nothing_lost_of_the_form(console: ConsoleUnderTes
 
 def test_pages_lead_home(console: ConsoleUnderTest) -> None:
     assert urlsplit(console.operator().get("/").headers["location"]).path == "/tasks"
+
+
+def test_a_dataset_that_was_only_just_brought_in_is_no_stranger(console: ConsoleUnderTest) -> None:
+    browser = console.operator()
+    fields = filled(browser.get("/tasks/new").text)
+    files = {"training_set.files": ("a.jsonl", GOOD)}
+    answer = browser.post("/tasks/new/uploads", data=fields | {"role": "training_set"}, files=files)
+    own = fields | {"training_set": hidden(answer.text, "training_set")}
+    assert browser.post("/tasks/new/faults", data=own).text.strip() == ""
+    assert "not of this project" in browser.post("/tasks/new/faults", data=own | {"training_set": "d-1"}).text
