@@ -191,7 +191,7 @@ async def test_a_job_that_runs_is_not_begun_again_after_a_controllers_death(
     await engine.running(spec)
     await engine.slurm.kill_controller()
     await engine.slurm.start_controller(forgetful=forgetful, jobs=None if forgetful else waiting)
-    await wait_until(lambda: gone(engine.pid(spec)), 30, "Slurm to kill the job it does not know")
+    await wait_until(lambda: gone(engine.pid(spec)), 60, "Slurm to kill the job it does not know")
     engine.commands("scontrol", "update", "PartitionName=main", "State=UP")
     await executor.submit(spec)
     status = await reaches(executor, spec, "ended", "unknown")
@@ -248,7 +248,7 @@ async def test_the_grace_ends_even_where_every_worker_is_dead(engine: SlurmHarne
     folder = tmp_path / "jobs" / "a.1"
     # As much as a worker leaves that dies between the wish and its signal. No executor looks from here on.
     job_supervisor.ask_to_end(folder, 0.2)
-    await wait_until((folder / "exit.json").exists, 30, "the job to end")
+    await wait_until((folder / "exit.json").exists, 60, "the job to end")
     assert job_supervisor.read(folder / "exit.json") == {"exit_code": -9}
 
 
