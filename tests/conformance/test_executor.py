@@ -206,7 +206,12 @@ async def test_an_ended_job_is_forgotten_and_a_running_one_is_not(engine: Harnes
     assert await executor.status("b", 1) == queued(1)
     await engine.end(spec, 0)
     await reaches(executor, spec, ended(0))
-    await executor.forget("a", 1)
+
+    async def forgotten() -> bool:
+        await executor.forget("a", 1)
+        return await executor.status("a", 1) == UNKNOWN
+
+    await wait_until(forgotten, 60, "the engine to be done with the job")
     await executor.forget("a", 1)
     assert await executor.status("a", 1) == UNKNOWN
     assert await executor.logs("a", 1) == ("", 0)
