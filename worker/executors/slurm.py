@@ -152,9 +152,8 @@ class SlurmExecutor:
     async def forget(self, job_id: str, attempt: int) -> None:
         """Remove an ended or lost job's folder; a queued or running job stays. Idempotent.
 
-        Slurm cannot forget on demand: the same submit within its MinJobAge finds the job that has ended. Its word that
-        a job is over comes after the folder's: until then the folder
-        stays, without which the job would be a running one.
+        Slurm cannot forget on demand: the same submit within its MinJobAge finds the job that has ended. That a job is
+        over it says later than the folder does: the folder stays until then, as without it the job would be running.
         """
         folder = self._folder(job_id, attempt)
         found = await self._jobs_in(folder)
