@@ -36,7 +36,7 @@ demo: setup ## Fine-tune a small model through real events, on this machine alon
 ray: .ray/.complete ## Install Ray, for the tests of its adapter, into an environment of its own
 
 # The script alone: it runs in the trainer's own environment.
-.gguf/.complete: deploy/local/gguf-converter.txt deploy/local/fetch-gguf-converter .venv/.complete
+.gguf/.complete: deploy/local/gguf-converter.txt deploy/local/fetch-gguf-converter | .venv/.complete
 	@deploy/local/fetch-gguf-converter "$(UV)" .gguf
 	@touch $@
 
@@ -62,7 +62,8 @@ test-unit: setup ## Run the tests that take seconds
 	.venv/bin/pytest -n auto tests/unit tests/laws
 
 .PHONY: test-long
-test-long: setup ray gguf browser ## Run the tests that take minutes
+test-long: setup ray browser ## Run the tests that take minutes
+	-@$(MAKE) --no-print-directory gguf
 	.venv/bin/pytest -m long
 
 .venv/.bench: .venv/.complete

@@ -136,7 +136,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: (each heartbeat), for trainers that cannot reach Kafka. A worker takes them from there.
     trainer_events: Literal["kafka", "bucket"] = "kafka"
     #: For tasks that ask for a GGUF file: where llama.cpp's ``convert_hf_to_gguf.py`` is (they get none where not set),
-    #: and the seconds it may take. Both are read where trainers run: engines on other machines do not pass them on.
+    #: and the seconds it may take for each kept output, which are part of the job's time. Both are read where trainers
+    #: run: engines on other machines do not pass them on.
     gguf_converter: Path | None = None
     gguf_seconds: Period = 900.0
     #: Handlers run at a time in this process, and records read ahead of the slowest a partition.

@@ -20,13 +20,14 @@ from worker.trainer.job import Ending
 from worker.trainer.probe import probe_of, repeated
 from worker.trainer.smollm2 import make_smollm2
 
-SCRIPT = Path(__file__).parents[2] / ".gguf" / "convert_hf_to_gguf.py"
+FETCHED = Path(__file__).parents[2] / ".gguf"
+SCRIPT = FETCHED / "convert_hf_to_gguf.py"
 
 pytestmark = [
     pytest.mark.trainer,
     pytest.mark.long,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(not SCRIPT.is_file(), reason="needs llama.cpp's converter: make gguf"),
+    pytest.mark.skipif(not (FETCHED / ".complete").is_file(), reason="needs llama.cpp's converter: make gguf"),
 ]
 
 
