@@ -9,8 +9,9 @@ import pytest
 from contracts.gguf import GGUF_FILE
 from contracts.probe import PROBE_FILE, Probe
 from contracts.training import Output
+from handlers import layout
 from tests.fakes.gguf import converter, gguf
-from tests.trainer.bench import Bench
+from tests.trainer.bench import TASK, Bench
 from tests.trainer.formats import plan_for
 from worker.trainer.bucket import digest_of
 from worker.trainer.job import Ending
@@ -79,6 +80,18 @@ def test_a_model_without_its_file_is_a_model_and_says_why(
     assert words in (output.gguf.message or "")
     assert not (folder / GGUF_FILE).exists()
     assert GGUF_FILE not in {file.path for file in output.files}
+
+
+def test_a_job_that_is_told_to_end_meanwhile_gives_up_the_file_and_keeps_the_model(bucket_root: Path) -> None:
+    state = bucket_root / layout.task(TASK, "state")
+    pauses = f"""state = pathlib.Path({str(state)!r})
+(given.outfile.parent / 'state').write_text(state.read_text().replace('"run"', '"pause"'))
+os.replace(given.outfile.parent / 'state', state)
+time.sleep(600)"""
+    output, folder = left(bucket_root, "FinetuneSft", pauses)
+    assert output.gguf is not None
+    assert (output.gguf.status, output.gguf.reason) == ("not-made", "stopped")
+    assert (folder / "model.safetensors").exists()
 
 
 def test_who_asks_for_none_is_told_nothing_of_it(bucket_root: Path) -> None:

@@ -129,6 +129,12 @@ def test_without_a_script_there_is_no_file(bench: Bench, script: Path | None) ->
     assert "nowhere" not in str(error.value)
 
 
+def test_a_script_that_cannot_even_be_looked_at_fails_nothing(bench: Bench) -> None:
+    # Python 3.14 takes it for a file that is not there.
+    with pytest.raises(NotMade):
+        Converter(Path("/" + "x" * 300), 60, wanted).convert(bench.model, bench.target, "f16")
+
+
 async def test_nothing_of_a_script_that_is_done_is_left_running(bench: Bench) -> None:
     child = "child = subprocess.Popen(['sleep', '600']); (given.outfile.parent / 'pid').write_text(str(child.pid))"
     bench.convert(f"{child}; {MAKES}")

@@ -50,11 +50,11 @@ class Converter(NamedTuple):
         """
         if self.script is None:
             raise NotMade("no-converter", "the trainer's machine has no converter: WORKER_GGUF_CONVERTER is not set")
-        if not self.script.is_file():
-            raise NotMade("no-converter", "the file that WORKER_GGUF_CONVERTER names is not there")
         command = [sys.executable, str(self.script), "--outfile", str(target), "--outtype", type, str(folder)]
         words = target.with_suffix(".log")
         try:
+            if not self.script.is_file():
+                raise NotMade("no-converter", "the file that WORKER_GGUF_CONVERTER names is not there")
             target.parent.mkdir()
             code = self._run(command, words)
             if code != 0:
