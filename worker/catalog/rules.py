@@ -38,9 +38,9 @@ def layered(layers: Iterable[Layer]) -> dict[str, HyperparameterRule]:
         for name, rule in layer.items():
             found.setdefault(name, {}).update(_said(rule))
     rules = {name: _checked(name, fields) for name, fields in found.items()}
-    for name, rule in rules.items():
-        if rule.needs is not None and (rule.needs not in rules or rules[rule.needs].type != "bool"):
-            raise RuleError(f"{name}.needs: {rule.needs!r} is no bool of the same training type")
+    for name, checked in rules.items():
+        if checked.needs is not None and (checked.needs not in rules or rules[checked.needs].type != "bool"):
+            raise RuleError(f"{name}.needs: {checked.needs!r} is no bool of the same training type")
     return rules
 
 
