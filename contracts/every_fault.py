@@ -3,14 +3,15 @@
 import enum
 import re
 from datetime import datetime
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
 
 from contracts.spelling import clip, nearest
 from contracts.task import Fault
+from contracts.type_walk import in_field, in_list, union_options, unwrap
 
 _NAMES = {
     str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object",
@@ -24,12 +25,12 @@ def faults_in(value: Any, kind: Any, path: str) -> list[Fault]:
     Knows what contracts use: Structs, ``Annotated`` with one Meta, tuples and dicts of any length, literals, enums of
     texts, times, ``Any``, unions with at most one Struct. Unknown fields of objects are ignored. Never raises.
     """
-    kind, meta = _unwrap(kind)
+    kind, meta = unwrap(kind)
     origin = get_origin(kind)
     if kind is Any:
         return []
-    if origin in (Union, UnionType):
-        return _union(value, get_args(kind), path)
+    if options := union_options(kind):
+        return _union(value, options, path)
     if origin is Literal:
         return _literal(value, get_args(kind), path)
     base = origin or kind
@@ -43,24 +44,17 @@ def faults_in(value: Any, kind: Any, path: str) -> list[Fault]:
         return [wrong_type(value, base, path)]
     if base is tuple:
         item = get_args(kind)[0]
-        faults = [fault for i, each in enumerate(value) for fault in faults_in(each, item, f"{path}[{i}]")]
+        faults = [fault for i, each in enumerate(value) for fault in faults_in(each, item, in_list(path, i))]
         return _limits(value, meta, path) + faults
     if base is dict:
         item = get_args(kind)[1]
-        return [fault for name, each in value.items() for fault in faults_in(each, item, f"{path}.{clip(name)}")]
+        return [fault for name, each in value.items() for fault in faults_in(each, item, in_field(path, name))]
     return _limits(value, meta, path)
 
 
 def wrong_type(value: Any, expected: type, path: str) -> Fault:
     """Return the fault of a value of another type than expected."""
     return Fault(path, "wrong-type", f"must be {_NAMES[expected]}, but is {_NAMES.get(type(value), 'something else')}")
-
-
-def _unwrap(kind: Any) -> tuple[Any, Meta]:
-    if get_origin(kind) is not Annotated:
-        return kind, Meta()
-    base, *metas = get_args(kind)
-    return base, next((meta for meta in metas if isinstance(meta, Meta)), Meta())
 
 
 def _is_a(value: Any, base: Any) -> bool:
@@ -79,7 +73,7 @@ def _object(value: Any, kind: type[Struct], path: str) -> list[Fault]:
         return [wrong_type(value, dict, path)]
     faults: list[Fault] = []
     for field in msgspec.structs.fields(kind):
-        place = f"{path}.{field.encode_name}" if path else field.encode_name
+        place = in_field(path, field.encode_name)
         if field.encode_name in value:
             faults += faults_in(value[field.encode_name], field.type, place)
         elif field.required:
@@ -120,7 +114,7 @@ def _union(value: Any, options: tuple[Any, ...], path: str) -> list[Fault]:
 
 
 def _base(option: Any) -> type:
-    kind, _ = _unwrap(option)
+    kind, _ = unwrap(option)
     if get_origin(kind) is Literal:
         return type(get_args(kind)[0])
     base: type = get_origin(kind) or kind
