@@ -47,7 +47,7 @@ pytestmark = [
 ]
 
 _PASSWORD = "let me in"
-_ROLES = rights(Settings().group_prefix)
+_ROLES = rights(Settings().group_of)
 # Kafka's own numbers: org.apache.kafka.common.resource.ResourceType, PatternType, acl.AclOperation.
 _RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
 _OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
@@ -163,7 +163,7 @@ async def test_a_trainer_says_its_progress_and_nothing_else(authorized: Authoriz
 
 
 async def test_a_platform_may_not_join_a_worker_s_group(authorized: Authorized) -> None:
-    group = f"{Settings().group_prefix}.{STAGES[0].name}"
+    group = Settings().group_of(STAGES[0].name)
     with pytest.raises(GroupAuthorizationFailedError):
         async with connected(AIOKafkaConsumer, authorized.brokers("platform"), "task.status", group_id=group) as reader:
             await reader.getone()
