@@ -88,7 +88,8 @@ def _literal(value: Any, known: tuple[Any, ...], path: str) -> list[Fault]:
         return [wrong_type(value, type(known[0]), path)]
     close = nearest(value, known)
     remedy = f"did you mean {close!r}?" if close else f"choose one of {', '.join(known)}"
-    return [Fault(path, "unknown-value", f"{clip(value)!r} is not known; {remedy}")]
+    why = "must not be empty" if value == "" else f"{clip(value)!r} is not known"
+    return [Fault(path, "unknown-value", f"{why}; {remedy}")]
 
 
 def _time(value: Any, meta: Meta, path: str) -> list[Fault]:
@@ -100,17 +101,27 @@ def _time(value: Any, meta: Meta, path: str) -> list[Fault]:
 
 
 def _union(value: Any, options: tuple[Any, ...], path: str) -> list[Fault]:
-    by_option = [faults_in(value, option, path) for option in options if option is not NoneType]
-    if (value is None and NoneType in options) or not all(by_option):
+    kinds = [option for option in options if option is not NoneType]
+    by_kind = [faults_in(value, kind, path) for kind in kinds]
+    if (value is None and NoneType in options) or not all(by_kind):
         return []
-    # The option the value was meant for is the one whose type it has; its faults are worth reading.
-    for faults in by_option:
+    names = list(dict.fromkeys(_NAMES[_base(kind)] for kind in kinds))
+    # The type the value was meant for is the one that it has; its faults are worth reading.
+    for faults in by_kind:
         if faults[0].code != "wrong-type" or faults[0].field != path:
-            return faults
-    if len(by_option) == 1:
-        return by_option[0]
-    expected = " or ".join(dict.fromkeys(_NAMES[_base(option)] for option in options if option is not NoneType))
+            return _with_others(faults, path, [name for name in names if name != _NAMES.get(type(value))])
+    if len(by_kind) == 1:
+        return by_kind[0]
+    expected = " or ".join(names)
     return [Fault(path, "wrong-type", f"must be {expected}, but is {_NAMES.get(type(value), 'something else')}")]
+
+
+def _with_others(faults: list[Fault], path: str, others: list[str]) -> list[Fault]:
+    """Return a value's faults; where it is a word that is close to none known, with what else may stand there."""
+    first = faults[0]
+    if first.field != path or first.code != "unknown-value" or first.message.endswith("?"):
+        return faults
+    return [Fault(path, first.code, ", or ".join((first.message, *others)))]
 
 
 def _base(option: Any) -> type:
@@ -118,6 +129,8 @@ def _base(option: Any) -> type:
     if get_origin(kind) is Literal:
         return type(get_args(kind)[0])
     base: type = get_origin(kind) or kind
+    if issubclass(base, enum.Enum):
+        return str
     return dict if issubclass(base, Struct) else base
 
 

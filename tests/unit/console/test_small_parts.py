@@ -87,7 +87,7 @@ def test_every_phase_and_training_type_has_a_name() -> None:
         ({"tolerance": "", "tolerance_ratio": "0.05"}, {}),
         ({"shuffle": "none", "shuffle_seed": "7"}, {"shuffle": "none"}),
         ({"shuffle": "seed", "shuffle_seed": "0"}, {"shuffle": 0}),
-        ({"shuffle": "seed", "shuffle_seed": ""}, {"shuffle": "seed"}),
+        ({"shuffle": "seed", "shuffle_seed": ""}, {"shuffle": ""}),
         ({"shuffle": ""}, {}),
         ({"max_cost": "12.5", "max_cost_currency": "CNY"}, {"max_cost": {"amount": "12.5", "currency": "CNY"}}),
         ({"max_cost": "", "max_cost_currency": "CNY"}, {}),
