@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import structlog
 
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from tests import kafka_servers
 from tests.fakes.executor import FakeExecutor
 from tests.fakes.executors import FakeExecutors

@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from cryptography.hazmat.primitives import serialization
 
 from deploy.local.kafka import ApacheKafka
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from handlers.table import STAGES
 from tests import kafka_servers
 from tests.fakes.executor import FakeExecutor

@@ -16,7 +16,7 @@ from aiokafka.protocol.admin import CreateAclsRequest
 from contracts.topics import TOPICS
 from deploy.local.kafka import ApacheKafka
 from handlers.errors import Unavailable
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from handlers.table import STAGES
 from tests import kafka_servers
 from tests.fakes.executor import FakeExecutor
