@@ -11,7 +11,8 @@ import typer
 from contracts.topics import TOPICS
 from handlers.table import STAGES
 from worker.commands.output import AsJson, print_json
-from worker.commands.times import time_option
+from worker.commands.times import between
+from worker.could_not import NotRight
 from worker.delivery.redelivery import REASONS, UNKNOWN
 from worker.settings import Settings
 from worker.validate.excerpt import safe
@@ -84,10 +85,8 @@ def list_letters(
     """
     from worker.letters import Filter, totals  # noqa: PLC0415 - the reason is above
 
-    wanted = Filter(
-        topic=topic, reason=reason, stage=stage, since=time_option(since, "--since"),
-        until=time_option(until, "--until"), open_only=not everything,
-    )  # fmt: skip
+    first, end = between(since, until)
+    wanted = Filter(topic=topic, reason=reason, stage=stage, since=first, until=end, open_only=not everything)
     letters = _with_store(lambda store: _find(store, wanted))
     if json:
         print_json({"letters": [_as_json(letter) for letter in letters], "totals": totals(letters)})
@@ -273,8 +272,7 @@ def _chosen(
     wanted = Filter(topic=topic, reason=reason, stage=stage, ids=frozenset(ids) if ids else None, open_only=open_only)
     letters = _with_store(lambda store: _find(store, wanted))
     if missing := set(ids or ()) - {letter.id for letter in letters}:
-        typer.echo(f"worker dead-letters: no letter {', '.join(sorted(missing))}", err=True)
-        raise typer.Exit(1)
+        raise NotRight(f"no letter {', '.join(sorted(missing))}; worker dead-letters list --all shows those there are")
     return letters
 
 

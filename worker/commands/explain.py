@@ -31,19 +31,13 @@ def explain(
       worker explain task-7 --json | jq .quote.missing
     """
     from worker.storage import open_store  # noqa: PLC0415 - what brings much is imported where it is used
-    from worker.story import UnknownTask, story_of  # noqa: PLC0415 - the same
+    from worker.story import story_of  # noqa: PLC0415 - the same
 
     async def read() -> "Story":
         async with open_store(Settings.from_environment()) as store:
             return await story_of(store, task_id)
 
-    try:
-        story = asyncio.run(read())
-    except UnknownTask as error:
-        if json:
-            print_json({"error": str(error)})
-        typer.echo(f"worker explain: {error}", err=True)
-        raise typer.Exit(1) from None
+    story = asyncio.run(read())
     if json:
         print_json(story)
         return

@@ -56,8 +56,8 @@ def targets_of(inputs: Inputs, out: Path) -> list[Path]:
 def refuse_overwriting(copies: Sequence[Path], report: Path | None, inputs: Inputs, *, force: bool) -> None:
     """Raise CouldNotCheck where one result would be written over a file that is read, or over another result.
 
-    Nor is a corrected copy written over a file that is there, without ``force``. Standard output that is a file is none:
-    it is written on from where it stands.
+    Nor is a corrected copy written over a file that is there, without ``force``. Standard output that is a file
+    is none of these: it is written on from where it stands.
     """
     for target in [*copies, *([report] if report else [])]:
         if target.is_file() and any(target.samefile(file.path) for file in inputs.files):
