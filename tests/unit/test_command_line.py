@@ -90,7 +90,7 @@ def test_programs_read_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "said"),
     [
         (("tasks", "list", "--phase", "X"), "no phase X; there are "),
-        (("replay", "task.created", "--rate", "0"), "is not in the range"),
+        (("replay", "task.created", "--rate", "0"), "Invalid value for '--rate': "),
         (("replay", "task.creatd"), "no topic task.creatd"),
         (("publish", "task.creatd", __file__), "no topic 'task.creatd'; did you mean task.created?"),
         (("nosuch",), "No such command 'nosuch'"),
@@ -168,6 +168,36 @@ def test_so_is_that_of_what_a_command_could_not_do(words: tuple[str, ...]) -> No
     assert words[-1] in line
     assert "Traceback (most recent call last)" in debug.stderr
     assert line in debug.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tasks", "list"),
+        ("tasks", "pause", "t-1"),
+        ("explain", "t-1"),
+        ("models", "untag", "refs/poems/production"),
+        ("dead-letters", "list"),
+        ("dead-letters", "show", "l-1"),
+        ("dead-letters", "stopped"),
+        ("dead-letters", "allow", "training-dispatch"),
+    ],
+    ids=" ".join,
+)
+def test_who_only_looks_makes_no_bucket(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none(*_: Any) -> list[Any]:
+        return []
+
+    monkeypatch.setattr("worker.letters.find", none)
+    monkeypatch.setenv("WORKER_STORAGE_URL", (tmp_path / "a/bucket").as_uri())
+    assert CliRunner().invoke(app, words).exit_code in (0, 1)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/bucket").write_text("no folder")
+    refused = CliRunner().invoke(app, words)
+    assert (refused.exit_code, "WORKER_STORAGE_URL is " in refused.stderr) == (2, True)
 
 
 def test_an_empty_bucket_is_named(tmp_path: Path) -> None:

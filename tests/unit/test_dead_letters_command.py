@@ -32,7 +32,7 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def let(*letters: Letter) -> None:
         monkeypatch.setattr(dead_letters, "_chosen", lambda *_, **__: list(letters))
-        monkeypatch.setattr(dead_letters, "_with_store", lambda _: [])
+        monkeypatch.setattr(dead_letters, "_with_store", lambda *_, **__: [])
 
     return let
 

@@ -149,7 +149,7 @@ def retry(
 
     letters = _some(ids, everything, topic, reason, stage)
     notes = [note for letter in letters if (note := hopeless(letter))]
-    failed: list[str] = [] if dry_run else _with_store(lambda store: _put_back(store, letters))
+    failed: list[str] = [] if dry_run else _with_store(lambda store: _put_back(store, letters), make=True)
     done = [letter.id for letter in letters]
     if json:
         retried = [] if dry_run else done
@@ -188,7 +188,7 @@ def drop(
         for letter in letters:
             await note(store, letter.id, "dropped", getpass.getuser())
 
-    _with_store(drop_all)
+    _with_store(drop_all, make=True)
     if json:
         print_json({"dropped": [letter.id for letter in letters]})
         return
@@ -302,12 +302,12 @@ async def _put_back(store: "ObjectStore", letters: "list[Letter]") -> list[str]:
     return failed
 
 
-def _with_store(work: "Callable[[ObjectStore], Awaitable[Result]]") -> Result:
-    """Run work over the bucket."""
+def _with_store(work: "Callable[[ObjectStore], Awaitable[Result]]", *, make: bool = False) -> Result:
+    """Run work over the bucket, which is made where it is missing if anything is to be noted in it."""
     from worker.storage import open_store  # noqa: PLC0415 - the reason is above
 
     async def run() -> Result:
-        async with open_store(Settings.from_environment()) as store:
+        async with open_store(Settings.from_environment(), make=make) as store:
             return await work(store)
 
     return asyncio.run(run())

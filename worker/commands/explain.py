@@ -34,7 +34,7 @@ def explain(
     from worker.story import story_of  # noqa: PLC0415 - the same
 
     async def read() -> "Story":
-        async with open_store(Settings.from_environment()) as store:
+        async with open_store(Settings.from_environment(), make=False) as store:
             return await story_of(store, task_id)
 
     story = asyncio.run(read())

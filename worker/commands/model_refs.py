@@ -77,7 +77,7 @@ def _change(settings: Settings, change: Callable[["ObjectStore"], Awaitable["Tag
     from worker.storage import open_store  # noqa: PLC0415 - the same
 
     async def changed() -> "Tagged":
-        async with open_store(settings) as store:
+        async with open_store(settings, make=False) as store:
             return await change(store)
 
     try:

@@ -99,7 +99,7 @@ def _give(order: "Order", task_id: str, command_id: str | None, seconds: float, 
     settings = Settings.from_environment()
 
     async def given() -> "Answer":
-        async with open_store(settings) as store:
+        async with open_store(settings, make=False) as store:
             return await give(settings, store, order, task_id, command_id=command_id, seconds=seconds)
 
     answer = asyncio.run(given())
