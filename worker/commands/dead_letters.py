@@ -148,17 +148,24 @@ def retry(
     from worker.letters import hopeless  # noqa: PLC0415 - the reason is above
 
     letters = _some(ids, everything, topic, reason, stage)
-    notes = [note for letter in letters if (note := hopeless(letter))]
+    hopes = {letter.id: hopeless(letter) for letter in letters}
+    notes = [note for note in hopes.values() if note]
     failed: list[str] = [] if dry_run else _with_store(lambda store: _put_back(store, letters), make=True)
     done = [letter.id for letter in letters]
     if json:
         retried = [] if dry_run else done
         print_json({"dry_run": dry_run, "retried": retried, "letters": done, "failed": failed, "notes": notes})
     for letter in letters:
-        typer.echo(f"{letter.id}  {letter.topic}{'  would be put back' if dry_run else ''}", err=json)
+        typer.echo(f"{letter.id}  {letter.topic}{_fate(dry_run=dry_run, refused=bool(hopes[letter.id]))}", err=json)
     for text in (*notes, *failed):
         typer.echo(safe(f"worker dead-letters retry: {text}"), err=True)
     raise typer.Exit(1 if failed else 0)
+
+
+def _fate(*, dry_run: bool, refused: bool) -> str:
+    """Return what is to be said of a letter that is put back; one that no retry mends becomes a letter once more."""
+    said = ["would be put back"] * dry_run + ["refused again"] * refused
+    return f"  {', and '.join(said)}" if said else ""
 
 
 @app.command("drop")
