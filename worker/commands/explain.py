@@ -86,4 +86,6 @@ def _verdict(dataset: "DatasetNow") -> str:
     if dataset.verdict == "validated":
         return f"validated, {dataset.samples} samples"
     tolerated = "" if dataset.objection else ", which the form tolerates"
-    return f"rejected, {dataset.valid_samples} of {dataset.samples} samples are valid{tolerated}"
+    return (
+        f"rejected, {dataset.valid_samples} of {dataset.samples} samples are valid{tolerated}; report {dataset.report}"
+    )

@@ -18,7 +18,8 @@ from handlers.task_data import WantedData
 class DatasetNow(Struct, frozen=True, kw_only=True):
     """A dataset of a task's form or draft as it is now. ``verdict`` None: there is no report yet.
 
-    ``objection`` is why a task that tolerates what this one does may not train on it; None where it may.
+    ``objection`` is why a task that tolerates what this one does may not train on it; None where it may. ``report`` is
+    where the report lies, every finding beside it.
     """
 
     dataset_id: str
@@ -26,6 +27,7 @@ class DatasetNow(Struct, frozen=True, kw_only=True):
     samples: int = 0
     valid_samples: int = 0
     objection: str | None = None
+    report: str | None = None
 
 
 async def fee_of(store: ObjectStore, task_id: str) -> KeptQuote | None:
@@ -44,7 +46,7 @@ async def basis_of(
     draft = _draft(submission, estimate)
     own = WantedData(draft.training_set or (), draft.validation).own_ids()
     known = await datasets.load_all(store, own)
-    return tuple(_now(name, found, draft.tolerance or Tolerance()) for name, found in known.items())
+    return tuple(_now(store, name, found, draft.tolerance or Tolerance()) for name, found in known.items())
 
 
 def _draft(submission: Submission | None, estimate: KeptQuote | None) -> Draft:
@@ -59,7 +61,7 @@ def _draft(submission: Submission | None, estimate: KeptQuote | None) -> Draft:
     return msgspec.structs.replace(estimate.draft, training_set=(TrainingDataset(dataset_id=estimate.dataset_id),))
 
 
-def _now(name: str, found: KnownDataset | None, tolerance: Tolerance) -> DatasetNow:
+def _now(store: ObjectStore, name: str, found: KnownDataset | None, tolerance: Tolerance) -> DatasetNow:
     if found is None:
         return DatasetNow(dataset_id=name, verdict=None)
     return DatasetNow(
@@ -68,4 +70,5 @@ def _now(name: str, found: KnownDataset | None, tolerance: Tolerance) -> Dataset
         samples=found.samples,
         valid_samples=found.valid_samples,
         objection=objection(found, tolerance),
+        report=store.uri(layout.dataset_report(name, found.digest)),
     )
