@@ -35,6 +35,14 @@ demo: setup ## Fine-tune a small model through real events, on this machine alon
 .PHONY: ray
 ray: .ray/.complete ## Install Ray, for the tests of its adapter, into an environment of its own
 
+# The script alone: it runs in the trainer's own environment.
+.gguf/.complete: deploy/local/gguf-converter.txt deploy/local/fetch-gguf-converter | .venv/.complete
+	@deploy/local/fetch-gguf-converter "$(UV)" .gguf
+	@touch $@
+
+.PHONY: gguf
+gguf: .gguf/.complete ## Fetch llama.cpp's converter, for its test and as a WORKER_GGUF_CONVERTER, into .gguf
+
 .PHONY: test
 test: setup ray ## Run the tests (unit, laws, conformance, integration, trainer, contract, demo with the tiny model)
 	-@deploy/local/install-slurm
@@ -55,6 +63,7 @@ test-unit: setup ## Run the tests that take seconds
 
 .PHONY: test-long
 test-long: setup ray browser ## Run the tests that take minutes
+	-@$(MAKE) --no-print-directory gguf
 	.venv/bin/pytest -m long
 
 .venv/.bench: .venv/.complete

@@ -21,13 +21,17 @@ _TYPE_NAMES = {"int": "a whole number", "float": "a number", "bool": "true or fa
 
 
 class HyperparameterRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One hyperparameter: its type, default and range or enumeration."""
+    """One hyperparameter: its type, default and range or enumeration.
+
+    ``needs`` names a switch that must be on where this one is not at its default.
+    """
 
     type: Literal["int", "float", "bool", "str"]
     default: int | float | bool | str
     min: float | None = None
     max: float | None = None
     enum: tuple[str, ...] = ()
+    needs: str | None = None
 
 
 def resolve(
@@ -49,7 +53,18 @@ def resolve(
                 break
         else:
             values[name] = judged
-    return values, tuple(faults)
+    faults += [_without(name, rules[name]) for name in values if _misses_its_switch(name, values, rules)]
+    return values, tuple(faults[:MAX_FAULTS])
+
+
+def _misses_its_switch(name: str, values: Mapping[str, Value], rules: Mapping[str, HyperparameterRule]) -> bool:
+    needs = rules[name].needs
+    return needs is not None and values[name] != rules[name].default and not values[needs]
+
+
+def _without(name: str, rule: HyperparameterRule) -> Fault:
+    message = f"needs {rule.needs}: set {rule.needs} to true, or leave {name} at {rule.default}"
+    return Fault(f"hyperparameters.{name}", "needs-another", message)
 
 
 def _unknown(name: str, rules: Mapping[str, HyperparameterRule]) -> Fault:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from contracts.envelope import END, Id, Time
+from contracts.gguf import Gguf
 from contracts.training import OutputProbe
 
 Kind = Literal["adapter", "full"]
@@ -77,7 +78,8 @@ class Expiry(Struct, frozen=True, kw_only=True):
 class Manifest(Struct, frozen=True, kw_only=True):
     """``manifest.json``: written last, so a model that has one is complete. ``lineage`` says what it was made of.
 
-    With ``expiry`` the model is not to be used any more: ``files`` are those it had, and are deleted.
+    ``gguf`` says what became of its GGUF file, where one was asked for. With ``expiry`` the model is not to be used any
+    more: ``files`` are those it had, and are deleted.
     """
 
     schema_version: Literal[2] = 2
@@ -91,5 +93,6 @@ class Manifest(Struct, frozen=True, kw_only=True):
     kept: Kept
     metrics: dict[str, float]
     probe: OutputProbe | None = None
+    gguf: Gguf | None = None
     lineage: dict[str, Any]
     expiry: Expiry | None = None

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from contracts.envelope import Id
+from contracts.gguf import Gguf
 from contracts.task import Party, Progress
 
 Attempt = Annotated[int, Meta(ge=1)]
@@ -45,7 +46,8 @@ class OutputProbe(Struct, frozen=True, kw_only=True):
 class Output(Struct, frozen=True, kw_only=True):
     """A model a trainer left under its attempt's prefix, complete and hashed.
 
-    ``versions`` are those of the code that made it, by package.
+    ``versions`` are those of the code that made it, by package. ``gguf``: what became of its GGUF file, where one was
+    asked for.
     """
 
     step: int
@@ -56,6 +58,7 @@ class Output(Struct, frozen=True, kw_only=True):
     validation_loss: float | None = None
     probe: OutputProbe | None = None
     versions: dict[str, str] = {}
+    gguf: Gguf | None = None
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):

@@ -107,11 +107,12 @@ def manifest_of(
         kept=kept_because(output, state.outputs),
         metrics={metric: value for metric, value in metrics.items() if value is not None},
         probe=output.probe,
+        gguf=output.gguf,
         lineage=lineage,
     )
 
 
 def _media_type(path: str) -> str:
-    if path.endswith(".safetensors"):
+    if path.endswith((".safetensors", ".gguf")):
         return _WEIGHTS
     return _DOCUMENT if path.endswith(".md") else _CONFIGURATION

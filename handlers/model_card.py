@@ -30,7 +30,7 @@ with a training loss of {output.loss}{_validation(output)}: {_why(kept)}.
 ## How to load it
 
 {_loading(plan, output)}
-
+{_gguf(output)}
 ## Training data
 
 {data}
@@ -78,6 +78,17 @@ tokenizer = AutoTokenizer.from_pretrained(".")"""
 model = AutoModelForCausalLM.from_pretrained(".")  # the folder of this file
 tokenizer = AutoTokenizer.from_pretrained(".")"""
     return f"```python\n{code}\n```"
+
+
+def _gguf(output: Output) -> str:
+    gguf = output.gguf
+    if gguf is None:
+        return ""
+    if gguf.status == "made":
+        return f"\nAs one file, for llama.cpp, with its matrices in {gguf.type}: `llama-cli -m {gguf.path}`.\n"
+    # A converter's own words: in Markdown they stay words.
+    words = " ".join(f"{gguf.message}".replace("`", "'").split())
+    return f"\nThere is no GGUF file (`{gguf.reason}`): `{words}`.\n"
 
 
 def _foundation(plan: Plan) -> str:

@@ -325,7 +325,10 @@ class Executor(Protocol):
         ...
 
     async def forget(self, job_id: str, attempt: int) -> None:
-        """Drop what the engine keeps of an ended job. Idempotent."""
+        """Drop what the engine keeps of an ended job. Idempotent.
+
+        Does nothing while the engine still clears up after the job: whoever sweeps asks again.
+        """
         ...
 
 

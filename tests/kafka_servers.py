@@ -78,7 +78,7 @@ async def _without_our_topics(address: str) -> None:
         async def gone() -> bool:
             return not ours & set(await admin.list_topics())
 
-        await wait_until(gone, 30, "the broker to forget the topics")
+        await wait_until(gone, 60, "the broker to forget the topics")
     finally:
         await admin.close()
 

@@ -65,12 +65,12 @@ class Platform:
         phases = [statuses[revision] for revision in sorted(statuses)]
         return [phase for n, phase in enumerate(phases) if n == 0 or phases[n - 1] != phase]
 
-    async def wait_for(self, topic: str, key: str | None = None, count: int = 1, seconds: float = 30) -> Event[Any]:
+    async def wait_for(self, topic: str, key: str | None = None, count: int = 1, seconds: float = 60) -> Event[Any]:
         """Wait for that many events of a topic (and key), and return the last."""
         await wait_until(lambda: len(self.said(topic, key)) >= count, seconds, f"{count} {topic} for {key}")
         return self.said(topic, key)[-1]
 
-    async def wait_for_phase(self, task_id: str, phase: str, seconds: float = 30) -> Any:
+    async def wait_for_phase(self, task_id: str, phase: str, seconds: float = 60) -> Any:
         """Wait until a task is in a phase, and return its status."""
         await wait_until(lambda: phase in self.phases(task_id), seconds, f"{task_id} in {phase}")
         return next(event.data for event in self.said("task.status", task_id) if event.data.phase.value == phase)

@@ -10,7 +10,7 @@ INTERVAL_SECONDS = 0.02
 
 async def wait_until(
     predicate: Callable[[], object],
-    timeout: float = 10.0,  # noqa: ASYNC109 - this helper is what makes the time limit, with words
+    timeout: float = 60.0,  # noqa: ASYNC109 - this helper is what makes the time limit, with words
     what: str = "the condition",
 ) -> None:
     """Return once ``predicate()`` is true; it may be a coroutine function. Checked at least once.

@@ -135,6 +135,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: How trainers say their events: over Kafka, and while it does not answer over the bucket; or over the bucket alone
     #: (each heartbeat), for trainers that cannot reach Kafka. A worker takes them from there.
     trainer_events: Literal["kafka", "bucket"] = "kafka"
+    #: For tasks that ask for a GGUF file: where llama.cpp's ``convert_hf_to_gguf.py`` is (they get none where not set),
+    #: and the seconds it may take for each kept output, which are part of the job's time. Both are read where trainers
+    #: run: engines on other machines do not pass them on.
+    gguf_converter: Path | None = None
+    gguf_seconds: Period = 900.0
     #: Handlers run at a time in this process, and records read ahead of the slowest a partition.
     concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 64
     spread_limit: Annotated[int, Meta(ge=1)] = 10_000

@@ -1,5 +1,6 @@
 """The story of a task, from what stands in the bucket: receipts in the order they were recorded, with their causes."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -10,7 +11,7 @@ from contracts.task import Phase
 from handlers import layout, submissions
 from handlers.ports import ObjectStore
 from handlers.submissions import Submission
-from handlers.table import STAGES
+from handlers.table import STAGES, Stage
 from handlers.task_state import AttemptEnd, TaskState, resumable
 from worker.could_not import NotRight
 from worker.delivery.receipts import Receipt
@@ -58,6 +59,12 @@ class UnknownTask(NotRight, LookupError):
     """Nothing in the bucket is about this task."""
 
 
+async def is_task(store: ObjectStore, task_id: str) -> bool:
+    """Return whether there is a task of this id, or a draft of one whose fee was estimated. Raises Unavailable."""
+    names = ("state", "form", "estimate")
+    return any([await store.head(layout.task(task_id, name)) is not None for name in names])
+
+
 async def story_of(store: ObjectStore, task_id: str) -> Story:
     """Return a task's story. Only reads.
 
@@ -69,10 +76,9 @@ async def story_of(store: ObjectStore, task_id: str) -> Story:
     estimate = await fee_of(store, task_id)
     verdicts = await basis_of(store, submission, estimate)
     datasets = tuple(each.dataset_id for each in verdicts)
-    found = [await _receipts(store, stage.name, stage.version, subject) for stage in STAGES for subject in _subjects(
-        stage.name, task_id, datasets
-    )]  # fmt: skip
-    chapters = sorted((chapter for some in found for chapter in some), key=lambda chapter: chapter.at)
+    chapters = await chapters_of(
+        store, [(stage, subject) for stage in STAGES for subject in _subjects(stage.name, task_id, datasets)]
+    )
     if state is None and not chapters:
         place = store.uri(layout.task(task_id, "state"))
         raise UnknownTask(
@@ -95,7 +101,7 @@ async def story_of(store: ObjectStore, task_id: str) -> Story:
         verdicts=verdicts,
         quote=estimate.quote if estimate else None,
         waits_for_quota=await _waits_for_quota(store, now, submission),
-        chapters=tuple(chapters),
+        chapters=chapters,
     )
 
 
@@ -109,6 +115,12 @@ async def _waits_for_quota(store: ObjectStore, state: TaskState, submission: Sub
 def _subjects(stage: str, task_id: str, datasets: tuple[str, ...]) -> tuple[str, ...]:
     """Return whose receipts of a stage belong to the story."""
     return datasets if stage == "dataset-validation" else (task_id,)
+
+
+async def chapters_of(store: ObjectStore, about: Iterable[tuple[Stage, str]]) -> tuple[Chapter, ...]:
+    """Return what stages decided about tasks and datasets, in order. Only reads. Raises Unavailable."""
+    found = [await _receipts(store, stage.name, stage.version, subject) for stage, subject in about]
+    return tuple(sorted((chapter for some in found for chapter in some), key=lambda chapter: chapter.at))
 
 
 async def _receipts(store: ObjectStore, stage: str, version: int, subject: str) -> list[Chapter]:

@@ -77,7 +77,7 @@ class HeldTrainers:
         return len(self._reports(spec))
 
     async def running(self, spec: JobSpec) -> None:
-        await wait_until(lambda: self.starts(spec) > 0, 30, f"{spec.job_id} to start")
+        await wait_until(lambda: self.starts(spec) > 0, 60, f"{spec.job_id} to start")
 
     async def end(self, spec: JobSpec, exit_code: int) -> None:
         temporary = self.control / "release"

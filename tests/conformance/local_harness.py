@@ -58,7 +58,7 @@ class LocalHarness(HeldTrainers):
 
     async def over(self, spec: JobSpec) -> None:
         """Return when the job's end is written down; no executor looks meanwhile."""
-        await wait_until((self.directory(spec) / EXIT).exists, 30, f"{spec.job_id} to end")
+        await wait_until((self.directory(spec) / EXIT).exists, 60, f"{spec.job_id} to end")
 
     def worker_that_dies(self, spec: JobSpec) -> "subprocess.Popen[bytes]":
         """Start a worker that submits the spec and then kills itself."""

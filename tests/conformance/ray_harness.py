@@ -15,8 +15,8 @@ from tests.wait import wait_until
 from worker.executors.ray import RayExecutor
 from worker.executors.remote import SPEC_VARIABLE
 
-#: The longest grace of these executors.
-GRACE_SECONDS = 30
+#: The longest grace of these executors: longer than a shorter one's killer takes to start on a loaded machine.
+GRACE_SECONDS = 60
 
 
 def executor_of(

@@ -88,7 +88,7 @@ class SlurmHarness(HeldTrainers):
         began = time.time_ns()
         self.commands("scontrol", "update", f"JobId={job}", "Comment=something to save")
         saved = self.slurm.conf.parent / "state" / "job_state"
-        await wait_until(lambda: saved.exists() and saved.stat().st_mtime_ns > began, 30, "the state to be saved")
+        await wait_until(lambda: saved.exists() and saved.stat().st_mtime_ns > began, 60, "the state to be saved")
 
     async def close(self) -> None:
         await self.slurm.__aexit__(None, None, None)

@@ -53,7 +53,7 @@ def _check(facts: dict[str, Any]) -> None:
     assert facts["dataset"]["valid"] is True
     assert facts["estimate"]["complete"] is True
     assert float(facts["estimate"]["amount"]) > 0
-    assert 5 <= facts["estimate"]["seconds_after_import"] < 15
+    assert 5 <= facts["estimate"]["seconds_after_import"] < 30
     assert facts["training"]["last_loss"] < facts["training"]["first_loss"]
     assert len(facts["models"]) == 1
     assert (Path(facts["models"][0]["path"]) / "manifest.json").is_file()
@@ -130,7 +130,7 @@ async def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     await process.communicate()
     assert process.returncode == 130
-    await wait_until(lambda: _processes_of(tmp_path) == [], 15, "the end of every process")
+    await wait_until(lambda: _processes_of(tmp_path) == [], 60, "the end of every process")
 
 
 def _at(demo: Demo, phase: Phase) -> bool:

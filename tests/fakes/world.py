@@ -10,6 +10,7 @@ import msgspec
 
 from contracts.codec import decode, encode, encode_body
 from contracts.dataset import CheckedFile, DatasetFile
+from contracts.datasets.findings import Finding
 from contracts.envelope import Event
 from contracts.hyperparameters import HyperparameterRule
 from contracts.task import TaskStatus
@@ -79,6 +80,7 @@ class FakeScanner:
         self.scans = 0
         self.samples = 3
         self.totals: dict[str, int] = {}
+        self.findings: tuple[Finding, ...] = ()
         self.invalid = 0
         self.format: Literal["sft", "preference", "ranking", "pretrain"] = "sft"
 
@@ -96,7 +98,7 @@ class FakeScanner:
             samples=self.samples,
             valid_samples=self.samples - self.invalid,
             totals=self.totals or ({"invalid-json": self.invalid} if self.invalid else {}),
-            findings=(),
+            findings=self.findings,
         )
 
 

@@ -19,12 +19,13 @@ from handlers.ports import JobSpec
 from tests.e2e.chaos import stand_in
 from worker.trainer.__main__ import main
 from worker.trainer.bucket import Bucket
+from worker.trainer.converter import Converter
 from worker.trainer.fence import Fence, Standing
 from worker.trainer.progress import Reporter
 
 VARIABLE = "HALTING_TRAINER_FILE"
 
-Train = Callable[[JobSpec, Plan, Bucket, Fence, Reporter, Path], None]
+Train = Callable[[JobSpec, Plan, Bucket, Fence, Reporter, Path, Converter], None]
 
 
 def halting(train: Train) -> Train:
@@ -34,7 +35,9 @@ def halting(train: Train) -> Train:
     """
 
     @wraps(train)
-    def halted(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Reporter, scratch: Path) -> None:
+    def halted(
+        spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Reporter, scratch: Path, converter: Converter
+    ) -> None:
         said = reporter.saved
 
         def saved(progress: Progress | None, checkpoint: Checkpoint) -> None:
@@ -43,7 +46,7 @@ def halting(train: Train) -> Train:
                 time.sleep(0.02)  # another process says when to go on
 
         reporter.saved = saved  # type: ignore[method-assign]  # so that no trainer need know of it
-        train(spec, plan, bucket, fence, reporter, scratch)
+        train(spec, plan, bucket, fence, reporter, scratch, converter)
 
     return halted
 

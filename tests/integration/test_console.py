@@ -47,7 +47,7 @@ class Visit:
             answer = await self.browser.get(path)
             return answer.status_code == 200 and text in answer.text
 
-        await wait_until(there, 40, f"{text} on {path}")
+        await wait_until(there, 60, f"{text} on {path}")
 
 
 @asynccontextmanager
@@ -71,7 +71,7 @@ async def console(world: World) -> AsyncIterator[Visit]:
     transport = httpx2.ASGITransport(app=create_app(parts))
     async with httpx2.AsyncClient(transport=transport, base_url=here, headers={"Origin": here}) as browser:
         await browser.post("/sign-in", data={"token": TOKEN})
-        await wait_until(lambda: view.caught_up, 30, "the topics' ends")
+        await wait_until(lambda: view.caught_up, 60, "the topics' ends")
         yield Visit(browser, view)
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
@@ -104,7 +104,7 @@ async def _exported_again_and_deleted(world: World, visit: Visit, task: str) -> 
     weights = f"{layout.model(model_id)}model.safetensors"
     await world.store.delete(weights)
     await visit.browser.post(task + "/commands", data={"command": "export"})
-    await wait_until(lambda: _is_there(world, weights), 30, "the model again")
+    await wait_until(lambda: _is_there(world, weights), 60, "the model again")
     await visit.browser.post(task + "/commands", data={"command": "delete"})
     await visit.shows(task, "checkpoints and outputs are gone")
     assert 'name="command"' not in await visit.get(task)
@@ -118,7 +118,7 @@ async def _is_there(world: World, key: str) -> bool:
 async def test_a_task_goes_its_way_from_the_form_to_its_model_and_a_new_console_knows_it_all(world: World) -> None:
     async with console(world) as visit, world.worker():
         task = await _submitted(visit)
-        await wait_until(lambda: len(world.executor.submits) >= 1, 30, "the job")
+        await wait_until(lambda: len(world.executor.submits) >= 1, 60, "the job")
         await _finish(world, task.rpartition("/")[2])
         await visit.shows(task, "phase-Completed")
         await visit.shows(task, "Files and download")
@@ -141,7 +141,7 @@ async def test_operators_put_a_letter_back_and_see_what_a_replay_would_say(
         async with world.worker():
             await world.import_dataset("d1")
             await world.platform.send("task.created", b"t1", b"not JSON")
-            await wait_until(lambda: len(world.platform.letters) == 1, 30, "the letter")
+            await wait_until(lambda: len(world.platform.letters) == 1, 60, "the letter")
             await world.platform.wait_for("dataset.validated", "d1")
         shown = await visit.get("/operators/letters")
         (letter,) = re.findall(r'href="(/operators/letters/[^"?]+)"', shown)

@@ -22,7 +22,7 @@ async def story(world: World) -> World:
     async with world.worker():
         await world.platform.send("task.created", b"t1", b"not JSON", HEADERS)
         await world.platform.send("task.command", b"t2", b'{"task_id": "t2"}')
-        await wait_until(lambda: len(world.platform.letters) == 2, 30, "both letters")
+        await wait_until(lambda: len(world.platform.letters) == 2, 60, "both letters")
     return world
 
 
@@ -43,7 +43,7 @@ async def test_one_that_is_put_back_is_the_original_and_fails_as_a_letter_of_its
     await letters.put_back(letter, story.platform.publisher, story.store, "an operator")
     assert await found(story, topic="task.created") == []
     async with story.worker():
-        await wait_until(lambda: len(story.platform.letters) == 3, 30, "the next letter")
+        await wait_until(lambda: len(story.platform.letters) == 3, 60, "the next letter")
     (again,) = await found(story, topic="task.created")
     assert again.id != letter.id
     assert (again.key, again.body, again.headers) == (letter.key, letter.body, letter.headers)

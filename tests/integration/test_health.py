@@ -84,7 +84,7 @@ async def test_a_worker_is_ready_once_it_has_joined_and_its_stages_are_idle(worl
             await asked.says("ready")
             return asked.states() == {stage.name: "idle" for stage in STAGES}
 
-        await wait_until(all_seen, 20, "every stage to be idle")
+        await wait_until(all_seen, 60, "every stage to be idle")
         assert await asked.says("live") == 200
 
 
@@ -110,7 +110,7 @@ async def test_a_stage_whose_consumer_hangs_is_stuck_and_the_others_are_not(
             await world.import_dataset("one-more")
             return await asked.says("live") == 503
 
-        await wait_until(found_out, 30, "503 from live")
+        await wait_until(found_out, 60, "503 from live")
         assert await asked.says("ready") == 503
         assert asked.states() | {"dataset-validation": "stuck"} == asked.states()
         assert [name for name, state in asked.states().items() if state == "stuck"] == ["dataset-validation"]

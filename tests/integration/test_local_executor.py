@@ -37,7 +37,7 @@ def gone(pid: int) -> bool:
 
 async def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-    await wait_until(lambda: gone(pid), 10, f"process {pid} to be gone")
+    await wait_until(lambda: gone(pid), 60, f"process {pid} to be gone")
 
 
 async def state(executor: LocalExecutor, spec: JobSpec) -> str:
@@ -49,7 +49,7 @@ async def engine_starts(executor: LocalExecutor, engine: LocalHarness, spec: Job
         await executor.tick()
         return engine.starts(spec) > 0
 
-    await wait_until(started, 30, f"{spec.job_id} to start")
+    await wait_until(started, 60, f"{spec.job_id} to start")
 
 
 async def test_run_starts_queued_jobs_unasked(engine: LocalHarness) -> None:
@@ -142,7 +142,7 @@ async def test_a_job_is_told_where_in_a_trace_it_was_begun(engine: LocalHarness)
     await executor.submit(replace(spec, traceparent=None))
     await executor.close()
     told = engine.control / "trace"
-    await wait_until(told.exists, 30, "the trainer to tell it")
+    await wait_until(told.exists, 60, "the trainer to tell it")
     assert told.read_text() == spec.traceparent
     await engine.over(spec)
 
@@ -165,14 +165,14 @@ async def test_what_a_killed_trainer_left_in_its_temporary_folder_goes_with_it(e
     await executor.submit(spec)
     await executor.close()
     written = engine.control / "litter"
-    await wait_until(lambda: written.exists() and written.read_text(), 30, "the trainer to litter")
+    await wait_until(lambda: written.exists() and written.read_text(), 60, "the trainer to litter")
     litter = Path(written.read_text())
-    await wait_until((litter / "base-model").exists, 30, "the litter")
+    await wait_until((litter / "base-model").exists, 60, "the litter")
     trainer = job_supervisor.read(engine.directory(spec) / job_supervisor.TRAINER)
     assert trainer is not None
     await kill(trainer["pid"])
     await engine.over(spec)
-    await wait_until(lambda: not litter.exists(), 30, "its litter to be cleared away")
+    await wait_until(lambda: not litter.exists(), 60, "its litter to be cleared away")
 
 
 async def test_a_trainer_without_its_supervisor_goes_on_and_holds_its_slot(engine: LocalHarness) -> None:
@@ -199,7 +199,7 @@ async def test_a_trainer_without_its_supervisor_is_killed_after_its_grace(engine
     assert await state(executor, spec) == "running"
     await executor.cancel("a", 1, 0)
     await executor.tick()
-    await wait_until(lambda: gone(engine.pid(spec)), 10, "the trainer to be killed")
+    await wait_until(lambda: gone(engine.pid(spec)), 60, "the trainer to be killed")
     assert await state(executor, spec) == "unknown"
 
 
@@ -281,7 +281,7 @@ async def test_what_a_trainer_leaves_behind_is_killed(tmp_path: Path, engine: Lo
     await executor.submit(spec)
     await engine.over(spec)
     assert (await executor.status("a", 1)).exit_code == 4
-    await wait_until(lambda: gone(int(left.read_text())), 10, "the child to be killed")
+    await wait_until(lambda: gone(int(left.read_text())), 60, "the child to be killed")
     await executor.close()
 
 
@@ -392,7 +392,7 @@ async def test_a_job_that_is_forgotten_and_comes_again_is_another_one(engine: Lo
     await executor.forget("a", 1)
     (engine.control / "a.1.release").unlink()
     await executor.submit(spec)
-    await wait_until(lambda: engine.starts(spec) == 2, 30, "the second start")
+    await wait_until(lambda: engine.starts(spec) == 2, 60, "the second start")
     assert await state(executor, spec) == "running"
 
 

@@ -46,7 +46,7 @@ class Scraped:
             await self.again()
             return self.value(name, labels) == value
 
-        await wait_until(there, 30, f"{name} {labels} to be {value}")
+        await wait_until(there, 60, f"{name} {labels} to be {value}")
 
 
 @pytest.fixture(autouse=True)

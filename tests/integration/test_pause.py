@@ -71,7 +71,7 @@ async def test_a_task_pauses_in_the_middle_frees_its_slot_and_goes_on_from_there
         await _training(world, form("t1", "d1"))
         await _command(world, "pause")
         paused = await world.platform.wait_for_phase("t1", "Paused", 60)
-        await wait_until(lambda: not _trainers(world.settings.work_dir), 30, "the trainer's end")
+        await wait_until(lambda: not _trainers(world.settings.work_dir), 60, "the trainer's end")
         assert paused.resumable
         step = paused.progress.step
         assert 0 < step < 100
@@ -80,7 +80,7 @@ async def test_a_task_pauses_in_the_middle_frees_its_slot_and_goes_on_from_there
         completed = await world.platform.wait_for_phase("t1", "Completed", 60)
         assert (completed.attempt, completed.retry_count) == (2, 0)
         # The retention of this test is short: the job's directories go, and nobody asks for them again.
-        await wait_until(lambda: _no_jobs(executor), 30, "the jobs to be forgotten")
+        await wait_until(lambda: _no_jobs(executor), 60, "the jobs to be forgotten")
     phases = world.platform.phases("t1")
     resumed = phases[phases.index("Paused") :]
     # What follows quickly is said in one word: the phases in between may be missing, and never come in another order.

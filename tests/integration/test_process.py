@@ -33,14 +33,14 @@ async def test_sigterm_drains_and_a_restart_does_nothing_twice(world: World, tmp
     await world.platform.wait_for("dataset.validated", "d1")
     await world.platform.wait_for("cost.estimated", "d1")
     process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert await asyncio.wait_for(process.wait(), 60) == 0
     assert _events(log)[-1] == "worker.stopped"
     # What was done was committed: the next worker has nothing to say of it again.
     again = await _worker(world.settings, log)
     await world.import_dataset("d2")
     await world.platform.wait_for("cost.estimated", "d2", seconds=60)
     again.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(again.wait(), 30) == 0
+    assert await asyncio.wait_for(again.wait(), 60) == 0
     assert len(world.platform.said("dataset.validated", "d1")) == 1
     assert len(world.platform.said("cost.estimated", "d1")) == 1
 
@@ -68,5 +68,5 @@ async def test_a_worker_waits_for_its_broker_and_can_be_stopped_meanwhile(tmp_pa
     process = await _worker(settings, log)
     await wait_until(lambda: _events(log).count("broker.unreachable") >= 2, 60, "two tries")
     process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert await asyncio.wait_for(process.wait(), 60) == 0
     assert set(_events(log)) == {"broker.unreachable"}

@@ -45,7 +45,7 @@ async def test_work_that_outlasts_a_session_but_not_the_grace_is_finished_where_
     async with Running(world, stage, **changes):
         for name in names:
             await command(world, name)
-        await wait_until(lambda: slow.begun.keys() == names, 20, "all to be begun")
+        await wait_until(lambda: slow.begun.keys() == names, 60, "all to be begun")
         began = time.monotonic()
 
         def let_go() -> bool:
@@ -54,7 +54,7 @@ async def test_work_that_outlasts_a_session_but_not_the_grace_is_finished_where_
                 slow.go.set()
             return slow.go.is_set()
 
-        letting_go = asyncio.create_task(wait_until(let_go, 20, "the end of several sessions"))
+        letting_go = asyncio.create_task(wait_until(let_go, 60, "the end of several sessions"))
         async with Running(world, stage, **changes):
             assert letting_go.done(), "the group waited for what had been begun"
     assert slow.begun == Counter(names)

@@ -71,7 +71,7 @@ async def test_a_model_expires_and_one_that_a_ref_names_stays_until_it_has_no_na
     world = world._replace(settings=retaining(world.settings, tmp_path))
     async with world.worker():
         expired = (await world.platform.wait_for("model.expired", "t1")).data
-        await wait_until(lambda: files[unnamed].names() == ["manifest.json"], 30, "its files to go")
+        await wait_until(lambda: files[unnamed].names() == ["manifest.json"], 60, "its files to go")
         # It is older than its project keeps models, too, and was looked at in each of the same sweeps.
         assert (files[named].names(), files[named].marked()) == (whole, False)
         listed = {entry["model_id"]: entry for entry in (await models(world.settings, "list"))["models"]}
@@ -79,10 +79,10 @@ async def test_a_model_expires_and_one_that_a_ref_names_stays_until_it_has_no_na
         assert (listed[named]["refs"], listed[named].get("expired_at")) == (["refs/default/production"], None)
 
         await models(world.settings, "untag", "refs/default/production")
-        await wait_until(lambda: files[named].names() == ["manifest.json"], 30, "the files of the other to go")
+        await wait_until(lambda: files[named].names() == ["manifest.json"], 60, "the files of the other to go")
     assert (expired.model_id, expired.project) == (unnamed, "default")
     assert expired.size_bytes > 0
-    await wait_until(world.platform.caught_up, 30, "all to be heard")
+    await wait_until(world.platform.caught_up, 60, "all to be heard")
     assert [event.data.model_id for event in world.platform.said("model.expired")] == [unnamed, named]
 
 
@@ -97,7 +97,7 @@ async def test_a_worker_that_is_killed_at_any_step_is_followed_by_one_that_goes_
     async def after(step: str) -> tuple[bool, bool, Sequence[str]]:
         """Kill a worker at a step; return whether the model is marked then, whether that was said, and its files."""
         await _killed(settings, tmp_path / step, step)
-        await wait_until(world.platform.caught_up, 30, "all to be heard")
+        await wait_until(world.platform.caught_up, 60, "all to be heard")
         return files.marked(), bool(world.platform.said("model.expired")), files.names()
 
     assert await after("before-mark") == (False, False, whole)
@@ -108,7 +108,7 @@ async def test_a_worker_that_is_killed_at_any_step_is_followed_by_one_that_goes_
     assert (marked, said, len(left)) == (True, True, len(whole) - 1)
 
     async with world._replace(settings=settings).worker():
-        await wait_until(lambda: files.names() == ["manifest.json"], 30, "the other files to go")
+        await wait_until(lambda: files.names() == ["manifest.json"], 60, "the other files to go")
     said_again = world.platform.said("model.expired", "t1")
     assert len({event.id for event in said_again}) == 1
     assert len({str(encode(event)) for event in said_again}) == 1

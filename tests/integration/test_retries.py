@@ -67,9 +67,9 @@ async def test_it_is_done_after_a_delay_and_nothing_waits_for_it(world: World) -
     async with Running(world, stage_of(upstream, 0.3)):
         await command(world, "busy")
         await command(world, "other")
-        await wait_until(lambda: upstream.done == ["other"], 20, "the one behind it")
+        await wait_until(lambda: upstream.done == ["other"], 60, "the one behind it")
         upstream.busy = False
-        await wait_until(lambda: upstream.done == ["other", "busy"], 20, "the one that waited")
+        await wait_until(lambda: upstream.done == ["other", "busy"], 60, "the one that waited")
     assert world.platform.letters == []
 
 
@@ -79,10 +79,10 @@ async def test_it_survives_a_restart_and_ends_as_one_letter_about_its_first_plac
     with capture_logs() as logs:
         async with Running(world, stage):
             await command(world, "busy")
-            await wait_until(lambda: any(line["event"] == "event.postponed" for line in logs), 20, "the delay topic")
+            await wait_until(lambda: any(line["event"] == "event.postponed" for line in logs), 60, "the delay topic")
     assert world.platform.letters == []
     async with Running(world, stage):
-        await wait_until(lambda: len(world.platform.letters) == 1, 20, "the letter")
+        await wait_until(lambda: len(world.platform.letters) == 1, 60, "the letter")
     said = reason_of(world.platform.letters[0].headers)
     assert (said["reason"], said["topic"], said["stage"]) == ("transient-fault", "task.command", "tested")
     assert int(said["attempts"]) >= 4

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -167,6 +168,10 @@ async def test_what_slurm_starts_a_second_time_does_not_run(engine: SlurmHarness
     # more.
     await engine.slurm.kill_controller()
     await engine.slurm.start_controller(jobs=waiting)
+    await wait_until(lambda: gone(engine.pid(spec)), 60, "Slurm to kill what runs")
+    # A node starts nothing of a job that it was told to kill in the same second or later.
+    killed = time.time()
+    await wait_until(lambda: time.time() > killed + 2, 60, "the next second")
     engine.commands("scontrol", "update", "PartitionName=main", "State=UP")
 
     async def started_again() -> bool:
@@ -174,7 +179,6 @@ async def test_what_slurm_starts_a_second_time_does_not_run(engine: SlurmHarness
 
     await wait_until(started_again, 60, "Slurm to start the job again")
     assert (await reaches(executor, spec, "ended")).exit_code in (NOT_RUN, -signal.SIGTERM, -signal.SIGKILL)
-    assert gone(engine.pid(spec))
     assert engine.starts(spec) == 1
 
 
@@ -191,7 +195,7 @@ async def test_a_job_that_runs_is_not_begun_again_after_a_controllers_death(
     await engine.running(spec)
     await engine.slurm.kill_controller()
     await engine.slurm.start_controller(forgetful=forgetful, jobs=None if forgetful else waiting)
-    await wait_until(lambda: gone(engine.pid(spec)), 30, "Slurm to kill the job it does not know")
+    await wait_until(lambda: gone(engine.pid(spec)), 60, "Slurm to kill the job it does not know")
     engine.commands("scontrol", "update", "PartitionName=main", "State=UP")
     await executor.submit(spec)
     status = await reaches(executor, spec, "ended", "unknown")
@@ -201,6 +205,16 @@ async def test_a_job_that_runs_is_not_begun_again_after_a_controllers_death(
     await executor.submit(after)
     await engine.running(after)
     assert engine.starts(spec) == 1
+
+
+async def test_a_job_that_slurm_is_not_done_with_is_not_forgotten(engine: SlurmHarness, tmp_path: Path) -> None:
+    spec, executor = engine.spec("a"), engine.executor()
+    await executor.submit(spec)
+    await engine.running(spec)
+    # As the job's supervisor leaves it a moment before Slurm knows.
+    job_supervisor.write(tmp_path / "jobs" / "a.1" / "exit.json", {"exit_code": 3})
+    await executor.forget("a", 1)
+    assert await executor.status("a", 1) == JobStatus(state="ended", exit_code=3)
 
 
 async def test_how_a_job_ended_is_known_longer_than_slurm_knows_it(tmp_path: Path) -> None:
@@ -248,7 +262,7 @@ async def test_the_grace_ends_even_where_every_worker_is_dead(engine: SlurmHarne
     folder = tmp_path / "jobs" / "a.1"
     # As much as a worker leaves that dies between the wish and its signal. No executor looks from here on.
     job_supervisor.ask_to_end(folder, 0.2)
-    await wait_until((folder / "exit.json").exists, 30, "the job to end")
+    await wait_until((folder / "exit.json").exists, 60, "the job to end")
     assert job_supervisor.read(folder / "exit.json") == {"exit_code": -9}
 
 

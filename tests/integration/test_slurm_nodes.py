@@ -61,7 +61,7 @@ async def test_the_command_runs_on_every_node_and_the_first_decides_how_the_job_
     assert said("told.1") == "1 of 2 on node2, 0"
     assert said("port.0") == said("port.1") != ""
     assert said("address") == "127.0.0.1"
-    await wait_until(lambda: gone(int(said("pid.1"))), 30, "the second node's to be ended")
+    await wait_until(lambda: gone(int(said("pid.1"))), 60, "the second node's to be ended")
     # And the nodes are free for another one.
     again = engine.spec("b", resources=BOTH)
     await executor.submit(again)
@@ -71,7 +71,7 @@ async def test_the_command_runs_on_every_node_and_the_first_decides_how_the_job_
 async def test_a_cancelled_job_may_save_within_its_grace(engine: SlurmHarness) -> None:
     executor, spec = engine.executor(), engine.spec("a", resources=BOTH)
     await executor.submit(spec)
-    await wait_until(lambda: engine.starts(spec) == 2, 30, "both nodes' to start")
+    await wait_until(lambda: engine.starts(spec) == 2, 60, "both nodes' to start")
     await executor.cancel("a", 1, 60)
     assert await ended(executor, spec) == JobStatus(state="ended", exit_code=0)
     assert (await executor.logs("a", 1))[0].count("saved") == 1
@@ -83,7 +83,7 @@ async def test_a_trainer_of_the_first_node_that_is_killed_ends_the_job_with_the_
         engine.spec("a", resources=BOTH),
     )
     await executor.submit(spec)
-    await wait_until((engine.control / "address").exists, 30, "both nodes' to start")
+    await wait_until((engine.control / "address").exists, 60, "both nodes' to start")
     os.kill(int((engine.control / "pid.0").read_text()), signal.SIGKILL)
     assert (await ended(executor, spec)).exit_code == -signal.SIGKILL
 
@@ -91,6 +91,6 @@ async def test_a_trainer_of_the_first_node_that_is_killed_ends_the_job_with_the_
 async def test_a_node_that_is_lost_ends_the_job(engine: SlurmHarness) -> None:
     executor, spec = engine.executor(), engine.spec("a", resources=BOTH)
     await executor.submit(spec)
-    await wait_until(lambda: engine.starts(spec) == 2, 30, "both nodes' to start")
+    await wait_until(lambda: engine.starts(spec) == 2, 60, "both nodes' to start")
     await engine.slurm.kill_node("node2")
     assert (await ended(executor, spec)).state == "ended"

@@ -17,7 +17,7 @@ async def test_a_tasks_story_is_told_in_order_with_its_causes(world: World) -> N
         await world.import_dataset("d11")
         await world.platform.wait_for("cost.estimated", "t1")
         await world.platform.publish("task.created", "t1", form("t1", "d1"), event_id="the-form")
-        await wait_until(lambda: len(world.executor.submits) >= 1, 20, "the job")
+        await wait_until(lambda: len(world.executor.submits) >= 1, 60, "the job")
         await _finish(world, "t1")
         await world.platform.wait_for_phase("t1", "Completed")
     story = await story_of(world.store, "t1")

@@ -101,7 +101,7 @@ async def test_a_named_task_is_watched_from_where_it_is_to_its_end_each_change_o
     first, other = await _kept(world, RUNNING), await _kept(world, QUEUED)
     watch = Watch(Brokers.of(world.settings), Filter(task_ids=frozenset({"t-1"})))
     seen = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         async for status in watch.changes(world.store):
             seen.append(status.phase)
             if status.phase is Phase.RUNNING:
@@ -154,7 +154,7 @@ async def dispatched(world: World, logged: StringIO) -> AsyncIterator[World]:  #
     async with world.worker():
         await world.import_dataset("d-1")
         await world.platform.publish("task.created", "t-1", form("t-1", "d-1"))
-        await wait_until(lambda: len(world.executor.submits) >= 1, 30, "the job")
+        await wait_until(lambda: len(world.executor.submits) >= 1, 60, "the job")
         yield world
 
 

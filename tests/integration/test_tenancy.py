@@ -35,16 +35,16 @@ async def test_a_task_waits_for_its_quota_and_then_starts(
         await world.import_dataset("d2", project="other")
         assert (await world.platform.wait_for("dataset.rejected", "d2")).data.reason == "unreadable"
         await world.platform.publish("task.created", "t1", form("t1", "d1", project="research"))
-        await wait_until(lambda: started == [("t1", 1)], 30, "t1 runs")
+        await wait_until(lambda: started == [("t1", 1)], 60, "t1 runs")
         await world.platform.publish("task.created", "t2", form("t2", "d1", project="research"))
         await wait_until(
             lambda: any(each.data.reason == "waiting-for-quota" for each in world.platform.said("task.status", "t2")),
-            30,
+            60,
             "t2 waits",
         )
         assert started == [("t1", 1)]
         await finish(world, "t1")
-        await wait_until(lambda: started == [("t1", 1), ("t2", 1)], 30, "t2 runs")
+        await wait_until(lambda: started == [("t1", 1), ("t2", 1)], 60, "t2 runs")
         await finish(world, "t2")
         await world.platform.wait_for_phase("t2", "Completed")
     (waited, *_) = [each.data for each in world.platform.said("task.status", "t2") if each.data.queue_position]

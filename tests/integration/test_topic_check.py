@@ -32,7 +32,7 @@ async def _create(servers: str, *topics: NewTopic) -> None:
         async def listed() -> bool:
             return {topic.name for topic in topics} <= set(await admin.list_topics())
 
-        await wait_until(listed, 10, "the topics")
+        await wait_until(listed, 60, "the topics")
 
 
 async def test_what_we_make_is_right(empty: str) -> None:

@@ -48,7 +48,7 @@ async def test_a_trace_leads_from_the_platform_s_event_to_the_exported_model(
                 await world.platform.publish("task.created", "t1", form("t1", "d1"), traceparent=TRACEPARENT)
                 await world.platform.wait_for_phase("t1", "Completed", 60)
                 exported = await world.platform.wait_for("model.exported", "t1")
-                await wait_until(lambda: _of(collector, name="train"), 30, "the trainer's span")
+                await wait_until(lambda: _of(collector, name="train"), 60, "the trainer's span")
         finally:
             await executor.kill_all()
             await executor.close()

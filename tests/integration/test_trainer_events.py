@@ -100,7 +100,7 @@ class Training:
         async def empty() -> bool:
             return not await self.keys(layout.outbox())
 
-        await wait_until(empty, 30, "the outbox to be empty")
+        await wait_until(empty, 60, "the outbox to be empty")
 
 
 def _is_trainer(process: Path, folder: str) -> bool:

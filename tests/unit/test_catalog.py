@@ -234,6 +234,11 @@ def test_a_fault_in_a_layer_is_named_where_it_shows(tmp_path: Path, old: str, ne
         ("min = 1\n", "min = 11\n", r"FinetuneLoRA\.epochs: min 11.* is above max 10"),
         ('default = "cosine"', 'default = "cos"', r"FinetuneLoRA\.scheduler\.default: must be one of"),
         ('default = "cosine"', 'default = "cosine"\nmin = 1', r"FinetuneLoRA\.scheduler: a str has no min"),
+        (
+            'default = "cosine"',
+            'default = "cosine"\nneeds = "epochs"',
+            r"FinetuneLoRA\.scheduler\.needs: 'epochs' is no bool",
+        ),
         ("[published]", "[published", "is not TOML"),
     ],
 )

@@ -136,7 +136,7 @@ def test_a_diff_of_adding_is_one_of_this_tree(number: int, tmp_path: Path) -> No
 # --- what is made ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("topic", ["dataset.imported", "task.created"])
+@pytest.mark.parametrize("topic", ["dataset.imported", "task.created", "task.command"])
 def test_the_page_for_publishers_has_every_field_once_and_says_which_are_required(topic: str) -> None:
     page = (ROOT / "docs/PUBLISHING.md").read_text("utf-8")
     table = page.split(f"| `{topic}` | what it says |\n|---|---|\n")[1].split("\n\n")[0]
@@ -146,6 +146,16 @@ def test_the_page_for_publishers_has_every_field_once_and_says_which_are_require
     assert sorted(said) == sorted(field.encode_name for field in fields)
     for field in fields:
         assert said[field.encode_name].startswith("required:") == field.required
+
+
+@pytest.mark.parametrize("page", HOW_TO)
+def test_no_order_that_a_reader_may_type_has_an_id_that_is_spent_by_the_first_of_them(page: str) -> None:
+    assert re.findall(r'"command_id": "[\w-]+"', (ROOT / page).read_text("utf-8")) == []
+
+
+def test_the_walk_puts_its_file_where_the_console_looks_for_files() -> None:
+    typed = "\n".join(_typed((ROOT / "README.md").read_text("utf-8")))
+    assert set(re.findall(r"uploads/[\w/]+", typed)) == {"uploads/default", "uploads/default/poems"}
 
 
 def test_the_page_of_settings_is_the_one_that_its_source_makes() -> None:

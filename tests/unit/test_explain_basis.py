@@ -40,19 +40,18 @@ async def test_why_there_is_no_fee_is_told_with_the_verdict_on_the_dataset(tmp_p
     world = await _draft_over_invalid_data()
     lines = (await _explained(world, tmp_path, "t-1")).splitlines()
     missing = "dataset d-1: 1 of 3 samples are invalid (invalid-json); mend or tolerate them; see its report"
-    told = msgspec.json.decode(await _explained(world, tmp_path, "t-1", "--json"))
-    (verdict,) = told["verdicts"]
-    assert verdict["report"].removeprefix(f"{tmp_path.as_uri()}/") in world.store.objects
     assert lines[:4] == [
         "task t-1: not created yet",
-        f"  dataset d-1: rejected, 2 of 3 samples are valid; report {verdict['report']}",
+        "  dataset d-1: rejected, 2 of 3 samples are valid; worker explain d-1 tells why",
         "  the fee is not known; what is missing:",
         f"    {missing}",
     ]
     assert "dataset-validation" in lines[4]
     assert "rejected" in lines[4]
+    told = msgspec.json.decode(await _explained(world, tmp_path / "json", "t-1", "--json"))
     assert told["quote"]["missing"] == [missing]
     assert told["datasets"] == ["d-1"]
+    (verdict,) = told["verdicts"]
     assert (verdict["verdict"], verdict["samples"], verdict["valid_samples"]) == ("rejected", 3, 2)
     assert f"dataset d-1: {verdict['objection']}" == missing
 
@@ -60,7 +59,7 @@ async def test_why_there_is_no_fee_is_told_with_the_verdict_on_the_dataset(tmp_p
 async def test_a_fee_that_is_known_and_what_the_form_tolerates_are_told(tmp_path: Path) -> None:
     world = await _draft_over_invalid_data(tolerance={"max_invalid_records": 1})
     lines = (await _explained(world, tmp_path, "t-1")).splitlines()
-    assert lines[1].startswith("  dataset d-1: rejected, 2 of 3 samples are valid, which the form tolerates; report ")
+    assert lines[1] == "  dataset d-1: rejected, 2 of 3 samples are valid, which the form tolerates"
     assert lines[2].startswith("  the fee: 0.0")
     assert lines[2].endswith(" CNY")
 

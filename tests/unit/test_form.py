@@ -26,6 +26,7 @@ RULES = {
     "scheduler": HyperparameterRule(type="str", default="cosine", enum=("cosine", "linear")),
     "lora_rank": HyperparameterRule(type="int", default=8, enum=("8", "16")),
     "warmup": HyperparameterRule(type="int", default=0),
+    "one_file": HyperparameterRule(type="str", default="off", enum=("off", "f16"), needs="packing"),
 }
 
 
@@ -243,6 +244,7 @@ def test_values_may_be_texts_and_what_is_not_given_has_its_default() -> None:
     assert wrong == ()
     assert values == {
         "epochs": 3, "learning_rate": 1e-5, "packing": True, "scheduler": "cosine", "lora_rank": 16, "warmup": 0,
+        "one_file": "off",
     }  # fmt: skip
     assert type(values["epochs"]) is int
 
@@ -275,6 +277,14 @@ def test_a_hyperparameter_that_breaks_its_rule_is_named_and_has_its_default(name
     assert [(fault.field, fault.code) for fault in wrong] == [(f"hyperparameters.{name}", code)]
     assert values == resolve({}, RULES)[0]
     msgspec.json.encode(wrong)
+
+
+def test_a_hyperparameter_without_the_switch_that_it_needs_is_named_with_the_switch() -> None:
+    (fault,) = resolve({"one_file": "f16", "packing": "false"}, RULES)[1]
+    assert (fault.field, fault.code) == ("hyperparameters.one_file", "needs-another")
+    assert fault.message == "needs packing: set packing to true, or leave one_file at off"
+    for allowed in ({"one_file": "f16", "packing": "true"}, {"one_file": "off"}, {"packing": True}, {}):
+        assert resolve(allowed, RULES)[1] == ()
 
 
 def test_whole_numbers_however_written_are_integers() -> None:

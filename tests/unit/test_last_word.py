@@ -23,6 +23,7 @@ from worker.settings import Settings
 from worker.storage.directory import DirectoryStore
 from worker.trainer import bucket as trainer_bucket
 from worker.trainer.bucket import Bucket
+from worker.trainer.converter import Converter
 from worker.trainer.fence import Fence, Interrupted
 from worker.trainer.job import Ending, run_job
 from worker.trainer.progress import Reporter
@@ -62,7 +63,9 @@ class Job:
         asyncio.run(self.store.put(key, msgspec.json.encode(content)))
 
     def run(self, train: Train) -> Ending:
-        def trained(_s: JobSpec, _p: Plan, bucket: Bucket, _f: Fence, reporter: Reporter, _folder: Path) -> None:
+        def trained(
+            _s: JobSpec, _p: Plan, bucket: Bucket, _f: Fence, reporter: Reporter, _folder: Path, _c: Converter
+        ) -> None:
             train(bucket, reporter)
 
         module = types.ModuleType("worker.trainer.run")

@@ -11,6 +11,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from contracts.envelope import Event
+from contracts.gguf import Gguf
 from contracts.model import Manifest, ModelExported
 from contracts.task import Phase
 from contracts.training import FileDigest, Output
@@ -474,6 +475,42 @@ async def test_a_model_card_names_what_loads_the_model(format: Any, kind: Any, l
     imported = [node.module for node in ast.parse(code).body if isinstance(node, ast.ImportFrom)]
     assert imported[0] == library.replace("-", "_")
     assert "the last checkpoint, the only one kept" in card.text
+
+
+async def test_a_gguf_file_is_exported_and_described_as_weights() -> None:
+    world = World()
+    await world.dispatched()
+    output = await world.leave_output()
+    await world.store.put(layout.attempt("t-1", 1) + "outputs/step-10/model.gguf", b"GGUF")
+    file = {"path": "model.gguf", "size_bytes": 4, "sha256": layout.sha256_hex(b"GGUF")}
+    said = {"status": "made", "type": "f16", "path": "model.gguf"}
+    output |= {"files": [*output["files"], file], "gguf": said}
+    (status,) = (await world.progress("succeeded", 5, outputs=[output])).events
+    (model,) = _models(await _export(world, received(status)))
+    manifest = _manifest(world, model)
+    assert manifest.gguf == Gguf(status="made", type="f16", path="model.gguf")
+    (described,) = [each for each in manifest.files if each.path == "model.gguf"]
+    assert described.media_type == "application/vnd.cncf.model.weight.v1.raw"
+    prefix = layout.model(model.model_id)
+    assert world.store.objects[prefix + "model.gguf"] == b"GGUF"
+    assert "`llama-cli -m model.gguf`" in world.store.objects[prefix + "README.md"].decode()
+
+
+async def test_why_there_is_no_gguf_file_is_in_manifest_and_card_as_words() -> None:
+    world = World()
+    message = "the converter ended with 1: `x`\n# not a heading"
+    gguf = {"status": "not-made", "type": "f16", "reason": "converter-failed", "message": message}
+    (model,) = _models(await _export(world, await _trained(world, gguf=gguf)))
+    assert msgspec.to_builtins(_manifest(world, model).gguf) == gguf
+    card = world.store.objects[layout.model(model.model_id) + "README.md"].decode()
+    assert "There is no GGUF file (`converter-failed`): `the converter ended with 1: 'x' # not a heading`." in card
+
+
+async def test_a_model_that_nobody_asked_a_gguf_file_of_says_nothing_of_it() -> None:
+    world = World()
+    (model,) = _models(await _export(world, await _trained(world)))
+    assert _manifest(world, model).gguf is None
+    assert "GGUF" not in world.store.objects[layout.model(model.model_id) + "README.md"].decode()
 
 
 def _digest(path: str) -> FileDigest:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from contracts.gguf import Gguf
 from contracts.model import Kept
 from tests.exported import TOKENIZER, WEIGHTS, contents, export, safetensors
+from tests.fakes.gguf import gguf
 from worker.cli import app
 from worker.models.source import FolderSource
 
@@ -71,6 +73,17 @@ def test_a_model_is_shown_with_why_it_was_kept_and_every_file(bucket: Path) -> N
     unfinished = models("show", "cut")
     assert unfinished.exit_code == 1
     assert "manifest.json" in unfinished.stderr
+
+
+def test_a_model_is_shown_with_its_gguf_file_or_why_it_has_none(bucket: Path) -> None:
+    made = Gguf(status="made", type="bf16", path="model.gguf")
+    export(bucket / "models/m", contents() | {"model.gguf": gguf()}, gguf=made)
+    assert "  gguf       model.gguf, bf16\n" in models("show", "m").stdout
+    why = "the converter ended with 1: \x1b[2J"
+    export(bucket / "models/n", gguf=Gguf(status="not-made", type="f16", reason="converter-failed", message=why))
+    shown = models("show", "n").stdout
+    assert "  gguf       none: converter-failed: the converter ended with 1: " in shown
+    assert "\x1b" not in shown
 
 
 @pytest.mark.parametrize("command", ["show", "verify", "download"])

@@ -12,8 +12,10 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
+from contracts.gguf import GGUF_FILE, Gguf
 from contracts.probe import PROBE_FILE
 from tests.exported import TOKENIZER, WEIGHTS, contents, export, probe, safetensors
+from tests.fakes.gguf import gguf
 from worker.cli import app
 from worker.models import loading
 from worker.models.loading import Loaded
@@ -63,6 +65,13 @@ def test_an_intact_model_is_verified(tmp_path: Path, loads: list[dict[str, Any]]
     said = verdict(folder)
     assert (said["verified"], said["model_id"], said["problems"], said["unchecked"]) == (True, "m", [], [])
     assert loads[0] == {"folder": folder, "base": None, "base_prefix": None}
+
+
+def test_a_model_with_a_gguf_file_or_a_reason_for_none_is_verified(tmp_path: Path) -> None:
+    made = Gguf(status="made", type="f16", path=GGUF_FILE)
+    assert verify(export(tmp_path / "m", contents() | {GGUF_FILE: gguf()}, gguf=made)).exit_code == 0
+    none = Gguf(status="not-made", type="f16", reason="no-converter", message="there is none")
+    assert verify(export(tmp_path / "n", gguf=none)).exit_code == 0
 
 
 def flip(path: Path, place: int) -> None:
@@ -129,6 +138,8 @@ CONSISTENT: dict[str, tuple[dict[str, bytes], tuple[str, str]]] = {
     "a cut header": ({WEIGHTS: safetensors()[:20]}, (WEIGHTS, "broken-safetensors")),
     "an empty file of weights": ({WEIGHTS: b""}, (WEIGHTS, "broken-safetensors")),
     "JSON that is none": ({"config.json": b"{"}, ("config.json", "not-json")),
+    "a GGUF file that is cut": ({"model.gguf": gguf()[:-1]}, ("model.gguf", "broken-gguf")),
+    "a pickle called GGUF": ({"model.gguf": pickle.dumps({})}, ("model.gguf", "pickle")),
     "a card that is no text": ({"README.md": b"\xff"}, ("README.md", "not-text")),
     "a probe that is none": ({PROBE_FILE: b"{}"}, (PROBE_FILE, "broken-probe")),
 }
@@ -183,6 +194,7 @@ MANIFESTS: dict[str, tuple[dict[str, Any], str]] = {
     "a file twice": ({"files": [{"path": "a.json"}, {"path": "a.json"}]}, "more than once"),
     "no weights": ({"files": [{"path": "a.json"}]}, "no weights"),
     "a probe that is not there": ({"probe": {"path": "other.json", "tolerance": 1e-3}}, "none of its files"),
+    "a GGUF that is not there": ({"gguf": {"status": "made", "type": "f16", "path": "m"}}, "none of its files"),
     "a digest of another kind": ({"files": [{"path": "a", "digest": "md5:00"}]}, "digest"),
     "a tokenizer of another digest": ({"lineage": {"tokenizer": {"tokenizer.json": "sha256:0"}}}, "another digest of"),
     "a step that was not kept": ({"step": 11}, "none of those that were kept"),

@@ -171,7 +171,7 @@ async def test_the_sweeps_go_on_whatever_fails() -> None:
     try:
         await asyncio.sleep(0)
         retained.world.store.available = True
-        await wait_until(lambda: retained.files(model_id) == ["manifest.json"], 10, "the model to go")
+        await wait_until(lambda: retained.files(model_id) == ["manifest.json"], 60, "the model to go")
         assert retained.publisher.failures == []
     finally:
         await cancel([sweeps])

@@ -149,7 +149,7 @@ async def test_a_command_that_hangs_is_unavailable_and_killed(
 async def test_a_command_is_killed_with_the_call_that_waits_for_it(commands: Commands) -> None:
     folder = commands("squeue", "echo $$ > new; mv new pid; exec sleep 100")
     call = asyncio.create_task(SlurmClient(None, 0).jobs())
-    await wait_until((folder / "pid").exists, 20, "the command to run")
+    await wait_until((folder / "pid").exists, 60, "the command to run")
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call

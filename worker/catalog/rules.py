@@ -21,6 +21,7 @@ class PartialRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     min: float | UnsetType = UNSET
     max: float | UnsetType = UNSET
     enum: tuple[str, ...] | UnsetType = UNSET
+    needs: str | UnsetType = UNSET
 
 
 Layer = Mapping[str, PartialRule]
@@ -36,7 +37,11 @@ def layered(layers: Iterable[Layer]) -> dict[str, HyperparameterRule]:
     for layer in layers:
         for name, rule in layer.items():
             found.setdefault(name, {}).update(_said(rule))
-    return {name: _checked(name, fields) for name, fields in found.items()}
+    rules = {name: _checked(name, fields) for name, fields in found.items()}
+    for name, checked in rules.items():
+        if checked.needs is not None and (checked.needs not in rules or rules[checked.needs].type != "bool"):
+            raise RuleError(f"{name}.needs: {checked.needs!r} is no bool of the same training type")
+    return rules
 
 
 def _said(rule: PartialRule) -> dict[str, Any]:

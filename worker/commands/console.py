@@ -16,8 +16,8 @@ def console() -> None:
 
     Tasks, the form with its fee, curves, models; for operators dead letters and replays. It speaks only to Kafka and
     the bucket, as any platform does, and needs no worker beside it. Settings are the worker's (KAFKA_BOOTSTRAP_SERVERS,
-    WORKER_STORAGE_URL, ...) and CONSOLE_ variables, see the README. Started by hand without any of these, it prints a
-    token to sign in with.
+    WORKER_STORAGE_URL, ...) and CONSOLE_ variables, see docs/OPERATIONS.md (The console) and docs/SETTINGS.md. Started
+    by hand without any of these, it prints a token to sign in with.
 
     Exit code 0: it was told to end; 2: it could not start or go on.
 

@@ -70,7 +70,7 @@ class Access:
             token = self.made = secrets.token_urlsafe(24)
         if token is not None:
             if self.by_name(OPERATOR):
-                raise SettingsError(f"CONSOLE_PEOPLE_FILE: the name {OPERATOR} is whose who has CONSOLE_TOKEN")
+                raise SettingsError(f"CONSOLE_PEOPLE_FILE: the name {OPERATOR} is that of whoever has CONSOLE_TOKEN")
             self._people[digest_of(token)] = Person(name=OPERATOR, projects=(EVERY,), operator=True)
         self.secret = (settings.secret or token or secrets.token_urlsafe(32)).encode()
 

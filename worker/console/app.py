@@ -32,6 +32,7 @@ def create_app(console: Console) -> Starlette:
         Route("/tasks/new", new_task.new_task),
         Route("/tasks/new/choices", new_task.choices),
         Route("/tasks/new/draft", new_task.draft, methods=["POST"]),
+        Route("/tasks/new/faults", new_task.faults, methods=["POST"]),
         Route("/tasks/new/uploads", imports.upload, methods=["POST"]),
         Route("/tasks/new/imports", imports.from_bucket, methods=["POST"]),
         Route("/tasks/new/{task_id}/fee", new_task.fee),

@@ -11,6 +11,7 @@ from worker.console import shown
 from worker.console.access import Person
 from worker.console.languages import LANGUAGES, language_of, translator
 from worker.console.parts import Console
+from worker.console.reasons import fault_in, reason_in
 
 
 def _environment() -> Environment:
@@ -29,6 +30,7 @@ def _environment() -> Environment:
         "moment": shown.moment,
         "file_name": shown.file_name,
     }
+    environment.globals |= {"reason_in": reason_in, "fault_in": fault_in}
     return environment
 
 

@@ -1,4 +1,4 @@
-"""Every text of the console: English, Chinese. What the worker says in events stays as it was said."""
+"""Every text of the console: English, Chinese. What the worker says in events stays as it was said: see reasons.py."""
 
 from contracts.datasets.findings import CODES
 
@@ -177,7 +177,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "数据集导入成功大约 5 秒后显示。",
     ),
     "fee-counting": ("Being estimated …", "正在预估……"),
-    "fee-missing": ("The fee is not known yet: {missing}", "费用尚未确定:{missing}"),
+    "fee-missing": ("The fee is not known; what is missing:", "费用尚未确定,缺少:"),
     "fee-between": (
         "Between {low} and {high} {currency}, exactly once all is counted",
         "{low} 至 {high} {currency},计数完成后给出准确值",
@@ -203,6 +203,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "checking": ("Being checked …", "正在校验……"),
     "valid": ("Valid", "校验通过"),
     "rejected": ("Rejected", "未通过"),
+    "unreadable": ("Its files cannot be read:", "文件无法读取:"),
     "samples-of": ("{valid} of {samples} samples valid, {format}", "{samples} 条样本中 {valid} 条有效,格式 {format}"),
     "findings": ("Findings", "校验结果"),
     "findings-more": ("and {count} more, all in the report in the bucket", "另有 {count} 条,见存储桶中的报告"),
@@ -224,7 +225,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Delete its checkpoints and outputs for good? Exported models stay.",
         "确定删除检查点与训练产出?此操作不可撤销,已导出的模型会保留。",
     ),
-    "answer": ("Last answer to a command: {message}", "对操作的最近答复:{message}"),
+    "answer": ("Last answer to a command:", "对操作的最近答复:"),
     "ordered": ("{command} was asked for.", "已请求:{command}。"),
     "waiting-for-worker": ("Submitted. The worker has not said anything yet.", "已提交,等待处理。"),
     "loss": ("Loss", "损失"),

@@ -31,7 +31,7 @@ class TaskView(Struct, kw_only=True):
     submitted_at: datetime | None = None
     status: TaskStatus | None = None
     #: What the worker last said to a command or a second form that changed nothing.
-    answer: str | None = None
+    answer: TaskStatus | None = None
     models: dict[str, ModelExported] = {}
 
     @property
@@ -54,7 +54,16 @@ class DatasetView(Struct, kw_only=True):
     uris: tuple[str, ...] = ()
     imported_at: datetime | None = None
     verdict: DatasetVerdict | None = None
-    rejected: bool = False
+
+    @property
+    def rejected(self) -> bool:
+        """Return whether the newest verdict, without a form's tolerance, is against it."""
+        return isinstance(self.verdict, DatasetRejected)
+
+    @property
+    def unreadable(self) -> bool:
+        """Return whether it was rejected without a look at its samples; the verdict's message says why."""
+        return isinstance(self.verdict, DatasetRejected) and self.verdict.reason == "unreadable"
 
 
 class View:
@@ -146,7 +155,6 @@ class View:
         if dataset.verdict is None or verdict.imported_at >= dataset.verdict.imported_at:
             # The findings are in the bucket, whole; a thousand verdicts with their findings would not be bounded.
             dataset.verdict = msgspec.structs.replace(verdict, findings=(), draft=None)
-            dataset.rejected = isinstance(verdict, DatasetRejected)
             self.changes.add("dataset", verdict.dataset_id, verdict.project)
 
     def _of(self, project: str, dataset_id: str) -> DatasetView:
@@ -181,7 +189,7 @@ class View:
             self._changed("task", status.task_id)
         elif status.revision == task.status.revision and status.reason != task.status.reason:
             # Of equal revisions the first holds: what refuses a command or a second form is no change of the task.
-            task.answer = status.message
+            task.answer = status
             self._changed("task", status.task_id)
 
     def _exported(self, model: ModelExported) -> None:

@@ -152,12 +152,12 @@ class SlurmExecutor:
     async def forget(self, job_id: str, attempt: int) -> None:
         """Remove an ended or lost job's folder; a queued or running job stays. Idempotent.
 
-        Slurm cannot forget on demand: the same submit within its MinJobAge finds the job that has ended.
+        Slurm cannot forget on demand: the same submit within its MinJobAge finds the job that has ended. That a job is
+        over it says later than the folder does: the folder stays until then, as without it the job would be running.
         """
         folder = self._folder(job_id, attempt)
         found = await self._jobs_in(folder)
-        status = _status(_that_counts(found), await self._off_loop(folder.trace))
-        if status.state in ("queued", "running"):
+        if any(not job.over and not job.parked for job in found):
             return
         for job in found:
             if job.parked:

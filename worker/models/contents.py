@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from worker.models.gguf_header import BrokenGguf
+from worker.models.gguf_header import check_header as check_gguf
 from worker.models.safetensors_header import BrokenSafetensors, check_header
 
 _HEAD_BYTES = 8
@@ -40,12 +42,16 @@ def check_content(path: Path, name: str) -> None:
     try:
         if name.endswith(".safetensors"):
             check_header(path)
+        elif name.endswith(".gguf"):
+            check_gguf(path)
         elif name.endswith(_JSON + _TEXT):
             _check_text(path, name)
         elif not name.endswith(_PROTOBUF):
             raise BadContent("unknown-kind", "nothing of this name belongs to a model")
     except BrokenSafetensors as error:
         raise _pickled(path) or BadContent("broken-safetensors", str(error)) from error
+    except BrokenGguf as error:
+        raise _pickled(path) or BadContent("broken-gguf", str(error)) from error
     except BadContent as error:
         raise _pickled(path) or error from error
     if name.endswith(_PROTOBUF) and (pickled := _pickled(path)):

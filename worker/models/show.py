@@ -47,6 +47,10 @@ def manifest_lines(manifest: Manifest) -> Iterator[str]:
         merged = manifest.probe.merged_difference
         of_merged = "" if merged is None else f", merged weights are {merged:.2g} off"
         yield f"  probe      {safe(manifest.probe.path)}, tolerance {manifest.probe.tolerance:g}{of_merged}"
+    if manifest.gguf:
+        made = f"{manifest.gguf.path}, {manifest.gguf.type}"
+        none = f"none: {manifest.gguf.reason}: {manifest.gguf.message}"
+        yield safe(f"  gguf       {made if manifest.gguf.status == 'made' else none}")
     for file in manifest.files:
         yield f"  {file.digest.removeprefix('sha256:')}  {file.size:>13,}  {safe(file.path)}"
 

@@ -97,6 +97,23 @@ def check_probe(folder: Path, manifest: Manifest) -> tuple[Probe | None, list[Pr
 def _faults(manifest: Manifest, model_id: str | None) -> Iterator[str]:
     if model_id is not None and manifest.model_id != model_id:
         yield f"it is of the model {manifest.model_id}, not of {model_id}"
+    yield from _faults_of_paths(manifest)
+    seen = {file.path for file in manifest.files}
+    if not any(path.endswith(".safetensors") for path in seen):
+        yield "it names no weights"
+    said = {"probe": manifest.probe and manifest.probe.path, "GGUF": manifest.gguf and manifest.gguf.path}
+    for what, path in said.items():
+        if path is not None and path not in seen:
+            yield f"it names the {what} {path!r}, which is none of its files"
+    stated, digests = manifest.lineage.get("tokenizer"), {file.path: file.digest for file in manifest.files}
+    for path, digest in stated.items() if isinstance(stated, dict) else ():
+        if digests.get(path) != digest:
+            yield f"its lineage says another digest of {path!r} than its list of files"
+    if manifest.step not in manifest.kept.steps:
+        yield f"its step {manifest.step} is none of those that were kept"
+
+
+def _faults_of_paths(manifest: Manifest) -> Iterator[str]:
     seen: set[str] = set()
     for file in manifest.files:
         if any(part in ("", ".", "..") for part in file.path.split("/")) or "\0" in file.path:
@@ -104,16 +121,6 @@ def _faults(manifest: Manifest, model_id: str | None) -> Iterator[str]:
         if file.path in seen or file.path == MANIFEST:
             yield f"it names {file.path!r} more than once" if file.path in seen else "it names itself"
         seen.add(file.path)
-    if not any(path.endswith(".safetensors") for path in seen):
-        yield "it names no weights"
-    if manifest.probe is not None and manifest.probe.path not in seen:
-        yield f"it names the probe {manifest.probe.path!r}, which is none of its files"
-    stated, digests = manifest.lineage.get("tokenizer"), {file.path: file.digest for file in manifest.files}
-    for path, digest in stated.items() if isinstance(stated, dict) else ():
-        if digests.get(path) != digest:
-            yield f"its lineage says another digest of {path!r} than its list of files"
-    if manifest.step not in manifest.kept.steps:
-        yield f"its step {manifest.step} is none of those that were kept"
 
 
 def _wrong_size(file: Descriptor, size: int) -> Problem:

@@ -18,8 +18,7 @@ from handlers.task_data import WantedData
 class DatasetNow(Struct, frozen=True, kw_only=True):
     """A dataset of a task's form or draft as it is now. ``verdict`` None: there is no report yet.
 
-    ``objection`` is why a task that tolerates what this one does may not train on it; None where it may. ``report`` is
-    where the report lies, every finding beside it.
+    ``objection`` is why a task that tolerates what this one does may not train on it; None where it may.
     """
 
     dataset_id: str
@@ -27,7 +26,6 @@ class DatasetNow(Struct, frozen=True, kw_only=True):
     samples: int = 0
     valid_samples: int = 0
     objection: str | None = None
-    report: str | None = None
 
 
 async def fee_of(store: ObjectStore, task_id: str) -> KeptQuote | None:
@@ -46,7 +44,7 @@ async def basis_of(
     draft = _draft(submission, estimate)
     own = WantedData(draft.training_set or (), draft.validation).own_ids()
     known = await datasets.load_all(store, own)
-    return tuple(_now(store, name, found, draft.tolerance or Tolerance()) for name, found in known.items())
+    return tuple(_now(name, found, draft.tolerance or Tolerance()) for name, found in known.items())
 
 
 def _draft(submission: Submission | None, estimate: KeptQuote | None) -> Draft:
@@ -61,7 +59,7 @@ def _draft(submission: Submission | None, estimate: KeptQuote | None) -> Draft:
     return msgspec.structs.replace(estimate.draft, training_set=(TrainingDataset(dataset_id=estimate.dataset_id),))
 
 
-def _now(store: ObjectStore, name: str, found: KnownDataset | None, tolerance: Tolerance) -> DatasetNow:
+def _now(name: str, found: KnownDataset | None, tolerance: Tolerance) -> DatasetNow:
     if found is None:
         return DatasetNow(dataset_id=name, verdict=None)
     return DatasetNow(
@@ -70,5 +68,4 @@ def _now(store: ObjectStore, name: str, found: KnownDataset | None, tolerance: T
         samples=found.samples,
         valid_samples=found.valid_samples,
         objection=objection(found, tolerance),
-        report=store.uri(layout.dataset_report(name, found.digest)),
     )

@@ -7,7 +7,7 @@ import warnings
 from worker.trainer.ranks import started
 
 #: Nothing is fetched from anywhere: what a job needs is in the bucket.
-_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
+OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
 
 
 def prepare() -> None:
@@ -16,7 +16,7 @@ def prepare() -> None:
     ``OMP_NUM_THREADS`` and ``OMP_WAIT_POLICY`` of the caller hold. A process that is alone trains on one GPU, the first
     of those it was given; one of several on that of its number. May be called twice.
     """
-    for name in _OFFLINE:
+    for name in OFFLINE:
         os.environ[name] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -23,8 +23,8 @@ class Hyperparameters(Struct, frozen=True, kw_only=True):
     ``learning_rate`` falls linearly after warm-up.
 
     ``batch_size`` is of all processes together: of rows of the context for pretrain, of samples for the others.
-    ``merge`` leaves an adapter with its base as one model, too. For what the last five mean, see the recipes of
-    preference and ranking.
+    ``merge`` leaves an adapter with its base as one model, too; ``gguf`` a whole model as one GGUF file. For what the
+    last five mean, see the recipes of preference and ranking.
     """
 
     epochs: int = 1
@@ -40,6 +40,7 @@ class Hyperparameters(Struct, frozen=True, kw_only=True):
     lora_alpha: int = 16
     lora_dropout: float = 0.0
     merge: bool = False
+    gguf: Literal["off", "f16", "bf16", "f32"] = "off"
     pairs: Literal["best-worst", "all"] = "best-worst"
     beta: float = 0.1
     sft_weight: float = 1.0

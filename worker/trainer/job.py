@@ -21,6 +21,7 @@ from handlers.planning.plan import Plan
 from handlers.ports import JobSpec
 from worker.settings import Settings
 from worker.trainer.bucket import Bucket, open_bucket
+from worker.trainer.converter import Converter
 from worker.trainer.failures import failure_of, platforms_fault
 from worker.trainer.fence import Fence, Interrupted, Standing, Superseded
 from worker.trainer.progress import ProgressSink, Reporter
@@ -56,7 +57,10 @@ def run_job(spec: JobSpec, settings: Settings, sink: ProgressSink, stop: threadi
         fence = Fence(bucket.store, spec, settings.heartbeat_seconds, stop)
         reporter = Reporter(spec, sink, lambda: datetime.now(UTC), fence.check)
         try:
-            ending = _told(spec, bucket, fence, reporter, rank)
+            converter = Converter(
+                settings.gguf_converter, settings.gguf_seconds, lambda: fence.standing is Standing.RUN
+            )
+            ending = _told(spec, bucket, fence, reporter, rank, converter)
         except Superseded:
             log.info("job.superseded", task_id=spec.task_id, attempt=spec.attempt)
             sink.drop()
@@ -77,11 +81,11 @@ def _kept(last_word: Event[TrainingProgress], spec: JobSpec, bucket: Bucket) -> 
     return True
 
 
-def _told(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter, rank: Rank) -> Ending:
+def _told(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter, rank: Rank, converter: Converter) -> Ending:
     try:
         with _watched(bucket, fence) if rank.first else nullcontext():
             reporter.deploying()
-            _trained(spec, bucket, fence, reporter)
+            _trained(spec, bucket, fence, reporter, converter)
     except Superseded:
         raise
     except Interrupted as interruption:
@@ -113,13 +117,13 @@ def _watched(bucket: Bucket, fence: Fence) -> Iterator[None]:
         heartbeat.cancel()
 
 
-def _trained(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter) -> None:
+def _trained(spec: JobSpec, bucket: Bucket, fence: Fence, reporter: Reporter, converter: Converter) -> None:
     plan = _plan(spec, bucket)
     # Torch takes ten seconds to import: the job has said by now that it has begun, and an order to end is heard.
     from worker.trainer.run import train  # noqa: PLC0415 - the reason is above
 
     with tempfile.TemporaryDirectory(prefix="trainer-") as scratch:
-        train(spec, plan, bucket, fence, reporter, Path(scratch))
+        train(spec, plan, bucket, fence, reporter, Path(scratch), converter)
 
 
 def _plan(spec: JobSpec, bucket: Bucket) -> Plan:

@@ -19,14 +19,14 @@ log = structlog.get_logger()
 
 
 def prove(
-    bucket: Bucket, prefix: str, scratch: Path, *, format: Format, base: Path | None, merge: bool
+    bucket: Bucket, prefix: str, folder: Path, *, format: Format, base: Path | None, merge: bool
 ) -> tuple[OutputProbe, list[FileDigest]]:
     """Load an output from its files, as anybody will, and leave what it says beside it; return that and its files.
 
-    ``base`` is the folder of what an adapter is on; ``merge`` also leaves both as one model, which must say the same.
+    ``folder`` is a new one, and has all of it then. ``base`` is the folder of what an adapter is on; ``merge`` also
+    leaves both as one model, which must say the same.
     Raises JobError where it does not.
     """
-    folder = scratch / "proof" / prefix.rstrip("/").rpartition("/")[2]
     bucket.download(prefix, folder, is_wanted)
     probe = probe_of(folder, format, base)
     if not all(math.isfinite(value) for case in probe.cases for each in case.sequences for value in each.values):

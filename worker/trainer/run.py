@@ -17,6 +17,7 @@ from worker.trainer import checkpoints, collective, outputs
 from worker.trainer.bucket import Bucket
 from worker.trainer.checkpoints import Complete
 from worker.trainer.chronicle import Chronicle
+from worker.trainer.converter import Converter
 from worker.trainer.dataset import Datasets, EpochSampler, build_datasets, open_datasets
 from worker.trainer.exact_trainer import ExactTrainer
 from worker.trainer.fence import Fence, Interrupted, Standing
@@ -32,7 +33,9 @@ from worker.trainer.whole import fetch_whole
 log = structlog.get_logger()
 
 
-def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Reporter, scratch: Path) -> None:
+def train(
+    spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Reporter, scratch: Path, converter: Converter
+) -> None:
     """Train a plan to its end and say that it succeeded.
 
     The same plan gives the same weights, to the bit on the same machine's CPU, however often it is interrupted. Of
@@ -76,7 +79,7 @@ def train(spec: JobSpec, plan: Plan, bucket: Bucket, fence: Fence, reporter: Rep
     if chronicle.interrupted:
         raise Interrupted(chronicle.checkpoint)
     if rank.first:
-        left = _left(spec, plan, bucket, chronicle, scratch, merge=chosen.merge)
+        left = _left(spec, plan, bucket, chronicle, scratch, chosen, converter)
         reporter.succeeded(chronicle.progress, left)
 
 
@@ -166,11 +169,18 @@ def _arguments(plan: Plan, chosen: Hyperparameters, share: Share, total_steps: i
 
 
 def _left(
-    spec: JobSpec, plan: Plan, bucket: Bucket, chronicle: Chronicle, scratch: Path, *, merge: bool
+    spec: JobSpec,
+    plan: Plan,
+    bucket: Bucket,
+    chronicle: Chronicle,
+    scratch: Path,
+    chosen: Hyperparameters,
+    converter: Converter,
 ) -> tuple[Output, ...]:
     # Checkpoints of older attempts may have been cleared away meanwhile.
     there = [kept for kept in chronicle.history if bucket.get(kept.prefix + checkpoints.COMPLETE) is not None]
+    asked = outputs.Asked(merge=chosen.merge, gguf=chosen.gguf, converter=converter)
     return tuple(
-        outputs.export(bucket, kept, plan=plan, attempt_prefix=spec.attempt_prefix, scratch=scratch, merge=merge)
+        outputs.export(bucket, kept, plan=plan, attempt_prefix=spec.attempt_prefix, scratch=scratch, asked=asked)
         for kept in outputs.chosen(there, plan.output_count)
     )

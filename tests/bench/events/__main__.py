@@ -49,8 +49,8 @@ def groups(servers: str, elsewhere: str, messages: int) -> dict[str, Group]:
             "records/s",
             {
                 "ours": ("intake:ours", (servers, messages)),
-                "ours, a log line a record": ("intake:ours", (servers, messages, "info")),
                 "aiokafka getmany + commit, undecoded": ("intake:raw", (servers, messages)),
+                "ours, a log line a record": ("intake:ours", (servers, messages, "info")),
                 "FastStream, batch": ("intake:faststream_batch", (servers, messages)),
                 "FastStream, AckPolicy.ACK": ("intake:faststream_ack", (servers, few)),
                 "taskiq, commits by the clock": ("task_queue:taskiq", (elsewhere, max(few, messages // 10))),

@@ -17,6 +17,7 @@ from handlers.planning.plan import Plan
 from handlers.ports import JobSpec
 from worker.trainer.__main__ import main
 from worker.trainer.bucket import Bucket
+from worker.trainer.converter import Converter
 from worker.trainer.fence import Fence, Interrupted, Standing
 from worker.trainer.progress import Reporter
 
@@ -24,7 +25,9 @@ STEPS = 6
 STEP_SECONDS = 0.15
 
 
-def train(spec: JobSpec, _plan: Plan, bucket: Bucket, fence: Fence, reporter: Reporter, _scratch: Path) -> None:
+def train(
+    spec: JobSpec, _plan: Plan, bucket: Bucket, fence: Fence, reporter: Reporter, _scratch: Path, _converter: Converter
+) -> None:
     """Do what ``worker.trainer.run.train`` does, as far as anybody else can see."""
     bucket.put(f"runs/{spec.task_id}/{spec.attempt}/{uuid4().hex}", b"began")
     done, checkpoint = 0, None

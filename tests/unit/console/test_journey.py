@@ -34,7 +34,8 @@ def test_the_way_from_an_upload_to_a_submitted_task(console: ConsoleUnderTest) -
     assert (said.topic, said.key, said.data.format) == ("dataset.imported", dataset_id, "sft")
     key = console.store.key(said.data.files[0].uri)
     assert console.store.objects[key] == GOOD * 3
-    assert key == f"uploads/default/{dataset_id}/01-my_poems.jsonl"
+    assert key == f"uploads/default/{dataset_id}/01/my_poems.jsonl"
+    assert ">my_poems.jsonl</a>" in answer.text
     assert said.data.draft is not None
     assert said.data.draft["training_set"] == [{"dataset_id": dataset_id}]
     assert said.data.draft["hyperparameters"] == {"epochs": "6"}
@@ -70,6 +71,20 @@ def test_every_fault_of_a_form_is_shown_with_its_field_and_nothing_is_published(
     assert answer.status_code == 422
     fields_named = re.findall(r'data-field="([^"]+)"', answer.text)
     assert set(fields_named) == {"name", "output_count", "hp.epochs", "training-set"}
+    assert console.said == []
+
+
+def test_faults_that_are_mended_are_gone_before_the_form_is_submitted_again(console: ConsoleUnderTest) -> None:
+    browser = console.operator()
+    console.hear("dataset.imported", {"dataset_id": "d-1", "files": [{"uri": console.store.uri("a.jsonl")}]})
+    fields = filled(browser.get("/tasks/new").text, training_set="d-1", output_count="many", name="no good!")
+    left = []
+    for mended in ({}, {"name": "poems"}, {"output_count": "1"}):
+        fields |= mended
+        answer = browser.post("/tasks/new/faults", data=fields)
+        left.append((answer.status_code, re.findall(r'data-field="([^"]+)"', answer.text)))
+    assert left == [(200, ["name", "output_count"]), (200, ["output_count"]), (200, [])]
+    assert answer.text.strip() == ""
     assert console.said == []
 
 
@@ -155,6 +170,31 @@ def test_findings_lead_to_their_line_and_place(console: ConsoleUnderTest) -> Non
     assert "<mark>&#34;usr&#34;</mark>" in shown
 
 
+def test_why_a_dataset_whose_file_is_not_there_was_rejected_is_said(console: ConsoleUnderTest) -> None:
+    why = "mem://bucket/gone.jsonl: no such file; upload it again, then import the dataset again"
+    unreadable = verdict("gone", samples=0, valid_samples=0, format=None, files=[])
+    console.hear("dataset.rejected", unreadable | {"reason": "unreadable", "message": why})
+    shown = console.operator().get("/datasets/default/gone").text
+    assert why in shown
+    assert "Its files cannot be read" in shown
+    assert "samples valid" not in shown
+
+
+def test_what_a_fee_lacks_is_said_by_the_name_of_its_file_and_leads_to_its_findings(console: ConsoleUnderTest) -> None:
+    browser = console.operator()
+    task_id = filled(browser.get("/tasks/new").text)["task_id"]
+    files = [{"uri": console.store.uri("uploads/default/d-1/01/own.jsonl")}]
+    console.hear("dataset.imported", {"dataset_id": "d-1", "files": files})
+    lacking = ["dataset d-1: 1 of 3 samples are invalid (unknown-role)", "dataset d-2: not validated yet", "base_model"]
+    unknown = quote(amount=None, complete=False, missing=lacking, items=[], billed_tokens=0)
+    said = {"task_id": task_id, "dataset_ids": ["d-1"], "project": "default", "quote": unknown}
+    console.hear("cost.estimated", said)
+    fee = browser.get(f"/tasks/new/{task_id}/fee", params={"project": "default"}).text
+    assert re.search(r'<a href="/datasets/default/d-1"[^>]*>own.jsonl</a>: <span lang="en">1 of 3', fee)
+    assert [each in fee for each in lacking] == [False, True, True]
+    assert "tokens to bill" not in fee
+
+
 def test_a_task_is_shown_live_with_its_curve_and_can_be_stopped(console: ConsoleUnderTest) -> None:
     console.hear("task.created", form("t-1", name="我的任务"))
     console.hear(
@@ -188,3 +228,13 @@ def test_no_broker_is_said_and_nothing_lost_of_the_form(console: ConsoleUnderTes
 
 def test_pages_lead_home(console: ConsoleUnderTest) -> None:
     assert urlsplit(console.operator().get("/").headers["location"]).path == "/tasks"
+
+
+def test_a_dataset_that_was_only_just_brought_in_is_no_stranger(console: ConsoleUnderTest) -> None:
+    browser = console.operator()
+    fields = filled(browser.get("/tasks/new").text)
+    files = {"training_set.files": ("a.jsonl", GOOD)}
+    answer = browser.post("/tasks/new/uploads", data=fields | {"role": "training_set"}, files=files)
+    own = fields | {"training_set": hidden(answer.text, "training_set")}
+    assert browser.post("/tasks/new/faults", data=own).text.strip() == ""
+    assert "not of this project" in browser.post("/tasks/new/faults", data=own | {"training_set": "d-1"}).text

@@ -146,7 +146,7 @@ def test_a_project_named_like_a_way_out_stays_inside(console: ConsoleUnderTest) 
     assert answer.status_code == 200
     (key,) = console.store.puts
     assert key.startswith("uploads/%2E./dataset-")
-    assert key.endswith("/01-x.jsonl")
+    assert key.endswith("/01/x.jsonl")
 
 
 def test_another_project_s_form_or_import_of_the_same_id_is_never_mixed_in(console: ConsoleUnderTest) -> None:

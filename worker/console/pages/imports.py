@@ -101,7 +101,8 @@ async def _uploaded(console: Console, fields: FormData, role: str, target: str, 
     keys = []
     for number, file in enumerate(files, start=1):
         name = _UNSAFE.sub("_", Path(file.filename or "").name)[-80:]
-        keys.append(f"{target}{number:02}-{name}")
+        # A folder each: two files may have one name, and people know a file by the name that they gave it.
+        keys.append(f"{target}{number:02}/{name}")
         await _store(console.store, keys[-1], file)
     return keys
 

@@ -16,6 +16,7 @@ from handlers.submissions import judged
 from worker.console import platform_events
 from worker.console.form import EXPORTED, base_of, field_of, form_of, ids
 from worker.console.languages import language_of, translator
+from worker.console.missing import missing_in
 from worker.console.pages import imports
 from worker.console.pages.found import nothing, own_task, projects_of
 from worker.console.parts import Console
@@ -81,7 +82,8 @@ async def fee(request: Request) -> Response:
     if not person_of(request).may_see(project) or not console.signer.is_ours("task", project, task_id):
         nothing()
     found = console.view.fee(project, task_id)
-    return page(request, "fee.html", state="known" if found else "nothing", fee=found)
+    missing = missing_in(found, console.view)
+    return page(request, "fee.html", state="known" if found else "nothing", fee=found, missing=missing)
 
 
 async def submit(request: Request) -> Response:
@@ -90,25 +92,40 @@ async def submit(request: Request) -> Response:
     async with request.form(max_files=20) as fields:
         task_id, project = own_task(request, fields)
         form = form_of(fields, task_id, project)
-    judgement = await judged(encode_body(form), console.catalog, console.store)
-    faults = [*judgement.faults, *_strangers(request, form, project)]
-    if faults:
-        named = [(field_of(fault), fault) for fault in faults]
-        return page(request, "faults.html", status=422, faults=named)
+    if found := await _faults(request, form, project):
+        return page(request, "faults.html", status=422, faults=found)
     await console.publish([platform_events.submitted(form, console.clock.now())])
     return Response(status_code=204, headers={"HX-Redirect": f"/tasks/{task_id}"})
 
 
+async def faults(request: Request) -> Response:
+    """Answer with what is wrong with the form as it is now. Publishes nothing."""
+    async with request.form(max_files=20) as fields:
+        task_id, project = own_task(request, fields)
+        form = form_of(fields, task_id, project)
+    return page(request, "faults.html", faults=await _faults(request, form, project))
+
+
+async def _faults(request: Request, form: dict[str, Any], project: str) -> list[tuple[str, Fault]]:
+    """Return all that is wrong with a form, each with the field of the page that it is about."""
+    console = console_of(request)
+    judgement = await judged(encode_body(form), console.catalog, console.store)
+    return [(field_of(fault), fault) for fault in (*judgement.faults, *_strangers(request, form, project))]
+
+
 def _strangers(request: Request, form: dict[str, Any], project: str) -> list[Fault]:
-    """Return a fault for each dataset that is not this project's: nobody trains on what they may not read."""
-    view, t = console_of(request).view, translator(language_of(request))
+    """Return a fault for each dataset that is not this project's: nobody trains on what they may not read.
+
+    One that was only just brought in here is the project's before its event came back.
+    """
+    view, signer, t = console_of(request).view, console_of(request).signer, translator(language_of(request))
     named = [(f"training_set[{index}]", each["dataset_id"]) for index, each in enumerate(form["training_set"])]
     named += [("validation", dataset_id) for dataset_id in form.get("validation", {}).get("dataset_ids", ())]
     message = t("other-project")
     return [
         Fault(field, "unknown-dataset", f"{dataset_id[:128]}: {message}")
         for field, dataset_id in named
-        if view.dataset(project, dataset_id) is None
+        if view.dataset(project, dataset_id) is None and not signer.is_ours("dataset", project, dataset_id)
     ]
 
 

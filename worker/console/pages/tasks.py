@@ -15,6 +15,7 @@ from worker.console.curve import curve
 from worker.console.curve_points import Run
 from worker.console.form import text
 from worker.console.languages import language_of, translator
+from worker.console.missing import missing_in
 from worker.console.pages.found import nothing, the_task
 from worker.console.rendering import console_of, page, person_of
 from worker.console.view import TaskView
@@ -82,12 +83,14 @@ def _seen(request: Request) -> list[TaskView]:
 
 
 def _shown(request: Request, found: TaskView) -> dict[str, Any]:
-    run = console_of(request).view.run(found.task_id)
+    view = console_of(request).view
+    fee = view.fee(found.project, found.task_id)
     return {
         "task": found,
         "buttons": commands(found.status),
-        "fee": console_of(request).view.fee(found.project, found.task_id),
-    } | _drawn(run)
+        "fee": fee,
+        "missing": missing_in(fee, view),
+    } | _drawn(view.run(found.task_id))
 
 
 def _drawn(run: Run) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if (url) {
 }
 
 document.body.addEventListener("change", (event) => {
+  event.target.removeAttribute("aria-invalid");
   // What is being priced anew is no quote to cite.
   if (event.target.closest(".priced")) document.querySelector("#fee [name=quote_id]")?.remove();
   const group = event.target.dataset.shows;
@@ -51,6 +52,10 @@ document.body.addEventListener("htmx:afterSwap", (event) => {
   // Another model has other parameters, another validation set other samples: a fee asked for before is not this form's.
   const other = target.id === "choices" || target.id === "validation_set-list";
   if (other && event.detail.xhr.status < 400) htmx.trigger(target, "repriced");
+  // What was brought in may be what was lacking.
+  if (target.classList.contains("datasets")) {
+    for (const card of document.querySelectorAll("#faults > *")) htmx.trigger(card, "brought");
+  }
   if (target.id === "faults" || target.classList.contains("excerpt")) target.focus();
 });
 
