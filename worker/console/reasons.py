@@ -105,6 +105,7 @@ FAULTS = {
     "base-model-choice": "基础模型与已产出的模型只能选一个",
     "unknown-model": "没有该模型",
     "unknown-hyperparameter": "没有该参数",
+    "needs-another": "该参数需要同时开启另一参数",
     "duplicate-tag": "标签键重复",
     "duplicate-dataset": "数据集重复",
     "unknown-dataset": "没有该数据集",
