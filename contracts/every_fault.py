@@ -3,14 +3,15 @@
 import enum
 import re
 from datetime import datetime
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
 
 from contracts.spelling import alike, clip
 from contracts.task import Fault
+from contracts.type_walk import in_field, in_list, union_options, unwrap
 
 _NAMES = {
     str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object",
@@ -24,12 +25,12 @@ def faults_in(value: Any, kind: Any, path: str) -> list[Fault]:
     Knows what contracts use: Structs, ``Annotated`` with one Meta, tuples and dicts of any length, literals, enums of
     texts, times, ``Any``, unions with at most one Struct. Unknown fields of objects are ignored. Never raises.
     """
-    kind, meta = _unwrap(kind)
+    kind, meta = unwrap(kind)
     origin = get_origin(kind)
     if kind is Any:
         return []
-    if origin in (Union, UnionType):
-        return _union(value, get_args(kind), path)
+    if options := union_options(kind):
+        return _union(value, options, path)
     if origin is Literal:
         return _literal(value, get_args(kind), path)
     base = origin or kind
@@ -43,24 +44,17 @@ def faults_in(value: Any, kind: Any, path: str) -> list[Fault]:
         return [wrong_type(value, base, path)]
     if base is tuple:
         item = get_args(kind)[0]
-        faults = [fault for i, each in enumerate(value) for fault in faults_in(each, item, f"{path}[{i}]")]
+        faults = [fault for i, each in enumerate(value) for fault in faults_in(each, item, in_list(path, i))]
         return _limits(value, meta, path) + faults
     if base is dict:
         item = get_args(kind)[1]
-        return [fault for name, each in value.items() for fault in faults_in(each, item, f"{path}.{clip(name)}")]
+        return [fault for name, each in value.items() for fault in faults_in(each, item, in_field(path, name))]
     return _limits(value, meta, path)
 
 
 def wrong_type(value: Any, expected: type, path: str) -> Fault:
     """Return the fault of a value of another type than expected."""
     return Fault(path, "wrong-type", f"must be {_NAMES[expected]}, but is {_NAMES.get(type(value), 'something else')}")
-
-
-def _unwrap(kind: Any) -> tuple[Any, Meta]:
-    if get_origin(kind) is not Annotated:
-        return kind, Meta()
-    base, *metas = get_args(kind)
-    return base, next((meta for meta in metas if isinstance(meta, Meta)), Meta())
 
 
 def _is_a(value: Any, base: Any) -> bool:
@@ -79,7 +73,7 @@ def _object(value: Any, kind: type[Struct], path: str) -> list[Fault]:
         return [wrong_type(value, dict, path)]
     faults: list[Fault] = []
     for field in msgspec.structs.fields(kind):
-        place = f"{path}.{field.encode_name}" if path else field.encode_name
+        place = in_field(path, field.encode_name)
         if field.encode_name in value:
             faults += faults_in(value[field.encode_name], field.type, place)
         elif field.required:
@@ -94,7 +88,8 @@ def _literal(value: Any, known: tuple[Any, ...], path: str) -> list[Fault]:
         return [wrong_type(value, type(known[0]), path)]
     close = " or ".join(map(repr, alike(value, known)))
     remedy = f"did you mean {close}?" if close else f"choose one of {', '.join(known)}"
-    return [Fault(path, "unknown-value", f"{clip(value)!r} is not known; {remedy}")]
+    why = "must not be empty" if value == "" else f"{clip(value)!r} is not known"
+    return [Fault(path, "unknown-value", f"{why}; {remedy}")]
 
 
 def _time(value: Any, meta: Meta, path: str) -> list[Fault]:
@@ -106,24 +101,36 @@ def _time(value: Any, meta: Meta, path: str) -> list[Fault]:
 
 
 def _union(value: Any, options: tuple[Any, ...], path: str) -> list[Fault]:
-    by_option = [faults_in(value, option, path) for option in options if option is not NoneType]
-    if (value is None and NoneType in options) or not all(by_option):
+    kinds = [option for option in options if option is not NoneType]
+    by_kind = [faults_in(value, kind, path) for kind in kinds]
+    if (value is None and NoneType in options) or not all(by_kind):
         return []
-    # The option the value was meant for is the one whose type it has; its faults are worth reading.
-    for faults in by_option:
+    names = list(dict.fromkeys(_NAMES[_base(kind)] for kind in kinds))
+    # The type the value was meant for is the one that it has; its faults are worth reading.
+    for faults in by_kind:
         if faults[0].code != "wrong-type" or faults[0].field != path:
-            return faults
-    if len(by_option) == 1:
-        return by_option[0]
-    expected = " or ".join(dict.fromkeys(_NAMES[_base(option)] for option in options if option is not NoneType))
+            return _with_others(faults, path, [name for name in names if name != _NAMES.get(type(value))])
+    if len(by_kind) == 1:
+        return by_kind[0]
+    expected = " or ".join(names)
     return [Fault(path, "wrong-type", f"must be {expected}, but is {_NAMES.get(type(value), 'something else')}")]
 
 
+def _with_others(faults: list[Fault], path: str, others: list[str]) -> list[Fault]:
+    """Return a value's faults; where it is a word that is close to none known, with what else may stand there."""
+    first = faults[0]
+    if first.field != path or first.code != "unknown-value" or first.message.endswith("?"):
+        return faults
+    return [Fault(path, first.code, ", or ".join((first.message, *others)))]
+
+
 def _base(option: Any) -> type:
-    kind, _ = _unwrap(option)
+    kind, _ = unwrap(option)
     if get_origin(kind) is Literal:
         return type(get_args(kind)[0])
     base: type = get_origin(kind) or kind
+    if issubclass(base, enum.Enum):
+        return str
     return dict if issubclass(base, Struct) else base
 
 

@@ -1,14 +1,14 @@
 """Fields that a contract does not know. They are ignored, so a misspelt one changes nothing unless somebody says so."""
 
 from collections.abc import Iterable, Iterator
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
 
-from contracts.spelling import clip, nearest
+from contracts.spelling import nearest
 from contracts.task import Fault
+from contracts.type_walk import in_field, in_list, union_options, unwrap
 
 
 def unknown_fields(value: Any, kind: Any, path: str = "") -> Iterator[Fault]:
@@ -16,15 +16,12 @@ def unknown_fields(value: Any, kind: Any, path: str = "") -> Iterator[Fault]:
 
     None of them is a reason to refuse anything. Knows the types that ``faults_in`` knows. Never raises. Pure.
     """
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    origin = get_origin(kind)
-    if origin in (Union, UnionType):
-        for option in get_args(kind):
-            yield from unknown_fields(value, option, path)
-    elif isinstance(value, list) and origin is tuple:
+    kind, _ = unwrap(kind)
+    for option in union_options(kind):
+        yield from unknown_fields(value, option, path)
+    if isinstance(value, list) and get_origin(kind) is tuple:
         for index, each in enumerate(value):
-            yield from unknown_fields(each, get_args(kind)[0], f"{path}[{index}]")
+            yield from unknown_fields(each, get_args(kind)[0], in_list(path, index))
     elif isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, Struct):
         yield from _of_object(value, kind, path)
 
@@ -32,7 +29,7 @@ def unknown_fields(value: Any, kind: Any, path: str = "") -> Iterator[Fault]:
 def _of_object(value: dict[str, Any], kind: type[Struct], path: str) -> Iterator[Fault]:
     known = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
     for name, inside in value.items():
-        place = f"{path}.{clip(name)}" if path else clip(name)
+        place = in_field(path, name)
         if name in known:
             yield from unknown_fields(inside, known[name], place)
         else:

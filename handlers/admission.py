@@ -17,7 +17,9 @@ from handlers.planning.build import FORMATS, packed_to
 from handlers.planning.figures import Figures, Undrawn
 from handlers.planning.plan import PlannedData
 from handlers.planning.selection import Draws
-from handlers.ports import Catalog, ModelEntry, Planner, TokenCounter, TokenCounts
+from handlers.ports.catalog import Catalog, ModelEntry
+from handlers.ports.planner import Planner
+from handlers.ports.tokens import TokenCounter, TokenCounts
 from handlers.pricing import make_quote
 from handlers.quotes import Citation, KeptQuote
 from handlers.submissions import Judged

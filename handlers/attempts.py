@@ -12,7 +12,9 @@ from contracts.training import Failure, TrainingDispatched
 from handlers import compare_and_set, failures, layout, settlement, task_state
 from handlers.outcome import FollowOn
 from handlers.planning.plan import Plan
-from handlers.ports import Choice, Executors, JobSpec, ObjectStore
+from handlers.ports.executors import Choice, Executors
+from handlers.ports.jobs import JobSpec
+from handlers.ports.store import ObjectStore
 from handlers.task_state import AttemptEnd, TaskState
 from handlers.tenancy import queue
 from handlers.tenancy.projects import Projects

@@ -11,7 +11,8 @@ from contracts.probe import MERGED_FOLDER
 from contracts.task import BaseModel, Fault
 from handlers import layout
 from handlers.manifests import MANIFEST, expired_when
-from handlers.ports import Catalog, ModelEntry, ObjectStore
+from handlers.ports.catalog import Catalog, ModelEntry
+from handlers.ports.store import ObjectStore
 
 _FIELD = "base_model.custom_model_id"
 

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from handlers.errors import PreconditionFailed, Transient
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 
 Value = TypeVar("Value", bound=Struct)
 

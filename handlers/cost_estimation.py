@@ -17,7 +17,12 @@ from handlers.bases import Base
 from handlers.datasets import KnownDataset
 from handlers.draft_price import price_draft, rests_on, wanted_by
 from handlers.outcome import Decision, FollowOn, Outcome
-from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, TokenCounter, TokenSampler
+from handlers.ports.catalog import Catalog
+from handlers.ports.clock import Clock
+from handlers.ports.planner import Planner
+from handlers.ports.receipts import Receipts
+from handlers.ports.store import ObjectStore
+from handlers.ports.tokens import TokenCounter, TokenSampler
 from handlers.pricing import price_of
 from handlers.quotes import KeptQuote
 from handlers.revisions import Came, Made, Newest

@@ -7,7 +7,8 @@ from contracts.dataset import Format
 from contracts.datasets.findings import FILE_ERRORS
 from handlers.datasets import KnownDataset
 from handlers.errors import PreconditionFailed
-from handlers.ports import ModelEntry, TokenCounter, TokenCounts, TokenRange, TokenSampler, Unsampled
+from handlers.ports.catalog import ModelEntry
+from handlers.ports.tokens import TokenCounter, TokenCounts, TokenRange, TokenSampler, Unsampled
 
 #: The lowest, or the highest number that may be.
 End = Literal[0, 1]

@@ -13,7 +13,9 @@ from contracts.form import read_draft
 from handlers import compare_and_set, datasets, drafts, layout
 from handlers.datasets import KnownDataset
 from handlers.outcome import Decision, FollowOn, Outcome
-from handlers.ports import DatasetScanner, ObjectStore, Receipts
+from handlers.ports.receipts import Receipts
+from handlers.ports.scanner import DatasetScanner
+from handlers.ports.store import ObjectStore
 from handlers.tenancy import reading
 from handlers.tenancy.projects import Projects
 from handlers.validation.report import Report

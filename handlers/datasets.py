@@ -10,7 +10,7 @@ from contracts.dataset import CheckedFile, Format
 from contracts.datasets.findings import FILE_ERRORS, errors_among
 from contracts.task import Tolerance
 from handlers import compare_and_set, layout
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 
 
 class KnownDataset(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,9 @@ from handlers.counting import Counts
 from handlers.datasets import KnownDataset, objection
 from handlers.interval import with_interval
 from handlers.planning.build import FORMATS, packed_to
-from handlers.ports import Catalog, Planner, Price, TokenCounter, TokenSampler
+from handlers.ports.catalog import Catalog, Price
+from handlers.ports.planner import Planner
+from handlers.ports.tokens import TokenCounter, TokenSampler
 from handlers.pricing import FEE_HYPERPARAMETERS, make_quote
 from handlers.task_data import TaskData, WantedData
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from handlers import compare_and_set, layout
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 
 
 class Mark(Struct, frozen=True, kw_only=True):

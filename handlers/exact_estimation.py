@@ -9,7 +9,12 @@ from contracts.quote import CostEstimated
 from handlers import cost_estimation, revisions
 from handlers.cost_estimation import Estimation, asked_for, decided
 from handlers.outcome import Outcome
-from handlers.ports import Catalog, Clock, ObjectStore, Planner, Receipts, TokenCounter
+from handlers.ports.catalog import Catalog
+from handlers.ports.clock import Clock
+from handlers.ports.planner import Planner
+from handlers.ports.receipts import Receipts
+from handlers.ports.store import ObjectStore
+from handlers.ports.tokens import TokenCounter
 from handlers.revisions import Made, Newest
 from handlers.tenancy.projects import Projects
 

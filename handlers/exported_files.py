@@ -8,7 +8,7 @@ from handlers import compare_and_set, layout
 from handlers.manifests import MANIFEST, base_of, described, expired_when, kept_because, manifest_of
 from handlers.model_card import model_card
 from handlers.planning.plan import Plan
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.task_state import TaskState
 
 #: Ours, whatever a trainer left under this name, as the manifest is.

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from contracts.task import Party, Phase
 from contracts.training import Failure
-from handlers.ports import JobStatus
+from handlers.ports.jobs import JobStatus
 from handlers.task_state import AttemptEnd, TaskState
 
 

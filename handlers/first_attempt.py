@@ -16,7 +16,12 @@ from handlers.errors import Unavailable
 from handlers.outcome import Decision
 from handlers.planning.build import build_plan
 from handlers.planning.plan import Plan
-from handlers.ports import Catalog, Choice, Clock, Executors, ObjectStore, Planner, TokenCounter
+from handlers.ports.catalog import Catalog
+from handlers.ports.clock import Clock
+from handlers.ports.executors import Choice, Executors
+from handlers.ports.planner import Planner
+from handlers.ports.store import ObjectStore
+from handlers.ports.tokens import TokenCounter
 from handlers.submissions import Judged
 from handlers.task_data import wanted_data
 from handlers.task_state import WITH_JOB, TaskState

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from handlers import compare_and_set, layout
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 
 
 class _Woken(Struct, frozen=True):

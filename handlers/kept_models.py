@@ -9,7 +9,7 @@ from msgspec import Struct
 from contracts.model import Expiry, Kind
 from handlers import layout
 from handlers.manifests import MANIFEST
-from handlers.ports import ObjectInfo, ObjectStore
+from handlers.ports.store import ObjectInfo, ObjectStore
 
 
 class _Lineage(Struct, frozen=True):

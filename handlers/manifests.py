@@ -9,7 +9,7 @@ from contracts.model import Descriptor, Expiry, Kept, Manifest
 from contracts.training import FileDigest, Output
 from handlers import layout
 from handlers.planning.plan import Plan
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.task_state import TaskState
 
 MANIFEST = "manifest.json"

@@ -16,7 +16,9 @@ from handlers.exported_files import ForeignOutput, Irreproducible, checked_sourc
 from handlers.manifests import MANIFEST, base_name, kept_because
 from handlers.outcome import Decision, FollowOn, Outcome
 from handlers.planning.plan import Plan
-from handlers.ports import Clock, ObjectStore, Receipts
+from handlers.ports.clock import Clock
+from handlers.ports.receipts import Receipts
+from handlers.ports.store import ObjectStore
 from handlers.task_state import TaskState
 
 STAGE = "model-export"

@@ -9,7 +9,7 @@ from msgspec import Struct
 from contracts.model import Manifest
 from handlers import compare_and_set, layout
 from handlers.manifests import MANIFEST, expired_when
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 
 
 class Ref(Struct, frozen=True, kw_only=True):

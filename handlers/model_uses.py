@@ -3,7 +3,7 @@
 from contracts.form import read_form
 from handlers import layout, model_refs, submissions
 from handlers.kept_models import KeptModels
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 
 
 async def in_use(store: ObjectStore, models: KeptModels) -> set[str]:

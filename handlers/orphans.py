@@ -4,7 +4,7 @@ import enum
 from datetime import datetime, timedelta
 
 from contracts.task import Phase
-from handlers.ports import JobListed
+from handlers.ports.jobs import JobListed
 from handlers.task_state import WITH_JOB, TaskState
 
 

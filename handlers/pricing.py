@@ -11,7 +11,8 @@ from handlers import layout, money
 from handlers.datasets import KnownDataset
 from handlers.planning.figures import Figures, Undrawn
 from handlers.planning.selection import Drawn, Kind, Stop
-from handlers.ports import Catalog, ModelEntry, Price, TokenCounts
+from handlers.ports.catalog import Catalog, ModelEntry, Price
+from handlers.ports.tokens import TokenCounts
 
 #: What a sample of each kind costs beside a user's training sample.
 FACTORS: dict[Kind, Decimal] = {"user": Decimal(1), "preset": Decimal(1), "validation": Decimal(0)}

@@ -17,7 +17,7 @@ from contracts.quote import Quote, QuoteItem
 from contracts.training import Failure
 from handlers import compare_and_set, layout
 from handlers.datasets import KnownDataset
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.pricing import contents_of
 
 

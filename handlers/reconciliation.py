@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from contracts.task import Phase
 from handlers import failures
-from handlers.ports import JobStatus
+from handlers.ports.jobs import JobStatus
 from handlers.task_state import WITH_JOB, AttemptEnd, TaskState
 from handlers.training_progress import STALLED
 from handlers.unheard import Unheard

@@ -17,7 +17,7 @@ from contracts.model import Expiry, Manifest, ModelExpired
 from handlers import compare_and_set, layout
 from handlers.manifests import MANIFEST
 from handlers.outcome import FollowOn, complete
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 
 STAGE = "model-retention"
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from handlers import compare_and_set
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 
 
 class Came(NamedTuple):

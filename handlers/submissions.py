@@ -13,7 +13,8 @@ from contracts.task import Fault, TaskForm, TaskSubmission
 from handlers import bases, compare_and_set, layout
 from handlers.bases import Base
 from handlers.planning.build import FORMATS
-from handlers.ports import Catalog, ModelEntry, ObjectStore
+from handlers.ports.catalog import Catalog, ModelEntry
+from handlers.ports.store import ObjectStore
 
 _NOT_JUDGED = "the hyperparameters depend on it, and were not judged"
 

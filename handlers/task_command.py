@@ -9,7 +9,10 @@ from contracts.task import Phase, TaskCommand
 from handlers import attempts, layout, model_export, orders, task_state
 from handlers.orders import Refusal
 from handlers.outcome import Decision, FollowOn, Outcome
-from handlers.ports import Clock, Executor, Executors, ObjectStore, Receipts
+from handlers.ports.clock import Clock
+from handlers.ports.executors import Executor, Executors
+from handlers.ports.receipts import Receipts
+from handlers.ports.store import ObjectStore
 from handlers.task_state import WITH_JOB, TaskState
 from handlers.tenancy import queue
 from handlers.tenancy.projects import Projects

@@ -15,7 +15,9 @@ from handlers.planning.plain import plain_sums
 from handlers.planning.plan import PlannedData, PlannedDataset
 from handlers.planning.selection import Mix, Selection
 from handlers.planning.steps import limit_of
-from handlers.ports import Catalog, Planner, PresetDataset, TokenCounts
+from handlers.ports.catalog import Catalog, PresetDataset
+from handlers.ports.planner import Planner
+from handlers.ports.tokens import TokenCounts
 
 
 class WantedData(NamedTuple):

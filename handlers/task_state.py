@@ -13,7 +13,9 @@ from contracts.task import Fault, Party, Phase, Progress, Settlement, TaskStatus
 from contracts.training import Checkpoint, Output
 from handlers import compare_and_set, layout, settlement
 from handlers.outcome import FollowOn, complete
-from handlers.ports import Clock, ObjectStore, Resources
+from handlers.ports.clock import Clock
+from handlers.ports.jobs import Resources
+from handlers.ports.store import ObjectStore
 from handlers.settlement import Quoted, Trained
 
 #: Every legal change of phase. Staying where one is is always legal.

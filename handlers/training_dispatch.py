@@ -16,7 +16,13 @@ from contracts.task import Fault, Phase, TaskForm, TaskSubmission
 from handlers import datasets, join, layout, submissions, task_state
 from handlers.first_attempt import FirstAttempt
 from handlers.outcome import Decision, Outcome
-from handlers.ports import Catalog, Clock, Executors, ObjectStore, Planner, Receipts, TokenCounter
+from handlers.ports.catalog import Catalog
+from handlers.ports.clock import Clock
+from handlers.ports.executors import Executors
+from handlers.ports.planner import Planner
+from handlers.ports.receipts import Receipts
+from handlers.ports.store import ObjectStore
+from handlers.ports.tokens import TokenCounter
 from handlers.submissions import Judged, Submission
 from handlers.task_data import wanted_data
 from handlers.task_state import TaskState

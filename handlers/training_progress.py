@@ -11,7 +11,8 @@ from handlers import attempts, failures, layout, settlement, task_state
 from handlers.errors import OutsideBucket
 from handlers.failures import Again
 from handlers.outcome import Outcome
-from handlers.ports import Clock, ObjectStore
+from handlers.ports.clock import Clock
+from handlers.ports.store import ObjectStore
 from handlers.task_state import WITH_JOB, TaskState
 
 STAGE = "training-progress"

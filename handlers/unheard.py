@@ -7,7 +7,7 @@ from contracts.codec import Poison
 from contracts.envelope import Event
 from contracts.training import TrainingProgress
 from handlers import layout
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.task_state import TaskState
 
 

@@ -1,7 +1,7 @@
 """How long a worker has looked after its tasks, as the bucket shows it."""
 
 from handlers import layout
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from tests.wait import wait_until
 
 

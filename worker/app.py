@@ -13,7 +13,7 @@ import structlog
 from aiokafka.errors import InvalidSessionTimeoutError, KafkaConnectionError
 from faststream.kafka import KafkaBroker
 
-from handlers.ports import Executors
+from handlers.ports.executors import Executors
 from handlers.table import STAGES, Stage
 from worker.cancelling import cancel
 from worker.catalog import load_catalog

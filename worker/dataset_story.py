@@ -11,7 +11,7 @@ from contracts.datasets.findings import Finding
 from contracts.task import Tolerance
 from handlers import datasets, layout
 from handlers.datasets import KnownDataset
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.table import STAGES
 from handlers.validation.report import Report
 from worker.story import Chapter, chapters_of

@@ -13,21 +13,13 @@ from handlers import layout
 from handlers.errors import PreconditionFailed
 from handlers.outcome import Decision, Outcome, complete
 from handlers.planning.selection import Draws, Selection
-from handlers.ports import (
-    Choice,
-    Clock,
-    DatasetScanner,
-    Executor,
-    Executors,
-    JobListed,
-    JobSpec,
-    JobStatus,
-    ObjectInfo,
-    ObjectStore,
-    Planner,
-    Receipts,
-    Stored,
-)
+from handlers.ports.clock import Clock
+from handlers.ports.executors import Choice, Executor, Executors
+from handlers.ports.jobs import JobListed, JobSpec, JobStatus
+from handlers.ports.planner import Planner
+from handlers.ports.receipts import Receipts
+from handlers.ports.scanner import DatasetScanner
+from handlers.ports.store import ObjectInfo, ObjectStore, Stored
 from handlers.validation.report import Report
 
 

@@ -7,7 +7,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from msgspec import Struct
 
-from handlers.ports import Clock
+from handlers.ports.clock import Clock
 from worker.delivery.standing import Look, Standing, standing
 
 log = structlog.get_logger()

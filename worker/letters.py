@@ -10,7 +10,7 @@ from contracts.codec import Poison, decode
 from contracts.envelope import derived_id
 from contracts.topics import TOPICS
 from handlers import compare_and_set, layout
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.delivery.dead_letters import reason_of
 from worker.delivery.publishing import Publisher
 from worker.delivery.redelivery import UNKNOWN

@@ -13,7 +13,7 @@ import structlog
 
 from handlers import layout
 from handlers.errors import Transient
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.cancelling import cancel
 from worker.settings import Settings, SettingsError
 

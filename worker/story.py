@@ -9,7 +9,7 @@ from msgspec import Struct
 from contracts.quote import Quote
 from contracts.task import Phase
 from handlers import layout, submissions
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.submissions import Submission
 from handlers.table import STAGES, Stage
 from handlers.task_state import AttemptEnd, TaskState, resumable

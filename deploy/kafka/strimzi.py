@@ -37,7 +37,7 @@ def topics() -> Iterator[Resource]:
 
 def users() -> Iterator[Resource]:
     """Yield a user a role, with the rights of it. How they show who they are is theirs: passwords, by SCRAM."""
-    for role, granted in rights(Settings().group_prefix).items():
+    for role, granted in rights(Settings().group_of).items():
         authorization = {"type": "simple", "acls": [_acl(right) for right in granted]}
         spec = {"authentication": {"type": "scram-sha-512"}, "authorization": authorization}
         yield _resource("KafkaUser", f"finetune-{role}", spec)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from worker import tied_process
+from worker import child_process, tied_process
 
 #: Where what was fetched or built once is kept.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "finetune-worker"
@@ -79,15 +79,7 @@ class ServerProcess:
     async def stop(self) -> None:
         """Stop it in order; kill it where that takes too long. Idempotent."""
         process, self._process = self._process, None
-        if process is None or process.returncode is not None:
-            return
-        process.terminate()
-        try:
-            async with asyncio.timeout(self._stop_seconds):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await child_process.end(process, self._stop_seconds)
 
     async def kill(self) -> None:
         """End it with SIGKILL, and every process it started in its group, as a crash would. Idempotent."""

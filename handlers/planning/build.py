@@ -10,7 +10,8 @@ from contracts.task import TaskForm
 from handlers import layout
 from handlers.planning.plan import Plan, PlannedData, PlannedDataset
 from handlers.planning.selection import Draws, Kind, Selection, Source
-from handlers.ports import Choice, ModelEntry
+from handlers.ports.catalog import ModelEntry
+from handlers.ports.executors import Choice
 from handlers.pricing import BEST_WORST, method_of
 
 #: Which dataset format each training type reads.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from contracts.training import Failure
 from handlers.planning.selection import Draws
-from handlers.ports import TokenCounts
+from handlers.ports.tokens import TokenCounts
 
 
 class Figures(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from handlers.planning.selection import Drawn, Draws, Selection, Source, Stop, wanted_of
 from handlers.planning.steps import Limit, reach_of
-from handlers.ports import TokenCounts
+from handlers.ports.tokens import TokenCounts
 
 
 def plain_sums(selection: Selection, counts: Mapping[str, TokenCounts]) -> Draws | None:

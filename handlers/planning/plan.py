@@ -8,7 +8,7 @@ from contracts.dataset import CheckedFile, Format
 from contracts.envelope import Id
 from contracts.task import PresetMix
 from handlers.planning.selection import Draws
-from handlers.ports import Resources
+from handlers.ports.jobs import Resources
 from handlers.settlement import Quoted
 
 

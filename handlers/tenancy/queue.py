@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from handlers import compare_and_set, layout, submissions, task_state
-from handlers.ports import ObjectInfo, ObjectStore
+from handlers.ports.store import ObjectInfo, ObjectStore
 from handlers.task_state import WITH_JOB, TaskState
 from handlers.tenancy.ledger import Ask, Ledger
 from handlers.tenancy.projects import Projects

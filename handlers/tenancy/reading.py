@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from handlers.datasets import KnownDataset
 from handlers.errors import OutsideBucket
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.tenancy.projects import Projects
 
 

@@ -13,7 +13,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 from deploy.local.ray import RayHead
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from tests import s3_servers
 from tests.fakes.store import MemoryStore
 from tests.s3_servers import S3Access

@@ -3,7 +3,8 @@
 from collections import Counter
 from typing import Protocol
 
-from handlers.ports import Executor, JobSpec, JobStatus
+from handlers.ports.executors import Executor
+from handlers.ports.jobs import JobSpec, JobStatus
 from tests.conformance.held_trainers import spec_of
 from tests.fakes.executor import FakeExecutor
 from worker.executors.counted import CountedExecutor

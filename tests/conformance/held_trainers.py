@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from handlers.ports import JobSpec, Resources
+from handlers.ports.jobs import JobSpec, Resources
 from tests.wait import wait_until
 
 STUB = (sys.executable, "-I", "-S", str(Path(__file__).with_name("trainer_stub.py")))
@@ -20,7 +20,7 @@ _DYING_WORKER = """
 import asyncio, os, signal, sys
 from importlib import import_module
 import msgspec
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 
 module, spec, *arguments = sys.argv[1:]
 executor = import_module(module).executor_of(*arguments)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from handlers.ports import JobSpec, JobStatus
+from handlers.ports.jobs import JobSpec, JobStatus
 from tests.conformance.held_trainers import STUB, HeldTrainers, dying_worker, spec_of
 from tests.wait import wait_until
 from worker.executors.job_supervisor import EXIT, SUPERVISOR, read

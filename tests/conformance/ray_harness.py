@@ -9,7 +9,7 @@ from uuid import uuid4
 import msgspec
 
 from deploy.local.ray import RayHead
-from handlers.ports import JobSpec, JobStatus, Resources
+from handlers.ports.jobs import JobSpec, JobStatus, Resources
 from tests.conformance.held_trainers import STUB, HeldTrainers, dying_worker, spec_of
 from tests.wait import wait_until
 from worker.executors.ray import RayExecutor

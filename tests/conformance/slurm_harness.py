@@ -10,7 +10,7 @@ from typing import Self
 import msgspec
 
 from deploy.local.slurm import LocalSlurm
-from handlers.ports import JobSpec, JobStatus, Resources
+from handlers.ports.jobs import JobSpec, JobStatus, Resources
 from tests.conformance.held_trainers import STUB, HeldTrainers, dying_worker, spec_of
 from tests.wait import wait_until
 from worker.executors.remote import SPEC_VARIABLE

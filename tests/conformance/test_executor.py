@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from handlers.ports import Executor, JobListed, JobSpec, JobStatus
+from handlers.ports.executors import Executor
+from handlers.ports.jobs import JobListed, JobSpec, JobStatus
 from tests import ray_servers, slurm_servers
 from tests.conformance.executor_harness import CountedHarness, FakeHarness, Harness
 from tests.conformance.local_harness import LocalHarness

@@ -9,7 +9,8 @@ import pytest
 
 from contracts.task import Phase
 from handlers import task_state
-from handlers.ports import Executor, JobListed, JobStatus
+from handlers.ports.executors import Executor
+from handlers.ports.jobs import JobListed, JobStatus
 from tests import ray_servers, slurm_servers
 from tests.conformance.executor_harness import Harness
 from tests.conformance.local_harness import LocalHarness

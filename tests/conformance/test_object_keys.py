@@ -7,7 +7,7 @@ import pytest
 
 from handlers import layout
 from handlers.errors import OutsideBucket
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.settings import Settings, SettingsError
 from worker.storage import open_store
 

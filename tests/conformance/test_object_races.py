@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from handlers.errors import PreconditionFailed
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from tests.conformance import counting
 from worker.settings import Settings
 from worker.storage import open_store

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from handlers.errors import PreconditionFailed
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 
 MIB = 1024 * 1024
 

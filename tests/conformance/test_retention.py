@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from handlers import layout, model_refs
 from handlers.model_refs import CannotTag
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from tests.fakes.retained import DAY, DAYS, Retained
 from tests.fakes.world import World
 from worker.models import refs

@@ -6,7 +6,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from tests import kustomize
 from tests.deployment import yaml_of
 from tests.kustomize import VERSIONS, container_of, objects, pod_of, settings

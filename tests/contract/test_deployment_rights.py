@@ -7,7 +7,7 @@ from lightkube.config.kubeconfig import KubeConfig
 from lightkube.config.models import Cluster, User
 from lightkube.core.async_client import AsyncClient
 
-from handlers.ports import JobSpec, Resources
+from handlers.ports.jobs import JobSpec, Resources
 from tests import kustomize
 from tests.contract.kubernetes_api import GROUPS, TOKEN, KubernetesApi, serving
 from worker.executors.kubernetes import KubernetesExecutor

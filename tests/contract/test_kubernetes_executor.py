@@ -12,7 +12,7 @@ from lightkube.config.models import Cluster, User
 from lightkube.core.async_client import AsyncClient
 
 from handlers.errors import Unavailable
-from handlers.ports import EndCause, JobListed, JobSpec, JobStatus, Resources
+from handlers.ports.jobs import EndCause, JobListed, JobSpec, JobStatus, Resources
 from tests.contract.kubernetes_api import TOKEN, KubernetesApi, serving
 from worker.executors.kubernetes import KubernetesExecutor, kubernetes_executor
 from worker.executors.kubernetes_manifest import PodSettings

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 from kubeflow_trainer_api.models.trainer_v1alpha1_train_job import TrainerV1alpha1TrainJob
 
-from handlers.ports import JobSpec, Resources
+from handlers.ports.jobs import JobSpec, Resources
 from worker.executors.kubernetes_manifest import (
     PodSettings,
     cancel_patch,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from handlers import layout, task_state
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.task_state import TaskState
 from tests import kafka_servers, ray_servers, slurm_servers
 from tests.e2e.engines import engine as engines

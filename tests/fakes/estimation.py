@@ -5,7 +5,7 @@ from typing import Any
 
 from contracts.envelope import Event
 from contracts.quote import CostEstimated
-from handlers.ports import TokenCounts
+from handlers.ports.tokens import TokenCounts
 from tests.fakes.world import World, form, received
 
 LINES = b"{}\n"

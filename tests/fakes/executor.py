@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from handlers.errors import Unavailable
-from handlers.ports import JobListed, JobSpec, JobStatus
+from handlers.ports.jobs import JobListed, JobSpec, JobStatus
 
 Job = tuple[str, int]
 

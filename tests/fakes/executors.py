@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from handlers.errors import Unavailable
-from handlers.ports import Choice, Executor, Resources
+from handlers.ports.executors import Choice, Executor
+from handlers.ports.jobs import Resources
 
 
 class FakeExecutors:

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from handlers.ports import JobSpec, JobStatus, ObjectInfo, Stored
+from handlers.ports.jobs import JobSpec, JobStatus
+from handlers.ports.store import ObjectInfo, Stored
 from tests.fakes.executor import FakeExecutor
 from tests.fakes.executors import FakeExecutors
 from tests.fakes.store import MemoryStore

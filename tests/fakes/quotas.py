@@ -3,7 +3,8 @@
 from typing import Any
 
 from contracts.task import Phase
-from handlers.ports import Choice, Resources
+from handlers.ports.executors import Choice
+from handlers.ports.jobs import Resources
 from handlers.tenancy import queue
 from handlers.tenancy.ledger import Ledger
 from handlers.tenancy.limits import Limits

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.dataset import CheckedFile, DatasetFile
-from handlers.ports import ModelEntry
+from handlers.ports.catalog import ModelEntry
 from handlers.validation.report import Report
 from tests.fakes.few_samples import PREFERENCES, RANKINGS, SAMPLES, TEXTS
 from tests.fakes.store import MemoryStore

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from handlers.errors import OutsideBucket, PreconditionFailed, Unavailable
-from handlers.ports import ObjectInfo, Stored
+from handlers.ports.store import ObjectInfo, Stored
 
 PutHook = Callable[[str, bytes], Awaitable[None]]
 

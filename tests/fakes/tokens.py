@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from contracts.dataset import CheckedFile
 from handlers import layout
 from handlers.planning.sample_rows import State
-from handlers.ports import ModelEntry, ObjectStore, TokenCounts, TokenRange, Unsampled
+from handlers.ports.catalog import ModelEntry
+from handlers.ports.store import ObjectStore
+from handlers.ports.tokens import TokenCounts, TokenRange, Unsampled
 from tests.fakes.samples import Line, table
 
 

@@ -17,7 +17,8 @@ from contracts.task import TaskStatus
 from handlers import layout, task_state
 from handlers.outcome import Outcome
 from handlers.planning.plan import Plan
-from handlers.ports import JobSpec, ModelEntry, PresetDataset, Price
+from handlers.ports.catalog import ModelEntry, PresetDataset, Price
+from handlers.ports.jobs import JobSpec
 from handlers.table import STAGES, Stage
 from handlers.task_state import TaskState
 from handlers.tenancy.projects import Projects

@@ -1,6 +1,5 @@
 """A whole worker in this process, on the embedded broker and on Apache Kafka, with a bucket in a folder."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from io import StringIO
@@ -10,13 +9,13 @@ from typing import Any, NamedTuple
 import pytest
 import structlog
 
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from tests import kafka_servers
 from tests.fakes.executor import FakeExecutor
 from tests.fakes.executors import FakeExecutors
 from tests.fakes.tokens import FakeTokenCounter
 from tests.platform import Platform, platform, sample
-from worker.app import run_worker
+from tests.running import running_worker
 from worker.kafka.broker import Brokers
 from worker.kafka.embedded import EmbeddedBroker
 from worker.kafka.topics import ensure_topics
@@ -47,23 +46,9 @@ class World(NamedTuple):
     @asynccontextmanager
     async def worker(self, **changes: Any) -> AsyncIterator[Callable[[], Awaitable[None]]]:
         """Run a worker; yields a function that stops it in order and waits."""
-        stopping, started = asyncio.Event(), asyncio.Event()
         ports = {"executors": FakeExecutors(self.executor), "tokens": FakeTokenCounter(), **changes}
-        task = asyncio.create_task(run_worker(self.settings, stopping=stopping, started=started, ports=ports))
-        waiting = asyncio.create_task(started.wait())
-        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if task.done():
-            task.result()
-
-        async def stop() -> None:
-            stopping.set()
-            await task
-
-        try:
+        async with running_worker(self.settings, ports=ports) as stop:
             yield stop
-        finally:
-            await stop()
 
 
 #: Apache Kafka where it can run, and then the embedded one in `make test-long`; `pytest` says in its header where it

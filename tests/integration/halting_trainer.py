@@ -15,7 +15,7 @@ from pathlib import Path
 from contracts.task import Progress
 from contracts.training import Checkpoint
 from handlers.planning.plan import Plan
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from tests.e2e.chaos import stand_in
 from worker.trainer.__main__ import main
 from worker.trainer.bucket import Bucket

@@ -131,7 +131,7 @@ async def test_a_stage_that_nobody_runs_is_named_with_what_waits_for_it(sound: S
     (said,) = await check_stages(sound.settings)
     assert (said.mark, said.text) == ("wrong", "no worker runs; records wait: dataset-validation 3")
     assert said.remedy == "worker run"
-    group = f"{sound.settings.group_prefix}.dataset-validation"
+    group = sound.settings.group_of("dataset-validation")
     options = {"auto_offset_reset": "earliest", "enable_auto_commit": False, "session_timeout_ms": 6000}
     async with connected(AIOKafkaConsumer, brokers, "dataset.imported", group_id=group, **options) as member:
         await member.getone()

@@ -8,7 +8,7 @@ import msgspec
 
 from contracts.codec import encode_body
 from handlers import layout
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from tests.integration.conftest import World
 from tests.platform import as_json, form, sample
 from tests.wait import wait_until

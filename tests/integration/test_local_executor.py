@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from handlers.errors import Unavailable
-from handlers.ports import JobSpec, JobState, JobStatus, Resources
+from handlers.ports.jobs import JobSpec, JobState, JobStatus, Resources
 from tests.conformance.held_trainers import STUB
 from tests.conformance.local_harness import LocalHarness
 from tests.wait import wait_until

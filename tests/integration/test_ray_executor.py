@@ -15,7 +15,7 @@ from aiohttp import web
 
 from deploy.local.ray import RayHead
 from handlers.errors import Unavailable
-from handlers.ports import JobListed, JobSpec, JobStatus, Resources
+from handlers.ports.jobs import JobListed, JobSpec, JobStatus, Resources
 from tests import ray_servers
 from tests.conformance.ray_harness import RayHarness, executor_of
 from tests.wait import wait_until

@@ -12,7 +12,7 @@ from handlers.outcome import Outcome
 from handlers.table import Stage
 from tests import kafka_servers
 from tests.integration.conftest import World
-from tests.integration.test_retries import Running, command
+from tests.integration.test_retries import command, running
 from tests.wait import wait_until
 
 pytestmark = [
@@ -42,7 +42,7 @@ async def test_work_that_outlasts_a_session_but_not_the_grace_is_finished_where_
     names = {f"t{n}" for n in range(12)}
 
     changes = {"session_timeout_seconds": SESSION_SECONDS, "revoke_grace_seconds": 20.0}
-    async with Running(world, stage, **changes):
+    async with running(world, stage, **changes):
         for name in names:
             await command(world, name)
         await wait_until(lambda: slow.begun.keys() == names, 60, "all to be begun")
@@ -55,6 +55,6 @@ async def test_work_that_outlasts_a_session_but_not_the_grace_is_finished_where_
             return slow.go.is_set()
 
         letting_go = asyncio.create_task(wait_until(let_go, 60, "the end of several sessions"))
-        async with Running(world, stage, **changes):
+        async with running(world, stage, **changes):
             assert letting_go.done(), "the group waited for what had been begun"
     assert slow.begun == Counter(names)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from handlers import layout
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from tests.integration.conftest import World
 from tests.platform import form, sample
 from worker.kafka.broker import Brokers

@@ -1,7 +1,7 @@
 """What fails for a while, on real brokers: it waits in a delay topic, and what is behind it goes on."""
 
-import asyncio
-from typing import Any, Self
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,8 +14,8 @@ from handlers.redelivery import Retry
 from handlers.table import Stage
 from tests import kafka_servers
 from tests.integration.conftest import World
+from tests.running import running_worker
 from tests.wait import wait_until
-from worker.app import run_worker
 from worker.delivery.dead_letters import reason_of
 
 
@@ -43,28 +43,14 @@ async def command(world: World, task_id: str) -> None:
     await world.platform.publish("task.command", task_id, body)
 
 
-class Running:
-    """A worker over one stage, from ``async with`` to its drained end."""
-
-    def __init__(self, world: World, stage: Stage, **settings: Any) -> None:
-        self._stopping, self._started = asyncio.Event(), asyncio.Event()
-        changed = msgspec.structs.replace(world.settings, **settings)
-        self._task = asyncio.create_task(
-            run_worker(changed, [stage], stopping=self._stopping, started=self._started, ports={})
-        )
-
-    async def __aenter__(self) -> Self:
-        await wait_until(lambda: self._started.is_set() or self._task.done(), 60, "the worker to start")
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._stopping.set()
-        await self._task
+def running(world: World, stage: Stage, **settings: Any) -> AbstractAsyncContextManager[object]:
+    """Return a worker over one stage, from ``async with`` to its drained end."""
+    return running_worker(msgspec.structs.replace(world.settings, **settings), [stage], ports={})
 
 
 async def test_it_is_done_after_a_delay_and_nothing_waits_for_it(world: World) -> None:
     upstream = Upstream()
-    async with Running(world, stage_of(upstream, 0.3)):
+    async with running(world, stage_of(upstream, 0.3)):
         await command(world, "busy")
         await command(world, "other")
         await wait_until(lambda: upstream.done == ["other"], 60, "the one behind it")
@@ -77,11 +63,11 @@ async def test_it_survives_a_restart_and_ends_as_one_letter_about_its_first_plac
     upstream = Upstream()
     stage = stage_of(upstream, 1.0)
     with capture_logs() as logs:
-        async with Running(world, stage):
+        async with running(world, stage):
             await command(world, "busy")
             await wait_until(lambda: any(line["event"] == "event.postponed" for line in logs), 60, "the delay topic")
     assert world.platform.letters == []
-    async with Running(world, stage):
+    async with running(world, stage):
         await wait_until(lambda: len(world.platform.letters) == 1, 60, "the letter")
     said = reason_of(world.platform.letters[0].headers)
     assert (said["reason"], said["topic"], said["stage"]) == ("transient-fault", "task.command", "tested")
@@ -99,12 +85,12 @@ async def test_a_named_worker_that_restarts_moves_no_partition_of_the_others(wor
     def assignments(logs: list[Any]) -> int:
         return sum(line["event"] == "partitions.assigned" for line in logs)
 
-    async with Running(world, stage, instance_id="a", session_timeout_seconds=20.0):
+    async with running(world, stage, instance_id="a", session_timeout_seconds=20.0):
         with capture_logs() as logs:
-            async with Running(world, stage, instance_id="b", session_timeout_seconds=20.0):
+            async with running(world, stage, instance_id="b", session_timeout_seconds=20.0):
                 await wait_until(lambda: assignments(logs) >= 2, 90, "both to have their part")
             before = assignments(logs)
-            async with Running(world, stage, instance_id="b", session_timeout_seconds=20.0):
+            async with running(world, stage, instance_id="b", session_timeout_seconds=20.0):
                 for n in range(20):
                     await command(world, f"t{n}")
                 await wait_until(lambda: len(upstream.done) == 20, 90, "all to be done")

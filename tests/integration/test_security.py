@@ -15,14 +15,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 from cryptography.hazmat.primitives import serialization
 
 from deploy.local.kafka import ApacheKafka
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from handlers.table import STAGES
 from tests import kafka_servers
 from tests.fakes.executor import FakeExecutor
 from tests.fakes.executors import FakeExecutors
 from tests.fakes.tokens import FakeTokenCounter
 from tests.platform import form, platform
-from worker.app import run_worker
+from tests.running import running_worker
 from worker.clock import SystemClock
 from worker.kafka.broker import Brokers, BrokerUnavailable, connected
 from worker.kafka.topics import ensure_topics
@@ -153,18 +153,13 @@ WAYS = [
 async def test_a_worker_takes_a_task_in_and_answers(secured: Secured, way: str) -> None:
     settings = _ways(secured)[way]
     task_id = way.replace(" ", "-")
-    stopping, started = asyncio.Event(), asyncio.Event()
     ports = {"executors": FakeExecutors(FakeExecutor()), "tokens": FakeTokenCounter()}
     stages = [stage for stage in STAGES if "task.created" in stage.topics]
-    worker = asyncio.create_task(run_worker(settings, stages, stopping=stopping, started=started, ports=ports))
-    try:
+    async with running_worker(settings, stages, ports=ports):
         await publish_event(settings, "task.created", msgspec.json.encode(form(task_id, "a-dataset")))
         async with platform(secured.kafka.address()) as seen:
             status = await seen.wait_for("task.status", task_id)
         assert status.data.task_id == task_id
-    finally:
-        stopping.set()
-        await worker
 
 
 async def test_a_trainer_reports_its_progress_with_a_token(secured: Secured) -> None:

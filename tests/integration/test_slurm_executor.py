@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from contracts.task import Phase
 from deploy.local.slurm import LocalSlurm
 from handlers.errors import Transient, Unavailable
-from handlers.ports import Executor, JobListed, JobSpec, JobStatus, Resources
+from handlers.ports.executors import Executor
+from handlers.ports.jobs import JobListed, JobSpec, JobStatus, Resources
 from handlers.reconciliation import Action, Patience, Silence, decide
 from handlers.task_state import TaskState
 from tests import slurm_servers

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.slurm import LocalSlurm
-from handlers.ports import JobSpec, JobStatus, Resources
+from handlers.ports.jobs import JobSpec, JobStatus, Resources
 from tests import slurm_servers
 from tests.conformance.slurm_harness import SlurmHarness
 from tests.wait import wait_until

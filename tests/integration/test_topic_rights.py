@@ -16,15 +16,15 @@ from aiokafka.protocol.admin import CreateAclsRequest
 from contracts.topics import TOPICS
 from deploy.local.kafka import ApacheKafka
 from handlers.errors import Unavailable
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from handlers.table import STAGES
 from tests import kafka_servers
 from tests.fakes.executor import FakeExecutor
 from tests.fakes.executors import FakeExecutors
 from tests.fakes.tokens import FakeTokenCounter
 from tests.platform import form, platform
+from tests.running import running_worker
 from tests.wait import wait_until
-from worker.app import run_worker
 from worker.clock import SystemClock
 from worker.console.changes import Changes
 from worker.console.follower import follow
@@ -47,7 +47,7 @@ pytestmark = [
 ]
 
 _PASSWORD = "let me in"
-_ROLES = rights(Settings().group_prefix)
+_ROLES = rights(Settings().group_of)
 # Kafka's own numbers: org.apache.kafka.common.resource.ResourceType, PatternType, acl.AclOperation.
 _RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
 _OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
@@ -124,12 +124,8 @@ async def _grant(admin: AIOKafkaAdminClient, role: str, right: Right) -> None:
 
 
 async def test_a_worker_takes_in_what_a_platform_says_and_answers_and_gives_up_poison(authorized: Authorized) -> None:
-    stopping, started = asyncio.Event(), asyncio.Event()
     ports = {"executors": FakeExecutors(FakeExecutor()), "tokens": FakeTokenCounter()}
-    worker = asyncio.create_task(
-        run_worker(authorized.settings("worker"), STAGES, stopping=stopping, started=started, ports=ports)
-    )
-    try:
+    async with running_worker(authorized.settings("worker"), ports=ports):
         async with platform(authorized.kafka.address()) as seen:
             body = msgspec.json.encode(form("task-1", "a-dataset"))
             await publish_event(authorized.settings("platform"), "task.created", body)
@@ -145,9 +141,6 @@ async def test_a_worker_takes_in_what_a_platform_says_and_answers_and_gives_up_p
         ) as reader:  # fmt: skip
             record = await reader.getone()
             assert record.key == b"task-1"
-    finally:
-        stopping.set()
-        await worker
 
 
 async def test_a_trainer_says_its_progress_and_nothing_else(authorized: Authorized) -> None:
@@ -163,7 +156,7 @@ async def test_a_trainer_says_its_progress_and_nothing_else(authorized: Authoriz
 
 
 async def test_a_platform_may_not_join_a_worker_s_group(authorized: Authorized) -> None:
-    group = f"{Settings().group_prefix}.{STAGES[0].name}"
+    group = Settings().group_of(STAGES[0].name)
     with pytest.raises(GroupAuthorizationFailedError):
         async with connected(AIOKafkaConsumer, authorized.brokers("platform"), "task.status", group_id=group) as reader:
             await reader.getone()

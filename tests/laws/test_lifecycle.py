@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from contracts.task import Phase
 from handlers import task_state
-from handlers.ports import JobStatus
+from handlers.ports.jobs import JobStatus
 from handlers.task_state import WITH_JOB, TaskState
 from tests.fakes.swept import PATIENCE, Swept
 from tests.fakes.world import command_event

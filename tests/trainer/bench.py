@@ -16,7 +16,8 @@ from contracts.envelope import Event
 from contracts.training import TrainingProgress
 from handlers import layout
 from handlers.planning.plan import Plan, PlannedDataset
-from handlers.ports import JobSpec, ObjectStore
+from handlers.ports.jobs import JobSpec
+from handlers.ports.store import ObjectStore
 from tests.fakes.few_samples import SAMPLES
 from worker.settings import Settings
 from worker.storage.directory import DirectoryStore

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 
 from contracts.codec import decode
 from contracts.training import TrainingProgress
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from tests.trainer.bench import Bench
 from worker.kafka.broker import Brokers
 from worker.kafka.embedded import EmbeddedBroker

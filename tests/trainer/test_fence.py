@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from contracts.task import Phase
 from handlers import layout
 from handlers.errors import PreconditionFailed, Unavailable
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from tests.fakes.store import MemoryStore
 from tests.wait import wait_until
 from worker.trainer import environment

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer
 from contracts.codec import decode
 from deploy.local.ray import RayHead
 from handlers import layout
-from handlers.ports import JobStatus
+from handlers.ports.jobs import JobStatus
 from tests import ray_servers
 from tests.trainer.bench import TASK, Bench
 from tests.wait import wait_until

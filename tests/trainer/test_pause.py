@@ -13,7 +13,8 @@ from contracts.task import Phase
 from contracts.training import TrainingProgress
 from handlers import attempts, layout, task_state
 from handlers.model_export import export_models
-from handlers.ports import Choice, Resources
+from handlers.ports.executors import Choice
+from handlers.ports.jobs import Resources
 from handlers.settlement import Trained
 from handlers.table import STAGES
 from handlers.task_command import obey_command

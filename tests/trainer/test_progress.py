@@ -12,7 +12,7 @@ from contracts.codec import decode
 from contracts.envelope import Event
 from contracts.task import Progress
 from contracts.training import Checkpoint, Failure, TrainingProgress
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from tests.trainer.bench import RecordingSink
 from worker.kafka.broker import Brokers
 from worker.kafka.embedded import EmbeddedBroker

@@ -14,7 +14,7 @@ from contracts.codec import decode
 from contracts.training import TrainingProgress
 from deploy.local.slurm import LocalSlurm
 from handlers import layout
-from handlers.ports import JobSpec, JobStatus, Resources
+from handlers.ports.jobs import JobSpec, JobStatus, Resources
 from tests import slurm_servers
 from tests.trainer.bench import TASK, Bench, RecordingSink
 from tests.wait import wait_until

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from contracts.training import TrainingProgress
-from handlers.ports import Resources
+from handlers.ports.jobs import Resources
 from tests.trainer import together
 from tests.trainer.bench import Bench, same
 from tests.trainer.formats import plan_for

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from contracts.task import Phase
-from handlers.ports import ObjectInfo, ObjectStore, PresetDataset
+from handlers.ports.catalog import PresetDataset
+from handlers.ports.store import ObjectInfo, ObjectStore
 from handlers.tenancy.projects import ProjectRules, Projects
 from tests.fakes.estimation import raises
 from tests.fakes.events import event

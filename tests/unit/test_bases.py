@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from contracts.model import Manifest
 from handlers import layout
 from handlers.planning.plan import Plan
-from handlers.ports import ModelEntry, TokenRange
+from handlers.ports.catalog import ModelEntry
+from handlers.ports.tokens import TokenRange
 from tests.fakes.dispatch import refusal
 from tests.fakes.estimation import estimate, verdict_on
 from tests.fakes.world import TINY, World, form, form_event, received

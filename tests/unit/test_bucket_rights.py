@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from contracts.envelope import Event
 from handlers import layout, model_refs
-from handlers.ports import ObjectInfo, Stored
+from handlers.ports.store import ObjectInfo, Stored
 from tests.deployment import ROOT
 from tests.examples import EVENTS
 from tests.fakes.retained import DAYS, Retained

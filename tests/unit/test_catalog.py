@@ -9,7 +9,7 @@ import pytest
 
 from contracts.hyperparameters import HyperparameterRule
 from contracts.task import TrainingType
-from handlers.ports import Catalog, ModelEntry, Price
+from handlers.ports.catalog import Catalog, ModelEntry, Price
 from handlers.pricing import method_of
 from worker.catalog import CatalogError, load_catalog
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from contracts.quote import TooLong
 from handlers.errors import Unavailable
 from handlers.outcome import Outcome
-from handlers.ports import LeftOutSamples, TokenCounts
+from handlers.ports.tokens import LeftOutSamples, TokenCounts
 from handlers.pricing import method_of
 from tests.fakes.estimation import Stub, estimate, raises, verdict_on
 from tests.fakes.steps import steps_of

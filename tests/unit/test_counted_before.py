@@ -13,7 +13,7 @@ import pytest
 from contracts.dataset import CheckedFile
 from contracts.datasets.findings import Finding
 from handlers import layout
-from handlers.ports import ModelEntry
+from handlers.ports.catalog import ModelEntry
 from tests.bench.events.requests import CountingStore
 from tests.fakes.store import etag_of
 from worker.settings import Settings

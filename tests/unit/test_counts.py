@@ -8,7 +8,7 @@ import pytest
 from contracts.envelope import Event
 from handlers.errors import Transient, Unavailable
 from handlers.outcome import Decision, Outcome
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from handlers.redelivery import Retry
 from handlers.table import Stage
 from tests.fakes.clock import ManualClock

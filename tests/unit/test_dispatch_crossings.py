@@ -14,7 +14,7 @@ from contracts.envelope import Event
 from contracts.task import Phase
 from handlers import layout
 from handlers.planning.plan import Plan
-from handlers.ports import PresetDataset
+from handlers.ports.catalog import PresetDataset
 from handlers.quotes import KeptQuote
 from tests.fakes.faults import Crash, Faults, faulty_world, survives
 from tests.fakes.steps import interleave, preempted, steps_of

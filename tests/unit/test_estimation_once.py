@@ -12,7 +12,7 @@ from contracts.hyperparameters import HyperparameterRule, resolve
 from handlers import draft_price, layout
 from handlers.errors import Unavailable
 from handlers.outcome import Outcome
-from handlers.ports import TokenRange
+from handlers.ports.tokens import TokenRange
 from handlers.pricing import FEE_HYPERPARAMETERS
 from tests.fakes.estimation import LINES, estimate, raises, verdict_on
 from tests.fakes.faults import faulty_world, survives

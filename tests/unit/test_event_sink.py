@@ -15,7 +15,8 @@ from contracts.task import Progress
 from contracts.training import Checkpoint, Failure, TrainingProgress
 from handlers import layout
 from handlers.errors import Unavailable
-from handlers.ports import JobSpec, ObjectStore
+from handlers.ports.jobs import JobSpec
+from handlers.ports.store import ObjectStore
 from tests.fakes.sink import KeptEvents
 from tests.fakes.store import MemoryStore
 from tests.wait import wait_until

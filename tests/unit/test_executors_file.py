@@ -14,7 +14,8 @@ from handlers import layout
 from handlers.errors import Unavailable
 from handlers.exported_files import model_id
 from handlers.planning.plan import Plan
-from handlers.ports import Choice, Executors, Resources
+from handlers.ports.executors import Choice, Executors
+from handlers.ports.jobs import Resources
 from handlers.table import STAGES
 from handlers.task_state import TaskState
 from tests.fakes.executor import FakeExecutor

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from contracts.task import Phase, Progress
 from contracts.training import Failure
 from handlers import attempts, failures, task_state
-from handlers.ports import Choice, JobStatus, Resources
+from handlers.ports.executors import Choice
+from handlers.ports.jobs import JobStatus, Resources
 from handlers.task_state import TaskState
 from worker.cli import app
 from worker.clock import SystemClock

@@ -10,7 +10,8 @@ from contracts.task import Phase, Progress
 from contracts.training import Checkpoint, Failure
 from handlers import attempts, failures
 from handlers.failures import FAILURES, Again
-from handlers.ports import Choice, EndCause, JobStatus, Resources
+from handlers.ports.executors import Choice
+from handlers.ports.jobs import EndCause, JobStatus, Resources
 from handlers.task_state import AttemptEnd, TaskState
 from tests.fakes.swept import PATIENCE, Swept, running
 

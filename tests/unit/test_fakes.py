@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from handlers.errors import OutsideBucket, PreconditionFailed, Unavailable
-from handlers.ports import Clock, Executor, ObjectStore
+from handlers.ports.clock import Clock
+from handlers.ports.executors import Executor
+from handlers.ports.store import ObjectStore
 from tests.fakes.clock import ManualClock
 from tests.fakes.executor import FakeExecutor
 from tests.fakes.store import MemoryStore

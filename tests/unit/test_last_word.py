@@ -17,7 +17,7 @@ from contracts.training import Checkpoint, TrainingProgress
 from handlers import layout
 from handlers.errors import Unavailable
 from handlers.planning.plan import Plan
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from tests.fakes.sink import KeptEvents
 from worker.settings import Settings
 from worker.storage.directory import DirectoryStore

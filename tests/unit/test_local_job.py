@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.executors.job_log import LOG_BYTES
 from worker.executors.local_job import LocalJob
 

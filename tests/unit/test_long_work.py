@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from contracts.dataset import CheckedFile, DatasetFile
-from handlers.ports import ModelEntry, TokenCounts
+from handlers.ports.catalog import ModelEntry
+from handlers.ports.tokens import TokenCounts
 from tests.wait import wait_until
 from worker import app
 from worker.scan import scanner

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from handlers import layout
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.settings import Settings
 from worker.trainer.event_buffer import EventBuffer
 from worker.trainer.loop_thread import LoopThread

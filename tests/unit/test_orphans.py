@@ -8,7 +8,7 @@ import pytest
 from contracts.task import Phase
 from handlers import layout, task_state
 from handlers.orphans import Fate, fate_of
-from handlers.ports import JobListed, JobSpec, JobState, JobStatus
+from handlers.ports.jobs import JobListed, JobSpec, JobState, JobStatus
 from handlers.task_state import TaskState
 from tests.fakes.executor import FakeExecutor
 from tests.fakes.executors import FakeExecutors

@@ -14,7 +14,7 @@ from contracts.envelope import Event
 from contracts.task import Phase, TaskCommand
 from handlers import layout, orders, task_state
 from handlers.errors import Unavailable
-from handlers.ports import JobStatus
+from handlers.ports.jobs import JobStatus
 from handlers.task_state import WITH_JOB, Desired, TaskState
 from tests.fakes.faults import Crash, faulty_world, survives
 from tests.fakes.steps import interleave, preempted, steps_of

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from handlers.errors import Unavailable
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.executors import ray
 from worker.executors.ray import RayExecutor, ray_executor
 from worker.executors.remote import engine_name

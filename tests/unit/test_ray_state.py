@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from handlers.ports import EndCause, JobStatus
+from handlers.ports.jobs import EndCause, JobStatus
 from worker.executors.ray_api import RayJob, RayNode
 from worker.executors.ray_state import KILLS, TIME_LIMIT, Cluster, status_of
 

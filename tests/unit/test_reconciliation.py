@@ -8,7 +8,7 @@ import pytest
 from contracts.task import Phase
 from handlers import layout, task_state
 from handlers.errors import Unavailable
-from handlers.ports import JobStatus
+from handlers.ports.jobs import JobStatus
 from handlers.reconciliation import Action, Patience, Silence, decide, place_is_news
 from handlers.task_state import AttemptEnd, TaskState
 from handlers.training_progress import INTERRUPTED, STALLED

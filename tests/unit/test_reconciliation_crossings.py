@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contracts.task import Phase
-from handlers.ports import JobStatus
+from handlers.ports.jobs import JobStatus
 from tests.fakes.faults import Crash, faulty_world
 from tests.fakes.swept import PATIENCE, Swept, running
 from tests.fakes.world import command_event, ids

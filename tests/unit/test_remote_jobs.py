@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from handlers.ports import JobSpec, Resources
+from handlers.ports.jobs import JobSpec, Resources
 from worker.executors.remote import SPEC_VARIABLE, engine_name, spec_digest, trainer_environment
 from worker.settings import Settings
 

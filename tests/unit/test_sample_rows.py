@@ -9,7 +9,7 @@ import pytest
 from contracts.dataset import CheckedFile
 from handlers import layout
 from handlers.planning.sample_rows import NO_CONTENT, ROW, ROW_FIELDS, State, content_digest
-from handlers.ports import TokenCounts
+from handlers.ports.tokens import TokenCounts
 from tests.fakes.store import MemoryStore, etag_of
 from worker.tokens.counter import count_file
 from worker.tokens.encoder import SampleEncoder

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from contracts.envelope import Event
 from contracts.quote import CostEstimated
 from handlers.outcome import Outcome
-from handlers.ports import TokenRange, Unsampled
+from handlers.ports.tokens import TokenRange, Unsampled
 from tests.fakes.dispatch import refusal
 from tests.fakes.estimation import raises, verdict_on
 from tests.fakes.faults import faulty_world, survives

@@ -13,7 +13,7 @@ import pytest
 from contracts.dataset import DatasetFile
 from contracts.datasets.findings import Finding
 from handlers.errors import Transient, Unavailable
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.validation.report import CAP, content_digest
 from tests.fakes.store import MemoryStore
 from worker.cpu import CpuPool

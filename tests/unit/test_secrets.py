@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from contracts.codec import encode
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from tests.fakes.events import event
 from tests.fakes.swept import Swept
 from tests.fakes.world import World, command_event, form, form_event, received

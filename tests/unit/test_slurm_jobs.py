@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from handlers.errors import Unavailable
-from handlers.ports import JobSpec, JobStatus, Resources
+from handlers.ports.jobs import JobSpec, JobStatus, Resources
 from tests.wait import wait_until
 from worker.executors import slurm, slurm_client
 from worker.executors.slurm import SlurmExecutor, slurm_executor

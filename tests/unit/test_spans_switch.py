@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from structlog.testing import capture_logs
 
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from tests.fakes.delivery import command_record, items_of
 from tests.fakes.spans import KEPT, failed, parent, place
 from worker.app import run_worker

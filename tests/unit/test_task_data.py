@@ -13,7 +13,7 @@ from contracts.task import Phase
 from handlers import layout
 from handlers.planning.plan import Plan
 from handlers.planning.sample_rows import State
-from handlers.ports import PresetDataset
+from handlers.ports.catalog import PresetDataset
 from tests.fakes.dispatch import imported, refusal
 from tests.fakes.estimation import estimate, verdict_on
 from tests.fakes.samples import Line

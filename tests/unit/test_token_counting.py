@@ -14,7 +14,8 @@ from contracts.dataset import CheckedFile
 from contracts.datasets.findings import Finding
 from handlers import layout
 from handlers.errors import PreconditionFailed
-from handlers.ports import ModelEntry, TokenCounts
+from handlers.ports.catalog import ModelEntry
+from handlers.ports.tokens import TokenCounts
 from tests.fakes.store import MemoryStore, etag_of
 from worker.cpu import CpuPool
 from worker.settings import Settings

@@ -15,7 +15,8 @@ from contracts.dataset import CheckedFile, Format
 from contracts.datasets.findings import Finding
 from handlers import layout
 from handlers.errors import PreconditionFailed
-from handlers.ports import ModelEntry, TokenCounts, TokenRange, Unsampled
+from handlers.ports.catalog import ModelEntry
+from handlers.ports.tokens import TokenCounts, TokenRange, Unsampled
 from tests.fakes.steps import steps_of
 from tests.fakes.store import MemoryStore, etag_of
 from worker.settings import Settings

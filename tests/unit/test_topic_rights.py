@@ -17,7 +17,7 @@ from worker.kafka.topic_rights import Right, rights
 from worker.kafka.topics import new_topics
 from worker.settings import Settings
 
-ROLES = rights("mine")
+ROLES = rights(Settings(group_prefix="mine").group_of)
 DEAD = {topic.dead_letter for topic in TOPICS.values()}
 DELAYS = set(later.names(STAGES))
 
@@ -115,7 +115,7 @@ def test_strimzi_s_users_have_the_rights_of_their_roles() -> None:
         return {(each.resource, None if each.resource == "cluster" else each.name, each.operations) for each in rights_}
 
     made = {resource["metadata"]["name"]: resource["spec"]["authorization"]["acls"] for resource in strimzi.users()}
-    for role, granted in rights(Settings().group_prefix).items():
+    for role, granted in rights(Settings().group_of).items():
         acls = made[f"finetune-{role}"]
         found = {(acl["resource"]["type"], acl["resource"].get("name"), tuple(acl["operations"])) for acl in acls}
         assert found == told(granted)

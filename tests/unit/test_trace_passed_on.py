@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from contracts.envelope import Event
 from handlers import layout
-from handlers.ports import JobSpec, JobStatus
+from handlers.ports.jobs import JobSpec, JobStatus
 from tests.fakes.swept import PATIENCE, running
 from tests.fakes.world import World, form, form_event, received
 from worker.executors.remote import spec_digest, trainer_environment

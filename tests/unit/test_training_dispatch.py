@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from contracts.task import Phase
 from handlers import layout
 from handlers.planning.plan import Plan
-from handlers.ports import Choice, Resources
+from handlers.ports.executors import Choice
+from handlers.ports.jobs import Resources
 from tests.fakes.dispatch import imported, refusal
 from tests.fakes.events import event
 from tests.fakes.executor import FakeExecutor

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from contracts.task import Phase, Progress
 from contracts.training import Checkpoint, Failure, Output, TrainingProgress
 from handlers import attempts, task_state
-from handlers.ports import Choice, JobStatus, Resources
+from handlers.ports.executors import Choice
+from handlers.ports.jobs import JobStatus, Resources
 from handlers.reconciliation import Action, Patience, Silence, decide
 from handlers.task_state import WITH_JOB, AttemptEnd, TaskState
 from handlers.training_progress import STALLED, fold, only_steps

@@ -7,7 +7,8 @@ from msgspec import Meta, Struct
 
 from contracts.spelling import nearest
 from contracts.task import TrainingType
-from handlers.ports import Choice, Resources
+from handlers.ports.executors import Choice
+from handlers.ports.jobs import Resources
 from worker.catalog.loader import SHIPPED, CatalogError, read_toml
 from worker.executors.registry import MODULES, refusal
 from worker.settings import Settings

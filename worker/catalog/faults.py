@@ -4,13 +4,13 @@ The library that reads the file names a table ``$.projects[...]``, and no known 
 """
 
 from collections.abc import Collection, Iterator
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Struct, UnsetType
 
 from contracts.spelling import clip, nearest
+from contracts.type_walk import in_field, in_list, union_options, unwrap
 
 
 def first_fault(said: Any, kind: Any) -> str | None:
@@ -26,11 +26,11 @@ def _faults(said: Any, kind: Any, place: str) -> Iterator[str]:
     elif isinstance(said, dict) and origin is dict:
         keys, values = get_args(inner)
         for name, value in said.items():
-            yield from _in_value(name, keys, _under(place, name))
-            yield from _faults(value, values, _under(place, name))
+            yield from _in_value(name, keys, in_field(place, name))
+            yield from _faults(value, values, in_field(place, name))
     elif isinstance(said, list) and origin is tuple:
         for index, value in enumerate(said):
-            yield from _faults(value, get_args(inner)[0], f"{place}[{index}]")
+            yield from _faults(value, get_args(inner)[0], in_list(place, index))
     # Also where all inside is right: there may be too few of them.
     yield from _in_value(said, kind, place)
 
@@ -42,7 +42,7 @@ def _in_table(said: dict[str, Any], kind: type[Struct], place: str) -> Iterator[
             yield _at(place, f"unknown key {clip(name)!r}; {_meant(name, fields)}")
     for name, field in fields.items():
         if name in said:
-            yield from _faults(said[name], field.type, _under(place, name))
+            yield from _faults(said[name], field.type, in_field(place, name))
         elif field.required:
             yield _at(place, f"{name} is missing")
 
@@ -66,21 +66,14 @@ def _meant(name: str, known: Collection[str]) -> str:
 
 def _without_none(kind: Any) -> Any:
     """Return a type without its limits and without None, if that leaves one."""
-    if get_origin(kind) is Annotated:
-        return _without_none(get_args(kind)[0])
-    if get_origin(kind) in (Union, UnionType):
-        left = [option for option in get_args(kind) if option not in (type(None), UnsetType)]
-        return _without_none(left[0]) if len(left) == 1 else kind
-    return kind
+    kind, _ = unwrap(kind)
+    left = [option for option in union_options(kind) if option not in (type(None), UnsetType)]
+    return _without_none(left[0]) if len(left) == 1 else kind
 
 
 def _literals(kind: Any) -> tuple[str, ...]:
     inner = _without_none(kind)
     return get_args(inner) if get_origin(inner) is Literal else ()
-
-
-def _under(place: str, name: str) -> str:
-    return f"{place}.{clip(name)}" if place else clip(name)
 
 
 def _at(place: str, text: str) -> str:

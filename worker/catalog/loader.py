@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from contracts.envelope import Id
 from contracts.hyperparameters import HyperparameterRule
 from contracts.task import TrainingType
-from handlers.ports import ModelEntry, PresetDataset, Price
+from handlers.ports.catalog import ModelEntry, PresetDataset, Price
 from worker.catalog.faults import first_fault
 from worker.catalog.rules import PartialRule, RuleError, layered
 from worker.settings import SettingsError

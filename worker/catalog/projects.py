@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from contracts.envelope import Id
 from handlers.errors import OutsideBucket
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.tenancy.limits import Limits
 from handlers.tenancy.projects import PROJECT, ProjectRules, Projects
 from worker.catalog.executors import load_placement

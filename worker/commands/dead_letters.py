@@ -19,7 +19,7 @@ from worker.validate.excerpt import safe
 
 # What brings the broker's client is imported where it is used: other commands should not wait for it.
 if TYPE_CHECKING:
-    from handlers.ports import ObjectStore
+    from handlers.ports.store import ObjectStore
     from worker.delivery.bug_limit import BugsOfPartition
     from worker.letters import Filter, Letter
 

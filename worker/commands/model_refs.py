@@ -11,7 +11,7 @@ from worker.settings import Settings
 
 if TYPE_CHECKING:
     from handlers.model_refs import Tagged
-    from handlers.ports import ObjectStore
+    from handlers.ports.store import ObjectStore
 
 
 def tag(

@@ -120,7 +120,7 @@ def acls(json: AsJson = False) -> None:
     from worker.kafka.topic_rights import kafka_acls, rights  # noqa: PLC0415 - with the stages: other commands should not wait
 
     settings = Settings.from_environment()
-    roles = rights(settings.group_prefix)
+    roles = rights(settings.group_of)
     if json:
         print_json({"roles": {role: [right._asdict() for right in granted] for role, granted in roles.items()}})
         return

@@ -48,11 +48,10 @@ def form_of(fields: FormData, task_id: str, project: str) -> dict[str, Any]:
         "preset_mix": _preset_mix(fields),
         "validation": _validation(fields),
         "tolerance": _tolerance(fields),
-        "shuffle": _shuffle(fields),
         "max_cost": _max_cost(fields),
         "quote_id": text(fields, "quote_id"),
     }
-    return form | {field: value for field, value in optional.items() if value not in (None, "", [])}
+    return form | _shuffle(fields) | {field: value for field, value in optional.items() if value not in (None, "", [])}
 
 
 def base_of(value: str) -> dict[str, Any]:
@@ -125,10 +124,12 @@ def _tolerance(fields: FormData) -> dict[str, Any] | None:
             return None
 
 
-def _shuffle(fields: FormData) -> int | str:
-    """Return how samples are shuffled. A seed that is not there stays the word ``seed``: a fault names it."""
-    how, seed = text(fields, "shuffle"), text(fields, "shuffle_seed")
-    return _whole(seed) if how == "seed" and seed else how
+def _shuffle(fields: FormData) -> dict[str, int | str]:
+    """Return how samples are shuffled, where that is said. A seed that is not there stays empty: a fault says so."""
+    how = text(fields, "shuffle")
+    if how == "seed":
+        return {"shuffle": _whole(text(fields, "shuffle_seed"))}
+    return {"shuffle": how} if how else {}
 
 
 def _max_cost(fields: FormData) -> dict[str, str] | None:

@@ -10,7 +10,7 @@ from contracts.model import ModelExported
 from handlers import layout
 from handlers.errors import PreconditionFailed, Unavailable
 from handlers.manifests import MANIFEST
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.storage import keys
 
 _CHUNK = 4 << 20

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker import letters
 from worker.console.parts import ReplayFailed
 from worker.delivery.publishing import Publisher

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from contracts.envelope import Event
-from handlers.ports import Catalog, Clock, ObjectStore
+from handlers.ports.catalog import Catalog
+from handlers.ports.clock import Clock
+from handlers.ports.store import ObjectStore
 from worker.console.access import Access
 from worker.console.settings import ConsoleSettings
 from worker.console.signing import Signer

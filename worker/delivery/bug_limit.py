@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from handlers import compare_and_set, layout
 from handlers.errors import Transient
-from handlers.ports import Clock, ObjectStore
+from handlers.ports.clock import Clock
+from handlers.ports.store import ObjectStore
 from worker.delivery.source import Source
 
 log = structlog.get_logger()

@@ -5,7 +5,7 @@ import heapq
 from collections.abc import Callable
 from datetime import datetime
 
-from handlers.ports import Clock
+from handlers.ports.clock import Clock
 from worker.delivery.item import Item
 
 

@@ -15,7 +15,7 @@ from faststream.kafka.annotations import KafkaMessage
 from faststream.kafka.message import KafkaMessage as Batch
 
 from contracts.codec import Poison
-from handlers.ports import Clock
+from handlers.ports.clock import Clock
 from handlers.table import Stage
 from worker.cancelling import cancel
 from worker.delivery.bug_limit import BugLimit

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import structlog
 from aiokafka import TopicPartition
 
-from handlers.ports import Clock
+from handlers.ports.clock import Clock
 from worker.delivery.offsets import PartitionProgress
 
 log = structlog.get_logger()

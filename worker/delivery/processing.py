@@ -11,7 +11,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from contracts.spelling import clip
 from handlers.errors import Transient, Unavailable
 from handlers.outcome import Outcome
-from handlers.ports import Clock
+from handlers.ports.clock import Clock
 from handlers.table import Stage
 from worker.delivery.bug_limit import BugLimit
 from worker.delivery.dead_letters import dead_letter, without_body

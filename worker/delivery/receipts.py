@@ -13,7 +13,8 @@ from contracts.envelope import Event
 from handlers import layout
 from handlers.errors import PreconditionFailed, Transient
 from handlers.outcome import Decision, Outcome, complete
-from handlers.ports import Clock, ObjectStore
+from handlers.ports.clock import Clock
+from handlers.ports.store import ObjectStore
 from worker.metrics.counts import Counts
 from worker.traces.current import note_receipt
 

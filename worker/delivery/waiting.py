@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from handlers.ports import Clock
+from handlers.ports.clock import Clock
 from handlers.table import Stage
 from worker.delivery.item import Item
 from worker.delivery.later import delay_topics, due_at

@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from worker import tied_process
+from worker import child_process, tied_process
 from worker.settings import Settings
 
 _STOP_SECONDS = 25.0
@@ -74,16 +73,7 @@ class SupervisedWorker:
         if self._supervisor:
             self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await child_process.end(self._process, _STOP_SECONDS)
 
     async def _start(self) -> None:
         self._log_file.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from handlers.errors import PreconditionFailed, Unavailable
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.doctor.finding import Finding, ok, wrong
 from worker.doctor.folders import missing_folder
 from worker.settings import Settings, SettingsError

@@ -3,7 +3,7 @@
 import asyncio
 
 from handlers.errors import Transient
-from handlers.ports import Executor
+from handlers.ports.executors import Executor
 from worker.doctor.finding import Finding, ok, wrong
 from worker.executors.configured import open_executors
 from worker.settings import Settings, SettingsError

@@ -4,7 +4,8 @@ import asyncio
 from typing import NamedTuple
 
 from handlers.errors import Unavailable
-from handlers.ports import ModelEntry, ObjectStore
+from handlers.ports.catalog import ModelEntry
+from handlers.ports.store import ObjectStore
 from worker.catalog import load_catalog
 from worker.doctor.finding import Finding, note, ok, unchecked, wrong
 from worker.settings import Settings, SettingsError

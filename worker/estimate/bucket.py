@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from handlers.errors import PreconditionFailed
-from handlers.ports import ObjectInfo, Stored
+from handlers.ports.store import ObjectInfo, Stored
 from worker.storage.directory import DirectoryStore
 
 

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from contracts.dataset import CheckedFile, Format
 from handlers.datasets import KnownDataset
-from handlers.ports import ModelEntry, TokenCounts
+from handlers.ports.catalog import ModelEntry
+from handlers.ports.tokens import TokenCounts
 from worker.estimate.bucket import BucketAtHand
 from worker.tokens.counter import StoreTokenCounter
 from worker.validate.checking import check

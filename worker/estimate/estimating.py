@@ -13,7 +13,8 @@ from contracts.task import Fault, Tolerance
 from handlers import bases, submissions
 from handlers.datasets import KnownDataset, acceptable, invalidity
 from handlers.draft_price import price_draft, wanted_by
-from handlers.ports import Catalog, ModelEntry, ObjectStore
+from handlers.ports.catalog import Catalog, ModelEntry
+from handlers.ports.store import ObjectStore
 from handlers.task_data import WantedData
 from worker.estimate.bucket import BucketAtHand
 from worker.estimate.datasets import LocalCounter, checked_datasets

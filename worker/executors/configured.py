@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from handlers.errors import Unavailable
-from handlers.ports import Choice, Executor
+from handlers.ports.executors import Choice, Executor
 from worker.catalog.executors import Placement, load_placement
 from worker.executors.registry import open_executor
 from worker.settings import Settings

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from handlers.ports import Choice, Executor, Executors, JobListed, JobSpec, JobStatus
+from handlers.ports.executors import Choice, Executor, Executors
+from handlers.ports.jobs import JobListed, JobSpec, JobStatus
 
 
 class CountedExecutor:

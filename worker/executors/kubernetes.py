@@ -21,7 +21,7 @@ from lightkube.resources.core_v1 import Pod
 from lightkube.types import CascadeType, PatchType
 
 from handlers.errors import Unavailable
-from handlers.ports import JobListed, JobSpec, JobStatus
+from handlers.ports.jobs import JobListed, JobSpec, JobStatus
 from worker.executors.job_log import LOG_BYTES, whole_text
 from worker.executors.kubernetes_manifest import (
     ATTEMPT,

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.executors.remote import spec_digest
 
 #: Labels select, annotations tell: a label's value may have neither every character nor every length.

@@ -8,7 +8,7 @@ from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Pod
 from msgspec import Struct
 
-from handlers.ports import EndCause, JobStatus
+from handlers.ports.jobs import EndCause, JobStatus
 from worker.executors.kubernetes_manifest import CANCELLED, CONTAINERS
 
 #: A shell's way to say that a signal ended a process, which containers say too: 128 and the signal.

@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 
 from handlers.errors import Unavailable
-from handlers.ports import JobListed, JobSpec, JobStatus, Resources
+from handlers.ports.jobs import JobListed, JobSpec, JobStatus, Resources
 from worker.executors.local_gpus import visible_gpus
 from worker.executors.local_jobs import LocalJobs
 from worker.executors.namespace import namespace_of

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from handlers.ports import EndCause, JobSpec, JobState
+from handlers.ports.jobs import EndCause, JobSpec, JobState
 from worker.executors.job_log import read_log
 from worker.executors.job_supervisor import CANCEL, EXIT, SUPERVISOR, TRAINER, alive, ask_to_end, read, write
 

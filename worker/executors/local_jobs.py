@@ -11,7 +11,7 @@ import structlog
 
 from handlers.errors import Unavailable
 from handlers.layout import segment
-from handlers.ports import JobListed, JobSpec, JobStatus
+from handlers.ports.jobs import JobListed, JobSpec, JobStatus
 from worker.executors import job_supervisor
 from worker.executors.local_gpus import VISIBLE, chosen, gpus_of
 from worker.executors.local_job import LocalJob

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from handlers.errors import Unavailable
-from handlers.ports import JobListed, JobSpec, JobStatus, Resources
+from handlers.ports.jobs import JobListed, JobSpec, JobStatus, Resources
 from worker.executors.job_log import whole_text
 from worker.executors.namespace import namespace_of
 from worker.executors.ray_api import RayApi, RayJob

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from handlers.ports import JobState, JobStatus
+from handlers.ports.jobs import JobState, JobStatus
 from worker.executors.ray_api import RayJob, RayNode
 
 #: A job of ours has these in its metadata, and a killer of ours (see ray_killer) the name of the job it kills.

@@ -9,7 +9,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Protocol, cast, runtime_checkable
 
-from handlers.ports import Executor, Resources
+from handlers.ports.executors import Executor
+from handlers.ports.jobs import Resources
 from worker.settings import Settings, SettingsError
 
 MODULES = {

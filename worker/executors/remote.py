@@ -8,7 +8,7 @@ import re
 
 import msgspec
 
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.settings import Settings
 
 #: The environment variable that holds a job's spec, as JSON.

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from handlers.errors import Transient, Unavailable
 from handlers.layout import name_of, segment
-from handlers.ports import JobListed, JobSpec, JobStatus
+from handlers.ports.jobs import JobListed, JobSpec, JobStatus
 from worker.executors.namespace import namespace_of
 from worker.executors.remote import spec_digest, trainer_environment
 from worker.executors.slurm_batch import batch_options, batch_script

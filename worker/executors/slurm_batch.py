@@ -4,7 +4,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.executors.slurm_folder import JobFolder
 
 

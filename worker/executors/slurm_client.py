@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from handlers.errors import Unavailable
-from handlers.ports import EndCause
+from handlers.ports.jobs import EndCause
 
 #: Seconds a command may take. Slurm's own patience with a controller that is down is nine.
 COMMAND_SECONDS = 30.0

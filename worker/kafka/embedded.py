@@ -26,7 +26,7 @@ from uuid import uuid4
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from worker import tied_process
+from worker import child_process, tied_process
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 20.0
@@ -106,15 +106,7 @@ class EmbeddedBroker:
 
     async def _stop(self) -> None:
         process, self._process = self._process, None
-        if process is None or process.returncode is not None:
-            return
-        process.terminate()
-        try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await child_process.end(process, _STOP_SECONDS)
 
     def _with_log(self, text: str) -> str:
         tail = self.log_file.read_text(errors="replace")[-1000:].strip()

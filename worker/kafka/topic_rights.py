@@ -31,9 +31,13 @@ class Right(NamedTuple):
     prefix: bool = False
 
 
-def rights(group_prefix: str) -> dict[str, list[Right]]:
-    """Return the rights of every role. ``group_prefix`` is that of the workers' settings."""
-    return {role: list(of(group_prefix)) for role, of in _ROLES.items()}
+#: Returns the name of a stage's consumer group: ``Settings.group_of`` of the workers' settings.
+GroupOf = Callable[[str], str]
+
+
+def rights(group_of: GroupOf) -> dict[str, list[Right]]:
+    """Return the rights of every role."""
+    return {role: list(of(group_of)) for role, of in _ROLES.items()}
 
 
 def kafka_acls(servers: str, user: str, right: Right) -> str:
@@ -47,7 +51,7 @@ def kafka_acls(servers: str, user: str, right: Right) -> str:
     )
 
 
-def _worker(group_prefix: str) -> Iterator[Right]:
+def _worker(group_of: GroupOf) -> Iterator[Right]:
     """Runs the stages. It sees all topics, or it would take them for missing and try to make them."""
     for topic in TOPICS.values():
         # What trainers left in the bucket, it publishes for them.
@@ -57,15 +61,15 @@ def _worker(group_prefix: str) -> Iterator[Right]:
     for name in later.names(STAGES):
         yield _topic(name, Read=True, Write=True, DescribeConfigs=True)
     for stage in STAGES:
-        yield Right("group", f"{group_prefix}.{stage.name}", ("Read",))
+        yield Right("group", group_of(stage.name), ("Read",))
 
 
-def _trainer(_: str) -> Iterator[Right]:
+def _trainer(_: GroupOf) -> Iterator[Right]:
     """Says how training goes, and reads nothing."""
     yield from (_topic(topic.name, Write=True) for topic in TOPICS.values() if topic.publisher == "executors")
 
 
-def _platform(_: str) -> Iterator[Right]:
+def _platform(_: GroupOf) -> Iterator[Right]:
     """Whoever imports datasets and submits tasks, and wants to know what became of them."""
     for topic in TOPICS.values():
         if topic.publisher != "executors":
@@ -73,14 +77,14 @@ def _platform(_: str) -> Iterator[Right]:
     yield Right("group", PLATFORM_GROUPS, ("Read",), prefix=True)
 
 
-def _console(_: str) -> Iterator[Right]:
+def _console(_: GroupOf) -> Iterator[Right]:
     """A platform that also puts dead letters back and replays: so it says whatever a stage reads or says. No groups."""
     for topic in TOPICS.values():
         yield _topic(topic.name, Read=True, Write=_said_by_hand(topic))
         yield _topic(topic.dead_letter, Read=True)
 
 
-def _operator(group_prefix: str) -> Iterator[Right]:
+def _operator(group_of: GroupOf) -> Iterator[Right]:
     """Whoever makes the topics, and types the commands of the README."""
     for topic in TOPICS.values():
         yield _topic(topic.name, Read=True, Write=_said_by_hand(topic), Create=True, DescribeConfigs=True)
@@ -89,7 +93,7 @@ def _operator(group_prefix: str) -> Iterator[Right]:
         yield _topic(name, Create=True, DescribeConfigs=True)
     # Whether workers run, and the brokers' clock: worker doctor tells.
     for stage in STAGES:
-        yield Right("group", f"{group_prefix}.{stage.name}", ("Describe",))
+        yield Right("group", group_of(stage.name), ("Describe",))
     yield Right("cluster", CLUSTER, ("Describe",))
 
 
@@ -105,7 +109,7 @@ def _topic(name: str, **wanted: bool) -> Right:
     return Right("topic", name, tuple(operations if implied else [*operations, "Describe"]))
 
 
-_ROLES: Mapping[str, Callable[[str], Iterator[Right]]] = {
+_ROLES: Mapping[str, Callable[[GroupOf], Iterator[Right]]] = {
     "worker": _worker,
     "trainer": _trainer,
     "platform": _platform,

@@ -15,7 +15,7 @@ import msgspec
 from contracts.strict_json import printable
 from handlers import layout
 from handlers.errors import Unavailable
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.could_not import CouldNot, NotRight
 from worker.settings import Settings
 from worker.storage import open_store

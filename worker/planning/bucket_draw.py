@@ -7,7 +7,7 @@ from handlers import layout
 from handlers.planning.fates import Drawing
 from handlers.planning.marking import Tables
 from handlers.planning.selection import Draws, Selection
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.planning.fate_table import write_fates
 
 

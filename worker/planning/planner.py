@@ -6,7 +6,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from handlers.errors import Transient
 from handlers.planning.selection import Draws, Selection
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.over_bucket import over_bucket
 from worker.settings import Settings
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from contracts.dataset import DatasetFile, DeclaredFormat
 from handlers.errors import OutsideBucket, PreconditionFailed
-from handlers.ports import ObjectInfo, ObjectStore
+from handlers.ports.store import ObjectInfo, ObjectStore
 from handlers.validation.opening import Decision
 from handlers.validation.report import Report
 from handlers.validation.scan import Scan

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.settings import Settings, SettingsError
 from worker.storage.directory import DirectoryStore
 from worker.storage.file_uri import path_of

@@ -15,7 +15,7 @@ from threading import Event
 from typing import TypeVar
 
 from handlers.errors import OutsideBucket, PreconditionFailed
-from handlers.ports import ObjectInfo, Stored
+from handlers.ports.store import ObjectInfo, Stored
 from worker.storage import keys
 from worker.storage.file_uri import path_of, uri_of
 from worker.storage.objects import Objects

@@ -9,7 +9,7 @@ from threading import Event
 from typing import BinaryIO
 
 from handlers.errors import PreconditionFailed, Unavailable
-from handlers.ports import ObjectInfo, Stored
+from handlers.ports.store import ObjectInfo, Stored
 from worker.storage import files
 from worker.storage.bookkeeping import Bookkeeping
 

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from botocore.loaders import create_loader
 
 from handlers.errors import OutsideBucket, Unavailable
-from handlers.ports import ObjectInfo, Stored
+from handlers.ports.store import ObjectInfo, Stored
 from worker.settings import SettingsError
 from worker.storage import keys
 from worker.storage.files import whole_file

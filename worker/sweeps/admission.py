@@ -6,7 +6,8 @@ import structlog
 
 from contracts.training import Failure
 from handlers import compare_and_set, layout, task_state
-from handlers.ports import Clock, ObjectStore
+from handlers.ports.clock import Clock
+from handlers.ports.store import ObjectStore
 from handlers.task_state import TaskState
 from handlers.tenancy import fairness, ledger, queue
 from handlers.tenancy.ledger import Ask, Ledger

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from handlers import task_state
-from handlers.ports import Clock, ObjectStore
+from handlers.ports.clock import Clock
+from handlers.ports.store import ObjectStore
 from handlers.reconciliation import place_is_news
 from handlers.tenancy import queue
 from handlers.tenancy.fairness import Shortage

@@ -4,7 +4,8 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from handlers import layout
-from handlers.ports import Clock, ObjectStore
+from handlers.ports.clock import Clock
+from handlers.ports.store import ObjectStore
 
 
 class _Seen(NamedTuple):

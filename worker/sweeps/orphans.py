@@ -8,7 +8,10 @@ import structlog
 from handlers import layout, task_state
 from handlers.errors import Transient
 from handlers.orphans import Fate, fate_of
-from handlers.ports import Clock, Executor, Executors, JobListed, ObjectStore
+from handlers.ports.clock import Clock
+from handlers.ports.executors import Executor, Executors
+from handlers.ports.jobs import JobListed
+from handlers.ports.store import ObjectStore
 from handlers.task_state import TaskState
 
 log = structlog.get_logger()

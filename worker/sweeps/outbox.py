@@ -10,7 +10,8 @@ from contracts.codec import Poison
 from contracts.event_file import Record
 from handlers import layout
 from handlers.errors import Transient
-from handlers.ports import Clock, ObjectStore
+from handlers.ports.clock import Clock
+from handlers.ports.store import ObjectStore
 from worker.delivery.publishing import Publisher
 from worker.sweeps.members import Members
 

@@ -10,7 +10,10 @@ from contracts import event_file
 from contracts.task import Phase
 from handlers import layout, task_state, unheard
 from handlers.errors import Transient, Unavailable
-from handlers.ports import Clock, Executors, JobStatus, ObjectStore
+from handlers.ports.clock import Clock
+from handlers.ports.executors import Executors
+from handlers.ports.jobs import JobStatus
+from handlers.ports.store import ObjectStore
 from handlers.reconciliation import (
     FOR_SILENCE,
     Action,

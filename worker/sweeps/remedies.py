@@ -7,7 +7,10 @@ from contracts.task import Phase
 from contracts.training import Failure
 from handlers import attempts, failures, layout, task_state
 from handlers.outcome import FollowOn, complete
-from handlers.ports import Clock, Executors, JobStatus, ObjectStore
+from handlers.ports.clock import Clock
+from handlers.ports.executors import Executors
+from handlers.ports.jobs import JobStatus
+from handlers.ports.store import ObjectStore
 from handlers.reconciliation import Action, Decision
 from handlers.task_state import TaskState
 from handlers.tenancy import queue

@@ -11,7 +11,9 @@ from handlers.errors import Transient
 from handlers.kept_models import KeptModel, KeptModels
 from handlers.model_export import exported_at
 from handlers.model_uses import in_use
-from handlers.ports import Clock, ObjectStore, Receipts
+from handlers.ports.clock import Clock
+from handlers.ports.receipts import Receipts
+from handlers.ports.store import ObjectStore
 from handlers.tenancy.projects import Projects
 from worker.delivery.publishing import Publisher
 from worker.sweeps.members import Members

@@ -9,7 +9,7 @@ from contracts.form import Draft, read_draft
 from contracts.task import Tolerance, TrainingDataset
 from handlers import compare_and_set, datasets, layout, revisions
 from handlers.datasets import KnownDataset, acceptable, objection
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.quotes import KeptQuote
 from handlers.submissions import Submission
 from handlers.task_data import WantedData

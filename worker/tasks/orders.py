@@ -10,7 +10,7 @@ from msgspec import Struct
 from contracts.task import TaskCommand, TaskStatus
 from handlers import task_state
 from handlers.outcome import Outcome
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.task_command import STAGE
 from worker.clock import SystemClock
 from worker.could_not import CouldNot

@@ -8,7 +8,7 @@ from msgspec import Struct
 from contracts.codec import Poison, decode
 from contracts.task import Phase, TaskStatus
 from handlers import layout, task_state
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.kafka.broker import Brokers
 from worker.kafka.topic_reader import NoSuchTopic, read_topic
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 
 from contracts.task import Phase, TaskStatus
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.kafka.broker import Brokers
 from worker.kafka.topic_reader import following
 from worker.tasks import overview

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from contracts.dataset import CheckedFile
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.validation.lines import LineSplitter
 from worker.tokens.samples import Sample, sample_of
 

@@ -14,7 +14,9 @@ import msgspec
 from contracts.dataset import CheckedFile, Format
 from contracts.datasets.findings import Finding
 from handlers.errors import Transient
-from handlers.ports import ModelEntry, ObjectStore, TokenCounts
+from handlers.ports.catalog import ModelEntry
+from handlers.ports.store import ObjectStore
+from handlers.ports.tokens import TokenCounts
 from worker.cpu import LongWork
 from worker.over_bucket import over_bucket
 from worker.settings import Settings

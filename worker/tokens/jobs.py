@@ -6,7 +6,7 @@ from typing import Self
 from msgspec import Struct
 
 from contracts.dataset import CheckedFile, Format
-from handlers.ports import ModelEntry
+from handlers.ports.catalog import ModelEntry
 
 
 class DatasetJob(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from contracts.dataset import CheckedFile, Format
 from handlers import layout
-from handlers.ports import LeftOutSamples, ObjectStore, TokenCounts
+from handlers.ports.store import ObjectStore
+from handlers.ports.tokens import LeftOutSamples, TokenCounts
 from worker.tokens.samples import LeftOut
 
 

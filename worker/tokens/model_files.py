@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.tokens.files import CONFIG_FILE, TEMPLATE_FILE, TOKENIZER_FILE, TokenizerFiles
 
 #: Models whose files are kept in memory: megabytes each.

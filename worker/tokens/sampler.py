@@ -11,7 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 
 from contracts.dataset import CheckedFile, Format
 from handlers.errors import Transient
-from handlers.ports import ModelEntry, ObjectStore, TokenCounts, TokenRange, Unsampled
+from handlers.ports.catalog import ModelEntry
+from handlers.ports.store import ObjectStore
+from handlers.ports.tokens import TokenCounts, TokenRange, Unsampled
 from worker.over_bucket import over_bucket
 from worker.settings import Settings
 from worker.tokens.batching import batched, encode_batch

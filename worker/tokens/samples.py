@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from contracts.dataset import CheckedFile
 from contracts.datasets.findings import FILE_ERRORS
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.validation.lines import MAX_LINE_BYTES, Line, LineSplitter
 from worker.tokens.line_set import LineSet
 

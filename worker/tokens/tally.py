@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from contracts.datasets.findings import CODES, Finding
-from handlers.ports import TokenCounts
+from handlers.ports.tokens import TokenCounts
 from worker.tokens.encoder import EncodedSample
 
 TOO_LONG = "sample-too-long"

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.metrics.counts import ReceiptResult
 from worker.traces import current
 from worker.traces.context import context_of, traceparent_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.settings import SettingsError
 from worker.traces.switch import way_out
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.executors.remote import SPEC_VARIABLE
 from worker.settings import Settings, SettingsError
 from worker.telemetry import configure_logging

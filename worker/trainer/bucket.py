@@ -11,7 +11,7 @@ import structlog
 
 from contracts.training import FileDigest
 from handlers.errors import Unavailable
-from handlers.ports import ObjectInfo, ObjectStore
+from handlers.ports.store import ObjectInfo, ObjectStore
 from worker.settings import Settings
 from worker.storage import open_store
 from worker.trainer.loop_thread import LoopThread

@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from contracts.task import Progress
 from contracts.training import Checkpoint
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.trainer import checkpoints, collective
 from worker.trainer.bucket import Bucket
 from worker.trainer.checkpoints import Kept

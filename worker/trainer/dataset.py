@@ -15,7 +15,7 @@ from handlers.planning.build import selection_of
 from handlers.planning.epoch_order import EpochOrder
 from handlers.planning.marking import Mark
 from handlers.planning.plan import Plan, PlannedDataset
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.tokens.batching import batches, encode_batch
 from worker.tokens.encoder import EncodedSample, SampleEncoder
 from worker.trainer.failures import platforms_fault, users_fault

@@ -8,7 +8,7 @@ import structlog
 
 from contracts.envelope import Event
 from contracts.training import TrainingProgress
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.kafka.broker import Brokers
 from worker.settings import Settings
 from worker.trainer.event_buffer import EventBuffer

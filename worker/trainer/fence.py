@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from contracts.training import Checkpoint
 from handlers import compare_and_set, layout
-from handlers.ports import JobSpec, ObjectStore
+from handlers.ports.jobs import JobSpec
+from handlers.ports.store import ObjectStore
 
 log = structlog.get_logger()
 

@@ -18,7 +18,7 @@ from contracts.training import Checkpoint, Failure, TrainingProgress
 from handlers import layout
 from handlers.errors import Unavailable
 from handlers.planning.plan import Plan
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.settings import Settings
 from worker.trainer.bucket import Bucket, open_bucket
 from worker.trainer.converter import Converter

@@ -8,7 +8,8 @@ import structlog
 
 from contracts import event_file
 from handlers import layout
-from handlers.ports import JobSpec, ObjectStore
+from handlers.ports.jobs import JobSpec
+from handlers.ports.store import ObjectStore
 from worker.settings import Settings
 from worker.storage import open_store
 from worker.trainer.event_buffer import EventBuffer

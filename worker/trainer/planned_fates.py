@@ -11,7 +11,7 @@ from handlers.planning.fates import Drawing, Fates
 from handlers.planning.marking import Mark, Tables
 from handlers.planning.plan import Plan, PlannedDataset
 from handlers.planning.selection import Selection
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.planning.fate_table import read_fates, write_fates
 from worker.tokens.counter import CountFiles, tallied
 from worker.tokens.encoder import SampleEncoder

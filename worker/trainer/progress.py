@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 from contracts.envelope import Event, derived_id
 from contracts.task import Progress
 from contracts.training import Checkpoint, Failure, Output, TrainingProgress
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 
 TOPIC = "training.progress"
 

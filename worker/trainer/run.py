@@ -10,7 +10,7 @@ from transformers import TrainingArguments, set_seed
 from contracts.training import Output
 from handlers.manifests import base_name
 from handlers.planning.plan import Plan
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.tokens.encoder import SampleEncoder
 from worker.tokens.files import read_folder
 from worker.trainer import checkpoints, collective, outputs

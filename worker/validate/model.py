@@ -8,7 +8,7 @@ import msgspec
 
 from contracts.strict_json import printable
 from handlers.errors import Unavailable
-from handlers.ports import ModelEntry
+from handlers.ports.catalog import ModelEntry
 from worker.catalog import load_catalog
 from worker.settings import Settings
 from worker.storage import open_store

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from contracts.dataset import Format
 from contracts.datasets.findings import Finding
-from handlers.ports import TokenCounts
+from handlers.ports.tokens import TokenCounts
 from handlers.validation.lines import LineSplitter
 from handlers.validation.report import Capped, Report
 from worker.telemetry import configure_logging

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer
 from contracts.codec import encode_body
 from contracts.envelope import Event
 from handlers.outcome import Decision, FollowOn, Outcome
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.redelivery import IN_ORDER
 from handlers.table import Stage
 from tests.bench.events.side_by_side import publishing_to

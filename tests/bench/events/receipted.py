@@ -12,7 +12,7 @@ from contracts.codec import encode
 from contracts.envelope import Event
 from handlers.errors import PreconditionFailed
 from handlers.outcome import Decision, FollowOn, Outcome
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.table import Stage
 from tests.bench.events.records import command
 from tests.bench.events.side_by_side import AT_ONCE, publishing_to, seconds_of

@@ -13,7 +13,9 @@ from contracts.dataset import CheckedFile, DatasetFile, Format
 from contracts.envelope import Event
 from handlers.outcome import Outcome
 from handlers.planning.selection import Draws, Selection
-from handlers.ports import ModelEntry, ObjectInfo, TokenCounts
+from handlers.ports.catalog import ModelEntry
+from handlers.ports.store import ObjectInfo
+from handlers.ports.tokens import TokenCounts
 from handlers.validation.report import Report
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import TINY, World, form_event

@@ -13,7 +13,8 @@ import msgspec
 
 from contracts.task import Phase
 from handlers import layout
-from handlers.ports import JobStatus, ObjectStore
+from handlers.ports.jobs import JobStatus
+from handlers.ports.store import ObjectStore
 from handlers.table import STAGES
 from handlers.task_state import TaskState
 from handlers.tenancy.projects import Projects

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from handlers import task_state
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.task_state import TaskState
 from tests.e2e.chaos.jobs import Job, jobs_of
 from tests.e2e.chaos.story import Story

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from handlers import layout
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.executors.job_supervisor import SUPERVISOR, TRAINER, alive, read
 from worker.executors.local_job import LocalJob
 

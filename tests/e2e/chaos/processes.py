@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from worker import tied_process
+from worker import child_process, tied_process
 from worker.demo.processes import child_environment
 from worker.settings import Settings
 
@@ -41,14 +41,7 @@ class ChaosWorker:
         assert self._supervisor is not None
         self._supervisor.cancel()
         await asyncio.gather(self._supervisor, return_exceptions=True)
-        if (process := self._running()) is not None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+        await child_process.end(self._process, _STOP_SECONDS)
 
     def send(self, number: signal.Signals) -> None:
         """Signal the worker, if it runs just now."""

@@ -56,7 +56,7 @@ async def _lag(settings: Settings) -> int:
     total = 0
     async with connected(AIOKafkaAdminClient, brokers) as admin, connected(AIOKafkaConsumer, brokers) as consumer:
         for stage in STAGES:
-            committed = await admin.list_consumer_group_offsets(f"{settings.group_prefix}.{stage.name}")
+            committed = await admin.list_consumer_group_offsets(settings.group_of(stage.name))
             places = await _partitions(admin, (*stage.topics, *delay_topics(stage)))
             ends = await consumer.end_offsets(places)
             total += sum(end - (committed[tp].offset if tp in committed else 0) for tp, end in ends.items())

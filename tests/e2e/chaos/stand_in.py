@@ -14,7 +14,7 @@ from uuid import uuid4
 from contracts.task import Progress
 from contracts.training import Checkpoint, Output
 from handlers.planning.plan import Plan
-from handlers.ports import JobSpec
+from handlers.ports.jobs import JobSpec
 from worker.trainer.__main__ import main
 from worker.trainer.bucket import Bucket
 from worker.trainer.converter import Converter

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from deploy.local.kafka import ApacheKafka
 from deploy.local.s3 import S3Server
 from handlers import task_state
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from tests.e2e.chaos.jobs import Job, running, step_of
 from tests.e2e.chaos.processes import ChaosWorker
 from tests.e2e.chaos.s3_faults import FaultyS3

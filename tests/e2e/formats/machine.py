@@ -12,7 +12,7 @@ from tests.e2e.formats.measures import as_lines
 from tests.fakes.executor import FakeExecutor
 from tests.fakes.executors import FakeExecutors
 from tests.platform import Platform, as_json, platform
-from worker.app import run_worker
+from tests.running import running_worker
 from worker.executors.local import local_executor
 from worker.kafka.broker import Brokers
 from worker.kafka.embedded import EmbeddedBroker
@@ -63,14 +63,11 @@ async def machine(folder: Path, *, trains: bool) -> AsyncIterator[Machine]:
             await asyncio.to_thread(base_models.provide, name, settings)
         await ensure_topics(Brokers(servers))
         ports = {} if trains else {"executors": FakeExecutors(FakeExecutor())}
-        stopping = asyncio.Event()
         async with platform(servers) as seen:
-            worker = asyncio.create_task(run_worker(settings, stopping=stopping, ports=ports))
             try:
-                yield Machine(seen, folder / "bucket", settings)
+                async with running_worker(settings, ports=ports):
+                    yield Machine(seen, folder / "bucket", settings)
             finally:
-                stopping.set()
-                await worker
                 if trains:
                     await _end_all_trainers(settings)
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from contracts.datasets.findings import Finding
 from handlers import layout
 from handlers.errors import OutsideBucket, PreconditionFailed
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from handlers.validation.lines import LineSplitter
 from handlers.validation.report import Report
 from worker.console.languages import language_of, translator

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from handlers import layout
 from handlers.planning.build import FORMATS
-from handlers.ports import ObjectInfo, ObjectStore
+from handlers.ports.store import ObjectInfo, ObjectStore
 from worker.console import platform_events
 from worker.console.form import form_of, text
 from worker.console.languages import language_of, translator

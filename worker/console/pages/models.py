@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from contracts.model import ModelExported
-from handlers.ports import ObjectStore
+from handlers.ports.store import ObjectStore
 from worker.console.model_files import ModelFile, content, described, is_as_described, not_described
 from worker.console.pages.found import nothing, the_model
 from worker.console.rendering import console_of, page

@@ -11,7 +11,7 @@ from contracts.model import ModelExported
 from contracts.task import BaseModel, Fault, TrainingType
 from handlers import bases
 from handlers.planning.build import FORMATS
-from handlers.ports import ModelEntry
+from handlers.ports.catalog import ModelEntry
 from handlers.submissions import judged
 from worker.console import platform_events
 from worker.console.form import EXPORTED, base_of, field_of, form_of, ids

@@ -1,0 +1,1 @@
+"""What handlers need from the world, as Protocols, a file a need. Adapters are in worker/."""
