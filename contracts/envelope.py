@@ -18,7 +18,7 @@ END = r"$(?!\n)"
 #: Task, dataset and command ids: opaque to us, safe in a path and a header.
 Id = Annotated[
     str,
-    Meta(pattern=r"^[A-Za-z0-9._-]{1,128}" + END, description="opaque, 1-128 characters of A-Z a-z 0-9 . _ -"),
+    Meta(pattern=r"^[A-Za-z0-9._-]{1,128}" + END, description="1-128 characters of A-Z a-z 0-9 . _ -"),
 ]
 
 #: Whose everything is that does not say so.

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
-from contracts.spelling import clip, nearest
+from contracts.spelling import alike, clip
 from contracts.task import Fault
 from contracts.type_walk import in_field, in_list, union_options, unwrap
 
@@ -86,8 +86,8 @@ def _literal(value: Any, known: tuple[Any, ...], path: str) -> list[Fault]:
         return []
     if type(value) is not type(known[0]):
         return [wrong_type(value, type(known[0]), path)]
-    close = nearest(value, known)
-    remedy = f"did you mean {close!r}?" if close else f"choose one of {', '.join(known)}"
+    close = " or ".join(map(repr, alike(value, known)))
+    remedy = f"did you mean {close}?" if close else f"choose one of {', '.join(known)}"
     why = "must not be empty" if value == "" else f"{clip(value)!r} is not known"
     return [Fault(path, "unknown-value", f"{why}; {remedy}")]
 

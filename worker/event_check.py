@@ -12,19 +12,24 @@ from contracts.strict_json import InvalidJson, StrictParser
 from contracts.task import Fault, TaskForm
 from contracts.topics import TOPICS, Topic
 from contracts.unknown_fields import unknown_fields
+from worker.could_not import CouldNot, NotRight
 
 
-class NotPublishable(ValueError):
+class NotPublishable(NotRight, ValueError):
     """An event its readers would refuse. The text names the field and the remedy, one fault a line."""
 
 
+class UnknownTopic(CouldNot, ValueError):
+    """There is no such topic. The text names the nearest one, or all."""
+
+
 def known_topic(name: str) -> Topic:
-    """Return a topic by its name. Raises NotPublishable naming the nearest one, or all."""
+    """Return a topic by its name. Raises UnknownTopic."""
     if name in TOPICS:
         return TOPICS[name]
     close = get_close_matches(name.casefold(), TOPICS, n=1)
     remedy = f"did you mean {close[0]}?" if close else f"there are {', '.join(TOPICS)}"
-    raise NotPublishable(f"no topic {name!r}; {remedy}")
+    raise UnknownTopic(f"no topic {name!r}; {remedy}")
 
 
 def split_events(content: bytes) -> list[bytes]:
@@ -64,21 +69,32 @@ def check_event(topic: str, body: bytes, *, force: bool = False) -> Event[Any]:
     says about a form is left to the worker.
 
     Raises:
-        NotPublishable: the topic is unknown, or the body breaks its contract.
+        NotPublishable: the body breaks its contract.
+        UnknownTopic: there is none of this name.
     """
-    table = known_topic(topic)
-    if table.contract is TaskForm and not force and (faults := read_form(body).faults):
-        raise NotPublishable(_a_line_each(faults, "the form"))
+    faults = form_faults(topic, body)
+    if faults and not force:
+        raise NotPublishable("\n".join(faults))
     try:
         return decode(topic, None, body, [])
     except Poison as error:
-        raise NotPublishable(_a_line_each(error.faults, "the event") or f"{topic}: {error}") from error
+        # Of a form that not even force lets pass, the others are said too: they are all to be mended.
+        said = faults or _lines(error.faults, "the event") or [f"{topic}: {error}"]
+        raise NotPublishable("\n".join(said)) from error
+
+
+def form_faults(topic: str, body: bytes) -> list[str]:
+    """Return what a form will be refused for, each fault in words; nothing for events of other kinds. Pure.
+
+    Raises UnknownTopic.
+    """
+    return _lines(read_form(body).faults, "the form") if known_topic(topic).contract is TaskForm else []
 
 
 def ignored_fields(topic: str, body: bytes) -> list[str]:
     """Return what a body says that nobody will read, mostly misspelt fields, each in words. Refuses nothing. Pure.
 
-    Raises NotPublishable where the topic is unknown.
+    Raises UnknownTopic.
     """
     contract = known_topic(topic).contract
     try:
@@ -92,5 +108,5 @@ def ignored_fields(topic: str, body: bytes) -> list[str]:
     return [f"{each.field}: {each.message}" for each in found]
 
 
-def _a_line_each(faults: Iterable[Fault], whole: str) -> str:
-    return "\n".join(f"{fault.field or whole}: {fault.message}" for fault in faults)
+def _lines(faults: Iterable[Fault], whole: str) -> list[str]:
+    return [f"{fault.field or whole}: {fault.message}" for fault in faults]

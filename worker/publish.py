@@ -1,7 +1,7 @@
 """Publishing events by hand, as a platform would. Checked first: one faulty event keeps the whole file back."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from contracts.codec import encode
 from contracts.envelope import Event, inbound_id
-from worker.event_check import NotPublishable, check_event, ignored_fields, known_topic, split_events
+from worker.event_check import NotPublishable, check_event, form_faults, ignored_fields, known_topic, split_events
 from worker.kafka.broker import Brokers, BrokerUnavailable, connected
 from worker.kafka.topics import ensure_topics, missing_topics
 from worker.settings import Settings
@@ -22,6 +22,7 @@ __all__ = [
     "NotPublishable",
     "PublishedEvent",
     "check_event",
+    "faults_in",
     "ignored_in",
     "publish_event",
     "publish_file",
@@ -94,6 +95,7 @@ async def publish_file(
 
     Raises:
         NotPublishable: nothing was published; the text names each event's faults.
+        UnknownTopic: nothing was published either.
         BrokerUnavailable: no broker answers, or it did not acknowledge (NotAcknowledged): some events may be on it.
         TopicCreationError: the topic is missing and may not be created.
     """
@@ -111,13 +113,22 @@ async def publish_file(
 
 
 def ignored_in(topic: str, content: bytes) -> list[str]:
-    """Return the fields of a file's events that nobody will read, each in words. Raises NotPublishable."""
+    """Return the fields of a file's events that nobody will read, each in words. Raises as :func:`publish_file`."""
+    return _said_of_each(ignored_fields, topic, content)
+
+
+def faults_in(topic: str, content: bytes) -> list[str]:
+    """Return what the forms in a file will be refused for, each in words. Raises as :func:`publish_file`."""
+    return _said_of_each(form_faults, topic, content)
+
+
+def _said_of_each(say: Callable[[str, bytes], list[str]], topic: str, content: bytes) -> list[str]:
     known_topic(topic)
     bodies = split_events(content)
     return [
         (f"event {number}: " if len(bodies) > 1 else "") + each
         for number, body in enumerate(bodies, start=1)
-        for each in ignored_fields(topic, body)
+        for each in say(topic, body)
     ]
 
 

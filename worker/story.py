@@ -13,6 +13,7 @@ from handlers.ports.store import ObjectStore
 from handlers.submissions import Submission
 from handlers.table import STAGES, Stage
 from handlers.task_state import AttemptEnd, TaskState, resumable
+from worker.could_not import NotRight
 from worker.delivery.receipts import Receipt
 from worker.tasks.basis import DatasetNow, basis_of, fee_of
 
@@ -54,7 +55,7 @@ class Story(Struct, frozen=True, kw_only=True):
     chapters: tuple[Chapter, ...]
 
 
-class UnknownTask(LookupError):
+class UnknownTask(NotRight, LookupError):
     """Nothing in the bucket is about this task."""
 
 

@@ -7,15 +7,6 @@ _PYTHON = {"None": "null", "True": "true", "False": "false"}
 
 _ESCAPES = {"\t": "\\t", "\r": "\\r", "\n": "\\n", "\b": "\\b", "\f": "\\f"}
 
-#: Of UTF-16 every other byte of ASCII is NUL: so many bytes at the beginning of a line are looked at.
-_HEAD_BYTES = 32
-
-
-def is_utf16(body: bytes) -> bool:
-    """Return whether a line looks like UTF-16 or UTF-32 without a byte-order mark: text has no NULs, these are full."""
-    head = body[:_HEAD_BYTES]
-    return 0 < len(head) <= 4 * head.count(0)
-
 
 def json_hint(text: str, message: str, position: int) -> str:
     """Return how to mend a line that a parser refused with this message at this 0-based character. Never raises."""

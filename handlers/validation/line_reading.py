@@ -3,23 +3,13 @@
 from typing import Any, NamedTuple
 
 from contracts.strict_json import Document, InvalidJson, StrictParser
-from handlers.validation.json_hints import is_utf16, json_hint
+from handlers.validation.encodings import encoding_hint, is_utf16
+from handlers.validation.json_hints import json_hint
 from handlers.validation.one_value import ARRAY_TO_LINES
 from handlers.validation.problems import Problem, name_of_type
 
 #: Objects of one line that are looked at.
 _MOST_OBJECTS = 100
-
-_UTF16 = "UTF-16: save the file as UTF-8"
-
-#: What files that are no text begin with.
-_MAGIC = {
-    b"\xff\xfe": _UTF16,
-    b"\xfe\xff": _UTF16,
-    b"\x1f\x8b": "gzip: unpack the file",
-    b"PK\x03\x04": "a ZIP archive or a spreadsheet: write JSONL",
-    b"PAR1": "Parquet: write JSONL",
-}
 
 _ODDITIES = {
     "duplicate-key": "give each name once: of several values only the last would count",
@@ -39,14 +29,14 @@ def read_line(body: bytes, parser: StrictParser) -> Reading:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        return _refused("invalid-utf8", f"byte {error.start + 1} of the line is not UTF-8", _encoding_hint(body))
+        return _refused("invalid-utf8", f"byte {error.start + 1} of the line is not UTF-8", encoding_hint(body))
     try:
         first = parser.parse_first(text)
         if first.end == len(text):
             return _one(first)
         return _several(first, text, parser)
     except InvalidJson as error:
-        hint = _encoding_hint(body) if is_utf16(body) else json_hint(text, str(error), error.position)
+        hint = encoding_hint(body) if is_utf16(body) else json_hint(text, str(error), error.position)
         return _refused("invalid-json", f"{error} at character {error.position + 1}", hint)
 
 
@@ -87,8 +77,3 @@ def _several(first: Document, text: str, parser: StrictParser) -> Reading:
 
 def _refused(code: str, message: str, hint: str) -> Reading:
     return Reading((), (Problem((), code, message, hint),))
-
-
-def _encoding_hint(body: bytes) -> str:
-    magic = next((hint for start, hint in _MAGIC.items() if body.startswith(start)), _UTF16 if is_utf16(body) else "")
-    return f"this looks like {magic}" if magic else "save the file as UTF-8"

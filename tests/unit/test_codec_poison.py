@@ -102,7 +102,7 @@ def test_the_text_names_every_field_that_breaks_the_contract_and_its_remedy() ->
         decode("dataset.imported", b"d", b'{"dataset_id":"x y","files":[],"format":"sftt"}', [])
     assert [fault.field for fault in error.value.faults] == ["dataset_id", "files", "format"]
     assert str(error.value) == (
-        "dataset_id: must be opaque, 1-128 characters of A-Z a-z 0-9 . _ -; files: must have 1 to 20 entries; "
+        "dataset_id: must be 1-128 characters of A-Z a-z 0-9 . _ -; files: must have 1 to 20 entries; "
         "format: 'sftt' is not known; did you mean 'sft'?"
     )
 

@@ -86,6 +86,53 @@ def test_programs_read_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (result.exit_code, msgspec.json.decode(result.stdout)) == (2, {"error": "no bucket"})
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("tasks", "list", "--phase", "X"), "no phase X; there are "),
+        (("replay", "task.created", "--rate", "0"), "Invalid value for '--rate': "),
+        (("replay", "task.creatd"), "no topic task.creatd"),
+        (("publish", "task.creatd", __file__), "no topic 'task.creatd'; did you mean task.created?"),
+        (("nosuch",), "No such command 'nosuch'"),
+        (("replay", "task.created", "--since", "2026-12-30", "--until", "2026-01-01"), "is not after --since"),
+        (("dead-letters", "list", "--since", "2026-01-01", "--until", "2026-01-01"), "is not after --since"),
+    ],
+)
+def test_a_command_line_that_is_none_is_exit_code_2_for_programs_too(words: tuple[str, ...], said: str) -> None:
+    plain, result = CliRunner().invoke(app, words), CliRunner().invoke(app, [*words, "--json"])
+    assert (plain.exit_code, plain.stdout) == (2, "")
+    assert (result.exit_code, said in msgspec.json.decode(result.stdout)["error"]) == (2, True)
+    assert result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("explain", "nosuch"),
+        ("tasks", "pause", "nosuch"),
+        ("models", "show", "nosuch"),
+        ("models", "download", "nosuch"),
+        ("models", "tag", "production", "nosuch"),
+        ("models", "untag", "refs/nosuch/production"),
+        ("dead-letters", "show", "nosuch"),
+        ("dead-letters", "retry", "nosuch"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_not_there_is_exit_code_1_of_every_command(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none(*_: Any) -> list[Any]:
+        return []
+
+    monkeypatch.setattr("worker.letters.find", none)
+    result = CliRunner().invoke(app, [*words, "--json"], env={"WORKER_STORAGE_URL": tmp_path.as_uri()})
+    assert result.exit_code == 1
+    error = msgspec.json.decode(result.stdout)["error"]
+    assert "nosuch" in error
+    assert result.stderr == f"worker {' '.join(words[: 1 + (words[0] != 'explain')])}: {error}\n"
+
+
 def test_a_command_in_a_group_is_named_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKER_CONCURRENCY", "many")
     result = CliRunner().invoke(app, ["dead-letters", "stopped", "--json"])
@@ -121,6 +168,36 @@ def test_so_is_that_of_what_a_command_could_not_do(words: tuple[str, ...]) -> No
     assert words[-1] in line
     assert "Traceback (most recent call last)" in debug.stderr
     assert line in debug.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tasks", "list"),
+        ("tasks", "pause", "t-1"),
+        ("explain", "t-1"),
+        ("models", "untag", "refs/poems/production"),
+        ("dead-letters", "list"),
+        ("dead-letters", "show", "l-1"),
+        ("dead-letters", "stopped"),
+        ("dead-letters", "allow", "training-dispatch"),
+    ],
+    ids=" ".join,
+)
+def test_who_only_looks_makes_no_bucket(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none(*_: Any) -> list[Any]:
+        return []
+
+    monkeypatch.setattr("worker.letters.find", none)
+    monkeypatch.setenv("WORKER_STORAGE_URL", (tmp_path / "a/bucket").as_uri())
+    assert CliRunner().invoke(app, words).exit_code in (0, 1)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/bucket").write_text("no folder")
+    refused = CliRunner().invoke(app, words)
+    assert (refused.exit_code, "WORKER_STORAGE_URL is " in refused.stderr) == (2, True)
 
 
 def test_an_empty_bucket_is_named(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def let(*letters: Letter) -> None:
         monkeypatch.setattr(dead_letters, "_chosen", lambda *_, **__: list(letters))
-        monkeypatch.setattr(dead_letters, "_with_store", lambda _: [])
+        monkeypatch.setattr(dead_letters, "_with_store", lambda *_, **__: [])
 
     return let
 
@@ -66,6 +66,9 @@ def test_a_retry_says_what_it_cannot_mend(there: Callable[..., None], dry_run: l
     assert "letter letter-2 is refused unchanged (invalid-json: " in warned
     assert warned.endswith("publish a corrected event to task.command, then worker dead-letters drop letter-2")
     assert said.exit_code == 0
+    mended, refused = said.stdout.splitlines()
+    assert mended.endswith("would be put back" if dry_run else "task.command")
+    assert refused.endswith("would be put back, and refused again" if dry_run else "task.command  refused again")
     (note,) = json.loads(run("retry", "--all", "--json", *dry_run).stdout)["notes"]
     assert note in warned
 

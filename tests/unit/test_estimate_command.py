@@ -119,7 +119,6 @@ def test_what_is_too_long_is_not_billed_and_named() -> None:
         ({"base_model": {"custom_model_id": "m-1"}}, "", "form: base_model.custom_model_id: an exported model can"),
         ({"hyperparameters": {"epochs": 0}}, "", "form: hyperparameters.epochs: "),
         ({"name": "not allowed!"}, "", "form: name: "),
-        ({}, "\n{broken\n", "dataset d-1: 1 of 13 samples are invalid (invalid-json); worker validate shows where"),
         (
             {},
             "{broken\n",
@@ -131,7 +130,17 @@ def test_what_would_be_refused_or_is_missing_is_exit_code_1(changes: dict[str, A
     write("a.jsonl", SAMPLES, more)
     result = estimate("--dataset", "d-1=a.jsonl", **changes)
     assert result.exit_code == 1
-    assert said in result.output
+    assert result.output.count(said) == 1
+    assert result.output.count("worker validate shows where") == (more != "")
+
+
+def test_a_problem_of_the_data_is_said_where_the_fee_does_not_say_it() -> None:
+    write("a.jsonl", SAMPLES)
+    write("b.jsonl", SAMPLES, "{broken\n")
+    validation = {"enabled": True, "dataset_ids": ["d-2"]}
+    paths = ("--dataset", "d-1=a.jsonl", "--dataset", "d-2=b.jsonl")
+    assert "dataset d-2: 1 of 13 samples are invalid" in estimate(*paths, validation=validation).output
+    assert json.loads(estimate(*paths, "--json", validation=validation).stdout)["problems"]
 
 
 def test_a_misspelt_field_is_said_and_refuses_nothing() -> None:
@@ -182,6 +191,20 @@ def test_a_form_that_says_nothing_is_exit_code_2(body: str) -> None:
     Path("form.json").write_text(body)
     assert CliRunner().invoke(app, ["estimate", "form.json"]).exit_code == 2
     assert CliRunner().invoke(app, ["estimate", "missing.json"]).exit_code == 2
+
+
+def test_a_form_without_data_is_told_everything_else_that_is_wrong_with_it() -> None:
+    faulty: dict[str, Any] = {"name": "two words", "output_count": 11, "hyperparameters": {"epochs": 0}, "nme": 1}
+    result = estimate("--json", training_set=[], **faulty)
+    said = json.loads(result.stdout)
+    assert (result.exit_code, said["quote"]) == (2, None)
+    assert said["error"].startswith("the form has no training_set that can be used")
+    fields = ["name", "training_set", "output_count", "hyperparameters.epochs"]
+    assert [fault["field"] for fault in said["faults"]] == fields
+    assert [note.partition(":")[0] for note in said["notes"]] == ["nme"]
+    lines = result.stderr.splitlines()
+    assert [line.split(": ")[1] for line in lines if line.startswith("form: ")] == fields
+    assert lines[-1].startswith("worker estimate: the form has no training_set")
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(str.strip)

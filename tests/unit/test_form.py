@@ -180,9 +180,20 @@ def test_five_faults_are_five() -> None:
     ]
 
 
-def test_a_misspelt_training_type_is_answered_with_the_nearest() -> None:
-    (fault,) = read_form(body(training_type="finetune-lora")).faults
-    assert "'FinetuneLoRA'" in fault.message
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("finetune-lora", "did you mean 'FinetuneLoRA'?"),
+        ("Lora", "did you mean 'FinetuneLoRA' or 'DPOLoRA'?"),
+        ("sft", "did you mean 'FinetuneSft'?"),
+        ("dpo", "did you mean 'DPO'?"),
+        ("PO", "did you mean 'DPO'?"),
+        ("x", "choose one of FinetuneSft, FinetuneLoRA, "),
+    ],
+)
+def test_a_misspelt_training_type_is_answered_with_those_it_may_be_meant_for(said: str, meant: str) -> None:
+    (fault,) = read_form(body(training_type=said)).faults
+    assert meant in fault.message
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,14 @@ def test_utf_16_is_named_with_and_without_a_byte_order_mark(encoding: str) -> No
     assert {finding.hint for finding in findings} == {"this looks like UTF-16: save the file as UTF-8"}
 
 
+def test_no_line_of_a_packed_file_is_told_to_be_saved_as_text() -> None:
+    _, findings = scan(b"\x1f\x8b\x08\x00\xff\n\x02\xfe\xff\n\xe8\x1b")
+    assert [finding.hint for finding in findings if finding.code == "invalid-utf8"] == [
+        "this looks like gzip: unpack the file",
+        *["this is no text: unpack what is packed, and write JSONL as UTF-8"] * 2,
+    ]
+
+
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_utf_16_without_a_zero_byte_is_named_by_its_byte_order_mark(encoding: str) -> None:
     _, findings = scan("\ufeff多少关心事".encode(encoding))

@@ -61,7 +61,7 @@ def test_a_ref_is_taken_wherever_a_model_s_id_is(bucket: Path, tmp_path: Path) -
 @pytest.mark.parametrize("command", ["show", "verify", "download"])
 def test_what_is_no_ref_is_said_and_leads_nowhere(command: str, ref: str) -> None:
     result = models(command, ref)
-    assert result.exit_code == 2
+    assert (result.exit_code, "means no model" in result.stderr) in ((1, True), (2, False))
     assert "means no model" in result.stderr or "a ref is refs/PROJECT/NAME" in result.stderr
 
 
@@ -79,7 +79,7 @@ def test_a_name_that_is_taken_away_means_no_model_until_it_is_given_again(bucket
     models("tag", "production", "first")
     assert as_json("untag", "refs/poems/production")["before"] == "first"
     assert models("untag", "refs/poems/production").exit_code == 0
-    assert models("show", "refs/poems/production").exit_code == 2
+    assert models("show", "refs/poems/production").exit_code == 1
     assert [entry["refs"] for entry in as_json("list")["models"]] == [[], []]
     assert models("tag", "production", "second").exit_code == 0
     assert (bucket / "refs/poems/production").is_file()

@@ -294,8 +294,20 @@ def test_a_model_under_another_s_name_is_found_where_it_was_asked_for_by_name(
     assert "manifest.json: broken-manifest: it is of the model bad, not of good" in result.stdout
 
 
-@pytest.mark.parametrize("asked", ["no-such-model", "./nowhere", "file:///nowhere/at/all", "http://host/m", "s3:///m"])
-def test_what_is_not_there_cannot_be_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ("no-such-model", 1),
+        ("./nowhere", 1),
+        ("file:///nowhere/at/all", 1),
+        ("refs/poems/nothing", 1),
+        ("http://host/m", 2),
+        ("s3:///m", 2),
+    ],
+)
+def test_of_what_is_not_there_nothing_is_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, code: int
+) -> None:
     monkeypatch.setenv("WORKER_STORAGE_URL", tmp_path.as_uri())
     result = verify(asked, "--json")
-    assert result.exit_code == 2, result.output
+    assert result.exit_code == code, result.output

@@ -66,6 +66,20 @@ def test_standard_output_that_is_a_file_is_appended_to_not_replaced(bad: Path, t
     assert json.loads(second)["code"] == "unknown-role"
 
 
+def test_a_corrected_copy_is_appended_to_standard_output_that_is_a_file(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("\n" + GOOD)
+    command = [sys.executable, "-m", "worker", "validate", str(source), "--fix", "-"]
+    with out.open("w") as stream:
+        for _ in range(2):
+            assert subprocess.run(command, stdout=stream, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    assert out.read_text() == GOOD + GOOD
+    with source.open("a") as stream:
+        refused = subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, text=True, check=False)
+    assert (refused.returncode, source.read_text()) == (2, "\n" + GOOD)
+    assert "never overwritten" in refused.stderr
+
+
 @pytest.mark.parametrize("option", ["--report", "--fix"])
 def test_a_device_stays_a_device(bad: Path, tmp_path: Path, option: str) -> None:
     # As /dev/null and /dev/stdout are to root: a name in a folder that can be written to, and no plain file.

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import typer
 
 from worker.could_not import CouldNot
-from worker.settings import Settings, SettingsError
+from worker.settings import Settings
 
 _NEEDED = ("starlette", "uvicorn", "python_multipart")
 
@@ -42,5 +42,4 @@ def console() -> None:
         if access.made:
             typer.echo(f"sign in with the token {access.made}", err=True)
 
-    if not asyncio.run(serve(settings, own, access, ready)):
-        raise SettingsError(f"CONSOLE_HOST and CONSOLE_PORT: {own.host}:{own.port} cannot be served on")
+    asyncio.run(serve(settings, own, access, ready))

@@ -11,7 +11,8 @@ import typer
 from contracts.topics import TOPICS
 from handlers.table import STAGES
 from worker.commands.output import AsJson, print_json
-from worker.commands.times import time_option
+from worker.commands.times import between
+from worker.could_not import NotRight
 from worker.delivery.redelivery import REASONS, UNKNOWN
 from worker.settings import Settings
 from worker.validate.excerpt import safe
@@ -84,10 +85,8 @@ def list_letters(
     """
     from worker.letters import Filter, totals  # noqa: PLC0415 - the reason is above
 
-    wanted = Filter(
-        topic=topic, reason=reason, stage=stage, since=time_option(since, "--since"),
-        until=time_option(until, "--until"), open_only=not everything,
-    )  # fmt: skip
+    first, end = between(since, until)
+    wanted = Filter(topic=topic, reason=reason, stage=stage, since=first, until=end, open_only=not everything)
     letters = _with_store(lambda store: _find(store, wanted))
     if json:
         print_json({"letters": [_as_json(letter) for letter in letters], "totals": totals(letters)})
@@ -149,17 +148,24 @@ def retry(
     from worker.letters import hopeless  # noqa: PLC0415 - the reason is above
 
     letters = _some(ids, everything, topic, reason, stage)
-    notes = [note for letter in letters if (note := hopeless(letter))]
-    failed: list[str] = [] if dry_run else _with_store(lambda store: _put_back(store, letters))
+    hopes = {letter.id: hopeless(letter) for letter in letters}
+    notes = [note for note in hopes.values() if note]
+    failed: list[str] = [] if dry_run else _with_store(lambda store: _put_back(store, letters), make=True)
     done = [letter.id for letter in letters]
     if json:
         retried = [] if dry_run else done
         print_json({"dry_run": dry_run, "retried": retried, "letters": done, "failed": failed, "notes": notes})
     for letter in letters:
-        typer.echo(f"{letter.id}  {letter.topic}{'  would be put back' if dry_run else ''}", err=json)
+        typer.echo(f"{letter.id}  {letter.topic}{_fate(dry_run=dry_run, refused=bool(hopes[letter.id]))}", err=json)
     for text in (*notes, *failed):
         typer.echo(safe(f"worker dead-letters retry: {text}"), err=True)
     raise typer.Exit(1 if failed else 0)
+
+
+def _fate(*, dry_run: bool, refused: bool) -> str:
+    """Return what is to be said of a letter that is put back; one that no retry mends becomes a letter once more."""
+    said = ["would be put back"] * dry_run + ["refused again"] * refused
+    return f"  {', and '.join(said)}" if said else ""
 
 
 @app.command("drop")
@@ -189,7 +195,7 @@ def drop(
         for letter in letters:
             await note(store, letter.id, "dropped", getpass.getuser())
 
-    _with_store(drop_all)
+    _with_store(drop_all, make=True)
     if json:
         print_json({"dropped": [letter.id for letter in letters]})
         return
@@ -273,8 +279,7 @@ def _chosen(
     wanted = Filter(topic=topic, reason=reason, stage=stage, ids=frozenset(ids) if ids else None, open_only=open_only)
     letters = _with_store(lambda store: _find(store, wanted))
     if missing := set(ids or ()) - {letter.id for letter in letters}:
-        typer.echo(f"worker dead-letters: no letter {', '.join(sorted(missing))}", err=True)
-        raise typer.Exit(1)
+        raise NotRight(f"no letter {', '.join(sorted(missing))}; worker dead-letters list --all shows those there are")
     return letters
 
 
@@ -304,12 +309,12 @@ async def _put_back(store: "ObjectStore", letters: "list[Letter]") -> list[str]:
     return failed
 
 
-def _with_store(work: "Callable[[ObjectStore], Awaitable[Result]]") -> Result:
-    """Run work over the bucket."""
+def _with_store(work: "Callable[[ObjectStore], Awaitable[Result]]", *, make: bool = False) -> Result:
+    """Run work over the bucket, which is made where it is missing if anything is to be noted in it."""
     from worker.storage import open_store  # noqa: PLC0415 - the reason is above
 
     async def run() -> Result:
-        async with open_store(Settings.from_environment()) as store:
+        async with open_store(Settings.from_environment(), make=make) as store:
             return await work(store)
 
     return asyncio.run(run())

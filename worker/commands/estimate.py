@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 import typer
@@ -43,8 +43,8 @@ def estimate(
     # What brings a tokenizer is imported where it is used: other commands should not wait for it.
     from worker.catalog import load_catalog  # noqa: PLC0415 - the reason is above
     from worker.estimate.datasets import paths_of  # noqa: PLC0415 - the same
-    from worker.estimate.estimating import estimated  # noqa: PLC0415 - the same
-    from worker.estimate.show import show  # noqa: PLC0415 - the same
+    from worker.estimate.estimating import NothingToPrice, estimated  # noqa: PLC0415 - the same
+    from worker.estimate.show import show, show_wrong  # noqa: PLC0415 - the same
     from worker.validate.inputs import CouldNotCheck  # noqa: PLC0415 - the same
 
     try:
@@ -54,6 +54,9 @@ def estimate(
         found = estimated(body, paths_of(dataset or []), catalog)
     except OSError as error:
         _fail(f"{error.filename or form}: {error.strerror}", error, as_json=json)
+    except NothingToPrice as error:
+        show_wrong(error.faults, error.notes)
+        _fail(str(error), error, as_json=json, faults=error.faults, notes=error.notes)
     except (CouldNotCheck, SettingsError) as error:
         _fail(str(error), error, as_json=json)
     else:
@@ -64,8 +67,8 @@ def estimate(
         raise typer.Exit(0 if found.right else 1)
 
 
-def _fail(text: str, error: Exception, *, as_json: bool) -> None:
+def _fail(text: str, error: Exception, *, as_json: bool, **more: Any) -> NoReturn:
     if as_json:
-        sys.stdout.write(msgspec.json.encode({"quote": None, "error": text}).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode({"quote": None, "error": text, **more}).decode() + "\n")
     typer.echo(f"worker estimate: {text}", err=True)
     raise typer.Exit(2) from error

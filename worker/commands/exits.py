@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from handlers.errors import Transient
 from worker.commands.output import print_json
-from worker.could_not import CouldNot
+from worker.could_not import CouldNot, NotRight
 
 #: Done, and the thing asked about is right; it is not right; it could not be done.
 DONE, NOT_RIGHT, COULD_NOT = 0, 1, 2
@@ -27,9 +27,10 @@ _WORDS = "worker.commands.exits.words"
 class CommandLine(TyperGroup):
     """The group of all commands. Whatever ends one of them ends here.
 
-    What could not be done (CouldNot, and a bucket, broker or executor that does not answer) is a line on stderr and
-    exit code 2; so is a bug, with the place it is in. With ``--json`` the line is also ``{"error": ...}`` on stdout;
-    with ``--debug`` a traceback goes before it. A reader of stdout who leaves (``| head``) is no error: exit code 141,
+    What is not right (NotRight) is a line on stderr and exit code 1; what could not be done (CouldNot, and a bucket,
+    broker or executor that does not answer) one and exit code 2; so is a bug, with the place it is in, and a command
+    line that is none, which typer says. With ``--json`` the line is also ``{"error": ...}`` on stdout; with ``--debug``
+    a traceback goes before it. A reader of stdout who leaves (``| head``) is no error: exit code 141,
     without a word. Ctrl-C is exit code 130, which is typer's own doing.
     """
 
@@ -52,13 +53,15 @@ class CommandLine(TyperGroup):
         except typer.TyperException as error:
             # How its own parts call an error to each other.
             error.message = error.message.removeprefix("Value error, ")
+            if "--json" in words:
+                _print_error(_one_line(error.format_message()))
             raise
         except Exception as error:  # noqa: BLE001 - the last place that could say it
             if isinstance(error, BrokenPipeError) and _silence(sys.stdout, sys.stderr):
                 raise typer.Exit(READER_GONE) from None
             debug = _trace(error, ctx)
             _say(f"worker {_name(self, words)}", _text(error, words, debug=debug), as_json="--json" in words)
-            raise typer.Exit(COULD_NOT) from None
+            raise typer.Exit(NOT_RIGHT if isinstance(error, NotRight) else COULD_NOT) from None
 
 
 def _trace(error: BaseException | None, ctx: Any) -> bool:
@@ -70,7 +73,7 @@ def _trace(error: BaseException | None, ctx: Any) -> bool:
 
 
 def _text(error: Exception, words: Sequence[str], *, debug: bool) -> str:
-    if isinstance(error, CouldNot | Transient):
+    if isinstance(error, CouldNot | NotRight | Transient):
         return _one_line(str(error))
     bug = f"{type(error).__name__}: {_one_line(str(error))} (at {_place(error)}); this is a bug in the worker"
     return bug if debug else f"{bug}: {shlex.join(['worker', '--debug', *words])} shows its traceback"
@@ -78,11 +81,15 @@ def _text(error: Exception, words: Sequence[str], *, debug: bool) -> str:
 
 def _say(name: str, text: str, *, as_json: bool) -> None:
     if as_json:
-        print_json({"error": text})
-        sys.stdout.flush()
+        _print_error(text)
     from worker.validate.excerpt import safe  # noqa: PLC0415 - only where there is something to say
 
     typer.echo(safe(f"{name}: {text}"), err=True)
+
+
+def _print_error(text: str) -> None:
+    print_json({"error": text})
+    sys.stdout.flush()
 
 
 def _name(group: TyperGroup, words: Sequence[str]) -> str:

@@ -41,22 +41,16 @@ def explain(
     """
     from worker.dataset_story import dataset_story_of  # noqa: PLC0415 - what brings much is imported where it is used
     from worker.storage import open_store  # noqa: PLC0415 - the same
-    from worker.story import Story, UnknownTask, is_task, story_of  # noqa: PLC0415 - the same
+    from worker.story import Story, is_task, story_of  # noqa: PLC0415 - the same
 
     async def read() -> "Story | DatasetStory":
-        async with open_store(Settings.from_environment()) as store:
+        async with open_store(Settings.from_environment(), make=False) as store:
             # The fee of an import without a task is a decision about its dataset, which has no task of that id.
             is_dataset = not await is_task(store, subject)
             found = await dataset_story_of(store, subject) if is_dataset else None
             return found or await story_of(store, subject)
 
-    try:
-        story = asyncio.run(read())
-    except UnknownTask as error:
-        if json:
-            print_json({"error": str(error)})
-        typer.echo(f"worker explain: {error}", err=True)
-        raise typer.Exit(1) from None
+    story = asyncio.run(read())
     if json:
         print_json(story)
     elif isinstance(story, Story):

@@ -48,7 +48,7 @@ def tag(
                 raise CouldNotRead(f"{each!r}: ids and names are 1-128 of A-Z a-z 0-9 . _ -")
         return await model_refs.tag(store, name, model_id, replaces=replaces)
 
-    _change("tag", settings, tagged, as_json=json)
+    _change(settings, tagged, as_json=json)
 
 
 def untag(
@@ -68,30 +68,22 @@ def untag(
     from handlers import model_refs  # noqa: PLC0415 - the reason is above
     from worker.models.refs import key_of  # noqa: PLC0415 - the same
 
-    _change("untag", Settings.from_environment(), lambda store: model_refs.untag(store, key_of(ref)), as_json=json)
+    _change(Settings.from_environment(), lambda store: model_refs.untag(store, key_of(ref)), as_json=json)
 
 
-def _change(
-    command: str, settings: Settings, change: Callable[["ObjectStore"], Awaitable["Tagged"]], *, as_json: bool
-) -> None:
-    from handlers.errors import Transient  # noqa: PLC0415 - the reason is above
-    from handlers.model_refs import CannotTag  # noqa: PLC0415 - the same
-    from worker.could_not import CouldNot  # noqa: PLC0415 - the same
+def _change(settings: Settings, change: Callable[["ObjectStore"], Awaitable["Tagged"]], *, as_json: bool) -> None:
+    from handlers.model_refs import CannotTag  # noqa: PLC0415 - the reason is above
+    from worker.could_not import NotRight  # noqa: PLC0415 - the same
     from worker.storage import open_store  # noqa: PLC0415 - the same
 
     async def changed() -> "Tagged":
-        async with open_store(settings) as store:
+        async with open_store(settings, make=False) as store:
             return await change(store)
 
     try:
         done = asyncio.run(changed())
     except CannotTag as error:
-        if as_json:
-            print_json({"error": str(error)})
-        typer.echo(f"worker models {command}: {error}", err=True)
-        raise typer.Exit(1) from None
-    except Transient as error:
-        raise CouldNot(str(error)) from error
+        raise NotRight(str(error)) from error
     if as_json:
         print_json({"ref": done.name, "model_id": done.model_id, "before": done.before})
     else:

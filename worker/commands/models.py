@@ -74,7 +74,7 @@ def show(model: Which, json: AsJson = False) -> None:
 
     Also why it was kept, and its files with their SHA-256; --json is the whole manifest.
 
-    Exit code 0: shown; 1: it has no usable manifest; 2: there is no such model, or it could not be read.
+    Exit code 0: shown; 1: there is no such model, or it has no usable manifest; 2: it could not be read.
 
     \b
     Examples:
@@ -118,7 +118,7 @@ def verify(
     of all weights, and that nothing is a pickle, whatever it is called. Only what is intact is loaded: offline, in a
     process of its own, with the extra trainer. A model in S3 is downloaded to a temporary folder for it.
 
-    Exit code 0: verified; 1: tampered with or broken, each file is named; 2: there is no such model, or not all of
+    Exit code 0: verified; 1: tampered with or broken, each file is named, or there is no such model; 2: not all of
     it could be checked.
 
     \b
@@ -152,8 +152,8 @@ def download(
     When all are there, the folder gets its name. May be repeated: files that came whole are not fetched again, and a
     folder that is this model is left alone.
 
-    Exit code 0: it is there; 1: what is in the repository is not what its manifest says; 2: there is no such model, or
-    it could not be brought.
+    Exit code 0: it is there; 1: there is no such model, or what is in the repository is not what its manifest says;
+    2: it could not be brought.
 
     \b
     Example:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.commands.exits import NOT_RIGHT
 from worker.commands.output import AsJson, print_json
 from worker.could_not import CouldNot
 from worker.settings import Settings
@@ -23,7 +24,9 @@ def publish(
     event_id: Annotated[
         str | None, typer.Option("--id", help="The event's id; by default it follows from topic, key and body.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Publish a form that has faults, to see it refused.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish a form that has faults, which are said, to see it refused.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Check events against their contract, then publish them.
@@ -32,43 +35,60 @@ def publish(
     the event, and said on stderr: most are misspelt. Publishing a file again repeats its events under the same ids,
     which changes nothing.
 
-    Exit code 0: published; 1: a fault, named with its field and remedy; 2: the file or the broker could not be reached.
+    Exit code 0: published; 1: a fault, named with its field and remedy; 2: there is no such topic, or the file or the
+    broker could not be reached. With --json, {"error", "faults", "notes"} says the same to programs.
 
     \b
     Examples:
       worker publish task.created form.json
       jq -c .event log.json | worker publish training.progress -
     """
-    from worker.publish import BrokerUnavailable, NotPublishable, ignored_in, publish_file  # noqa: PLC0415 - the reason is above
+    from worker import publish as publishing  # noqa: PLC0415 - the reason is above
 
     for unknown in Settings.unknown():
         typer.echo(f"worker publish: {unknown}", err=True)
+    content, notes = _read(file), []
     try:
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        notes = ignored_in(topic, content)
+        notes = publishing.ignored_in(topic, content)
         for note in notes:
-            typer.echo(safe(f"worker publish: {note}"), err=True)
+            _say(note)
+        faults = publishing.faults_in(topic, content) if force else []
         published = asyncio.run(
-            publish_file(Settings.from_environment(), topic, content, event_id=event_id, force=force)
+            publishing.publish_file(Settings.from_environment(), topic, content, event_id=event_id, force=force)
         )
-    except NotPublishable as error:
-        _fail(f"not published:\n{error}" if "\n" in str(error) else f"not published: {error}", 1)
-    except BrokerUnavailable:
-        raise  # an OSError too, whose text is a sentence already
+    except publishing.NotPublishable as error:
+        _say_refused(str(error).splitlines(), notes, as_json=json)
+        raise typer.Exit(NOT_RIGHT) from error
+    for fault in faults:
+        _say(f"will be refused: {fault}")
+    _say_published(published, faults, notes, as_json=json)
+
+
+def _read(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise CouldNot(f"{file}: {error.strerror}") from error
-    else:
-        _say(published, notes, as_json=json)
 
 
-def _say(published: "list[PublishedEvent]", notes: list[str], *, as_json: bool) -> None:
+def _say(text: str) -> None:
+    typer.echo(safe(f"worker publish: {text}"), err=True)
+
+
+def _say_refused(faults: list[str], notes: list[str], *, as_json: bool) -> None:
     if as_json:
-        print_json({"published": [event._asdict() for event in published], "notes": notes})
+        print_json({"error": f"not published: {'; '.join(faults)}", "faults": faults, "notes": notes})
+    if len(faults) == 1:
+        _say(f"not published: {faults[0]}")
+        return
+    _say("not published:")
+    for fault in faults:
+        typer.echo(safe(fault), err=True)
+
+
+def _say_published(published: "list[PublishedEvent]", faults: list[str], notes: list[str], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"published": [event._asdict() for event in published], "faults": faults, "notes": notes})
         return
     for event in published:
         typer.echo(f"{event.topic}[{event.partition}]@{event.offset}  key {event.key}  id {event.id}", err=True)
-
-
-def _fail(text: str, code: int) -> None:
-    typer.echo(f"worker publish: {text}", err=True)
-    raise typer.Exit(code)

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from worker.commands.output import AsJson, print_json
-from worker.commands.times import time_option
+from worker.commands.times import between
 from worker.settings import Settings
 
 # What brings the broker's client is imported where it is used: other commands should not wait for it.
@@ -51,10 +51,10 @@ def replay(
 
     settings = Settings.from_environment()
     configure_logging(settings.log_format, "warning")
+    first, end = between(since, until)
     wanted = Wanted(
-        topic=topic, since=time_option(since, "--since"), until=time_option(until, "--until"), key=key, stage=stage,
-        rate=rate, dry_run=dry_run, recompute=recompute,
-    )  # fmt: skip
+        topic=topic, since=first, until=end, key=key, stage=stage, rate=rate, dry_run=dry_run, recompute=recompute
+    )
     told = time.monotonic()
 
     def tell(result: "Result") -> None:

@@ -93,24 +93,16 @@ def resume(
 
 
 def _give(order: "Order", task_id: str, command_id: str | None, seconds: float, *, as_json: bool) -> None:
-    from worker.event_check import NotPublishable  # noqa: PLC0415 - the reason is above
-    from worker.storage import open_store  # noqa: PLC0415 - the same
-    from worker.story import UnknownTask  # noqa: PLC0415 - the same
+    from worker.storage import open_store  # noqa: PLC0415 - the reason is above
     from worker.tasks.orders import give  # noqa: PLC0415 - the same
 
     settings = Settings.from_environment()
 
     async def given() -> "Answer":
-        async with open_store(settings) as store:
+        async with open_store(settings, make=False) as store:
             return await give(settings, store, order, task_id, command_id=command_id, seconds=seconds)
 
-    try:
-        answer = asyncio.run(given())
-    except (UnknownTask, NotPublishable) as error:
-        if as_json:
-            print_json({"error": str(error)})
-        typer.echo(f"worker tasks {order}: {error}", err=True)
-        raise typer.Exit(1) from None
+    answer = asyncio.run(given())
     if as_json:
         print_json(answer)
     else:

@@ -126,7 +126,7 @@ async def _listed(*, ended: bool) -> "list[TaskStatus]":
     settings = Settings.from_environment()
     if ended:
         return await overview.every(Brokers.of(settings))
-    async with open_store(settings) as store:
+    async with open_store(settings, make=False) as store:
         return await overview.unfinished(store)
 
 
@@ -139,7 +139,7 @@ async def _watched(wanted: "Filter", seconds: float | None, *, as_json: bool) ->
 
     settings = Settings.from_environment()
     watch = Watch(Brokers.of(settings), wanted, _say_unknown)
-    async with open_store(settings) as store:
+    async with open_store(settings, make=False) as store:
         try:
             async with asyncio.timeout(seconds):
                 async for status in watch.changes(store):

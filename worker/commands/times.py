@@ -5,6 +5,14 @@ from datetime import UTC, datetime
 import typer
 
 
+def between(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    """Return the times of ``--since`` and ``--until``. Raises typer.BadParameter where nothing is between them, too."""
+    first, end = time_option(since, "--since"), time_option(until, "--until")
+    if first and end and end <= first:
+        raise typer.BadParameter(f"{until!r} is not after --since {since!r}", param_hint="--until")
+    return first, end
+
+
 def time_option(said: str | None, option: str) -> datetime | None:
     """Return an RFC 3339 time, UTC where no zone is said. Raises typer.BadParameter that names the option."""
     if said is None:

@@ -1,6 +1,7 @@
 """Serving the console: the page, the follower and the publisher in one process."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,12 +23,28 @@ from worker.console.signing import Signer
 from worker.console.view import View
 from worker.delivery.publishing import Publisher
 from worker.kafka.broker import Brokers
-from worker.settings import Settings
+from worker.settings import Settings, SettingsError
 from worker.storage import open_store
 
 log = structlog.get_logger()
 
 _STOP_SECONDS = 3
+
+
+class CannotServe(SettingsError):
+    """The address of CONSOLE_HOST and CONSOLE_PORT cannot be had."""
+
+
+class _Refusal(logging.Filter):
+    """Keeps why an address could not be had, which uvicorn only logs; all else it logs goes where it went."""
+
+    error: OSError | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not isinstance(record.msg, OSError):
+            return True
+        self.error = record.msg
+        return False
 
 
 class _Server(uvicorn.Server):
@@ -54,10 +71,10 @@ class _Server(uvicorn.Server):
             self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
 
-async def serve(settings: Settings, console: ConsoleSettings, access: Access, ready: Callable[[str], None]) -> bool:
-    """Serve until SIGTERM or Ctrl-C; return whether the port could be had. ``ready`` is told the address.
+async def serve(settings: Settings, console: ConsoleSettings, access: Access, ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C. ``ready`` is told the address.
 
-    A broker that does not answer yet is waited for: the page says that it is still reading.
+    A broker that does not answer yet is waited for: the page says that it is still reading. Raises CannotServe.
     """
     brokers = Brokers.of(settings)
     catalog = await asyncio.to_thread(load_catalog, settings.models_file, settings.prices_file)
@@ -84,14 +101,18 @@ async def serve(settings: Settings, console: ConsoleSettings, access: Access, re
             asyncio.get_running_loop().add_signal_handler(number, server.end)
         following = asyncio.create_task(follow(brokers, view))
         following.add_done_callback(lambda _: server.end())
+        refusal, logger = _Refusal(), logging.getLogger("uvicorn.error")
+        logger.addFilter(refusal)
         try:
             await server.serve()
         except SystemExit:
-            return False
+            place = f"CONSOLE_HOST and CONSOLE_PORT: {console.host}:{console.port} cannot be served on"
+            why = refusal.error.strerror if refusal.error else "see the log"
+            raise CannotServe(f"{place}: {why}; set CONSOLE_PORT to one that is free") from refusal.error
         finally:
+            logger.removeFilter(refusal)
             following.cancel()
             await publisher.stop()
             # It follows until it is cancelled: where it ended by itself that is a bug, and is raised.
             with suppress(asyncio.CancelledError):
                 await following
-    return server.started

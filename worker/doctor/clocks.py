@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from handlers.errors import Unavailable
 from worker.doctor.finding import Finding, note, ok, unchecked, wrong
 from worker.kafka.broker import Brokers, BrokerUnavailable
 from worker.kafka.clock import UnknownTime, controller_time
@@ -35,9 +36,12 @@ async def check_bucket_clock(settings: Settings) -> list[Finding]:
         return [ok(about, "is ours: the bucket is a directory")]
     from worker.storage.s3 import open_s3  # noqa: PLC0415 - a second of imports, as in open_store
 
-    async with open_s3(settings.storage_url, endpoint_url=settings.s3_endpoint_url) as store:
-        asked = time.time()
-        said = await store.date()
+    try:
+        async with open_s3(settings.storage_url, endpoint_url=settings.s3_endpoint_url) as store:
+            asked = time.time()
+            said = await store.date()
+    except (SettingsError, Unavailable):
+        return [unchecked(about, "the bucket cannot be asked, see bucket")]
     if said is None:
         return [unchecked(about, "its answer has no Date")]
     return [_compared(about, parsedate_to_datetime(said), asked, resolution=1.0)]

@@ -11,7 +11,7 @@ async def check_projects(settings: Settings) -> list[Finding]:
     if settings.projects_file is None:
         return []
     try:
-        async with open_store(settings) as store:
+        async with open_store(settings, make=False) as store:
             load_projects(settings, store)
     except SettingsError as error:
         return [wrong("projects", str(error), "mend the file of WORKER_PROJECTS_FILE")]

@@ -29,6 +29,14 @@ from worker.validate.model import find_model
 _NOT_YET = "missing-field"
 
 
+class NothingToPrice(CouldNotCheck):
+    """The form has no dataset that a fee could be of. What else is wrong with it is said too: all is to be mended."""
+
+    def __init__(self, faults: tuple[Fault, ...], notes: tuple[str, ...]) -> None:
+        super().__init__("the form has no training_set that can be used: name at least one dataset in it")
+        self.faults, self.notes = faults, notes
+
+
 class Estimated(Struct, frozen=True, kw_only=True):
     """The quote, and why a task with this form and these data would be refused, as far as can be seen here.
 
@@ -53,14 +61,15 @@ def estimated(body: bytes, paths: Mapping[str, Sequence[str]], catalog: Catalog)
     same code. Only where lists of samples that are too long lie, and until when it holds, is not in it.
 
     Raises:
-        CouldNotCheck: the form is no JSON object, or a dataset of it, or its model's tokenizer, cannot be read.
+        CouldNotCheck: the form is no JSON object, names no dataset (NothingToPrice), or one of them, or its model's
+            tokenizer, cannot be read.
     """
     reading = read_form(body)
     if reading.faults and reading.faults[0].field == "":
         raise CouldNotCheck(f"the form cannot be read: {reading.faults[0].message}")
-    draft = reading.draft
+    draft, ignored = reading.draft, tuple(ignored_fields("task.created", body))
     if not draft.training_set:
-        raise CouldNotCheck("the form has no training_set that can be used: name at least one dataset in it")
+        raise NothingToPrice(_faults(body, catalog), ignored)
     wanted = wanted_by(draft, draft.training_set, catalog)
     own, every = wanted.own_ids(), wanted.dataset_ids()
     if unknown := [name for name in own if name not in paths]:
@@ -76,9 +85,9 @@ def estimated(body: bytes, paths: Mapping[str, Sequence[str]], catalog: Catalog)
             quote = asyncio.run(_priced(draft, wanted, known, catalog, bucket, counter))
     return Estimated(
         quote=quote,
-        faults=tuple(fault for fault in submissions.judge(body, catalog).faults if fault.code != _NOT_YET),
+        faults=_faults(body, catalog),
         problems=tuple(_problems(known, own, draft.tolerance or Tolerance())),
-        notes=(*ignored_fields("task.created", body), *_notes(known, counter)),
+        notes=(*ignored, *_notes(known, counter)),
     )
 
 
@@ -109,6 +118,10 @@ async def _lay_in_tokenizer(bucket: ObjectStore, entry: ModelEntry) -> None:
     await bucket.put(entry.prefix + CONFIG_FILE, files.config)
     if files.chat_template is not None:
         await bucket.put(entry.prefix + TEMPLATE_FILE, files.chat_template)
+
+
+def _faults(body: bytes, catalog: Catalog) -> tuple[Fault, ...]:
+    return tuple(fault for fault in submissions.judge(body, catalog).faults if fault.code != _NOT_YET)
 
 
 def _problems(known: Mapping[str, KnownDataset | None], own: Sequence[str], tolerance: Tolerance) -> Iterator[str]:

@@ -1,10 +1,12 @@
 """What people read: the fee and its items on stdout, what is wrong on stderr."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 import typer
 
 from contracts.quote import Quote, QuoteItem
+from contracts.task import Fault
 from worker.estimate.estimating import Estimated
 from worker.validate.excerpt import safe
 
@@ -15,10 +17,18 @@ def show(found: Estimated) -> None:
     """Print an estimate."""
     for item in found.quote.items:
         typer.echo(safe(_item(item, found.quote.currency)))
-    typer.echo(safe(_fee(found.quote)))
-    for fault in found.faults:
+    fee = _fee(found.quote)
+    typer.echo(safe(fee))
+    # What keeps a fee from being known was just said.
+    problems = [each for each in found.problems if each.removesuffix(_NO_REPORT) not in fee]
+    show_wrong(found.faults, (*problems, *found.notes))
+
+
+def show_wrong(faults: Iterable[Fault], others: Iterable[str]) -> None:
+    """Print what is wrong with a form, and what else is to be said."""
+    for fault in faults:
         typer.echo(safe(f"form: {fault.field}: {fault.message} ({fault.code})"), err=True)
-    for each in (*found.problems, *found.notes):
+    for each in others:
         typer.echo(safe(each), err=True)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from contracts.strict_json import printable
 from worker.models.refs import resolved
-from worker.models.source import CouldNotRead, Listed, Source, model_id_of, opened
+from worker.models.source import Listed, NoSuchModel, Source, folder_of, model_id_of, opened
 from worker.settings import Settings
 
 
@@ -25,12 +25,13 @@ async def named(asked: str, settings: Settings) -> AsyncIterator[NamedModel]:
     """Open a model of which at least something is there. Changes nothing.
 
     Raises:
-        CouldNotRead: there is nothing, or it cannot be reached.
+        NoSuchModel: there is nothing.
+        CouldNotRead: it cannot be reached.
         SettingsError: the settings cannot be used.
     """
     meant = await resolved(asked, settings)
     model_id = model_id_of(meant)
-    if model_id is None and "://" not in meant and not await asyncio.to_thread(Path(meant).is_dir):
+    if model_id is None and (folder := _folder(meant)) and not await asyncio.to_thread(folder.is_dir):
         raise _none(asked, "no such folder")
     async with opened(meant, settings) as source:
         listed = await source.listed()
@@ -39,5 +40,12 @@ async def named(asked: str, settings: Settings) -> AsyncIterator[NamedModel]:
         yield NamedModel(source, listed, model_id)
 
 
-def _none(asked: str, why: str) -> CouldNotRead:
-    return CouldNotRead(f"no model {printable(asked)} ({why}); worker models list shows the models there are")
+def _folder(meant: str) -> Path | None:
+    """Return the folder of this machine that a path or a URI means, None for one in S3."""
+    if "://" not in meant:
+        return Path(meant)
+    return folder_of(meant) if meant.lower().startswith("file://") else None
+
+
+def _none(asked: str, why: str) -> NoSuchModel:
+    return NoSuchModel(f"no model {printable(asked)} ({why}); worker models list shows the models there are")

@@ -7,7 +7,7 @@ import msgspec
 from contracts.strict_json import printable
 from handlers import layout
 from handlers.model_refs import Ref
-from worker.models.source import CouldNotRead, Source, in_bucket, is_id
+from worker.models.source import CouldNotRead, NoSuchModel, Source, in_bucket, is_id
 from worker.settings import Settings
 
 
@@ -15,7 +15,8 @@ async def resolved(asked: str, settings: Settings) -> str:
     """Return the id of the model that a ref means now; anything else as it was asked for. A folder of that name wins.
 
     Raises:
-        CouldNotRead: the ref means no model, is none, or the bucket does not answer.
+        NoSuchModel: the ref means no model.
+        CouldNotRead: it is no ref, or the bucket does not answer.
         SettingsError: the settings cannot be used.
     """
     if not _is_ref(asked):
@@ -23,7 +24,7 @@ async def resolved(asked: str, settings: Settings) -> str:
     async with in_bucket(layout.REFS, settings) as source:
         meant = await _meant(source, key_of(asked).removeprefix(layout.REFS))
     if meant is None:
-        raise CouldNotRead(f"{asked}: means no model; worker models list shows the refs there are")
+        raise NoSuchModel(f"{asked}: means no model; worker models list shows the refs there are")
     return meant
 
 

@@ -16,7 +16,7 @@ from contracts.strict_json import printable
 from handlers import layout
 from handlers.errors import Unavailable
 from handlers.ports.store import ObjectStore
-from worker.could_not import CouldNot
+from worker.could_not import CouldNot, NotRight
 from worker.settings import Settings
 from worker.storage import open_store
 from worker.storage.file_uri import path_of
@@ -27,6 +27,10 @@ _ID = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,128}")
 
 class CouldNotRead(CouldNot):
     """Nothing can be said about what was asked for. The text says why, for people."""
+
+
+class NoSuchModel(NotRight):
+    """There is no model where one was asked for. The text says how to find those there are."""
 
 
 class Listed(NamedTuple):
@@ -151,7 +155,7 @@ def in_bucket(prefix: str, settings: Settings) -> AbstractAsyncContextManager[So
     """Open a prefix, with its final slash, of the bucket of the settings. Raises as :func:`opened` does."""
     if settings.storage_url.lower().startswith("file:"):
         # The bucket must be there; that it has nothing below the prefix yet is no fault.
-        return _of_folder(_path(settings.storage_url), prefix)
+        return _of_folder(folder_of(settings.storage_url), prefix)
     return _of_uri(f"{settings.storage_url.rstrip('/')}/{prefix}", settings)
 
 
@@ -166,7 +170,7 @@ async def _of_folder(folder: Path, below: str = "") -> AsyncIterator[Source]:
 async def _of_uri(uri: str, settings: Settings) -> AsyncIterator[Source]:
     scheme, _, rest = uri.partition("://")
     if scheme.lower() == "file":
-        async with _of_folder(_path(uri)) as folder:
+        async with _of_folder(folder_of(uri)) as folder:
             yield folder
         return
     if scheme.lower() != "s3":
@@ -184,7 +188,8 @@ async def _of_uri(uri: str, settings: Settings) -> AsyncIterator[Source]:
         yield source
 
 
-def _path(uri: str) -> Path:
+def folder_of(uri: str) -> Path:
+    """Return the folder that a file URI means. Raises CouldNotRead."""
     try:
         return Path(path_of(uri))
     except ValueError as error:

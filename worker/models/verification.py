@@ -43,7 +43,8 @@ async def verify(asked: str, settings: Settings, *, base: Path | None, progress:
     """Check all there is to check of a model. Changes nothing.
 
     Raises:
-        CouldNotRead: there is nothing there, or it cannot be reached.
+        NoSuchModel: there is nothing there.
+        CouldNotRead: it cannot be reached.
         SettingsError: the settings cannot be used.
     """
     async with named(asked, settings) as (source, listed, model_id):

@@ -12,10 +12,11 @@ from worker.storage.file_uri import path_of
 
 
 @asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[ObjectStore]:
+async def open_store(settings: Settings, *, make: bool = True) -> AsyncIterator[ObjectStore]:
     """Open the bucket of ``WORKER_STORAGE_URL`` and close it at the end. Any process may open the same one.
 
-    A directory is made where it is missing; nothing is asked of S3 yet.
+    A directory is made where it is missing, but not without ``make``, for who only looks: there is nothing in it then,
+    and a put raises Unavailable. Nothing is asked of S3 yet.
 
     Raises:
         SettingsError: the URL is neither ``file:///path`` nor ``s3://bucket`` nor ``s3://bucket/prefix``, or the
@@ -25,7 +26,7 @@ async def open_store(settings: Settings) -> AsyncIterator[ObjectStore]:
     scheme = url.partition(":")[0].lower()
     if is_directory(url):
         try:
-            store = await asyncio.to_thread(DirectoryStore, directory_of(url))
+            store = await asyncio.to_thread(DirectoryStore, directory_of(url), make=make)
         except OSError as error:
             raise SettingsError(f"WORKER_STORAGE_URL is {url}, which cannot be used: {error.strerror}") from error
         yield store

@@ -33,12 +33,18 @@ class DirectoryStore:
     A put or delete whose caller is cancelled may still take place; an upload, download or copy ends soon.
     """
 
-    def __init__(self, root: Path) -> None:
-        """Use a directory, made where it is missing. Blocks. Raises OSError where that cannot be."""
+    def __init__(self, root: Path, *, make: bool = True) -> None:
+        """Use a directory, made where it is missing. Blocks. Raises OSError where that cannot be.
+
+        Without ``make`` one that is missing has nothing in it, and a put raises Unavailable until somebody makes it.
+        """
         self._given = os.path.normpath(root.absolute())
-        Path(self._given).mkdir(parents=True, exist_ok=True)
+        if make or os.path.lexists(self._given):
+            Path(self._given).mkdir(parents=True, exist_ok=True)
         self._root = os.path.realpath(self._given)
         self._objects = Objects(Path(self._root))
+        if Path(self._root).is_dir():
+            self._objects.open()
         self._streams = asyncio.Semaphore(_STREAMS)
 
     def uri(self, key: str) -> str:

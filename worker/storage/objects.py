@@ -35,8 +35,11 @@ class Objects:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._books = Bookkeeping(root)
-        with _answering():
-            self._books.open()
+
+    @_answering()
+    def open(self) -> None:
+        """Make what is kept beside the objects, and remove what killed processes left of it. Idempotent."""
+        self._books.open()
 
     @_answering()
     def info(self, key: str, path: Path) -> ObjectInfo | None:

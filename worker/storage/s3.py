@@ -258,7 +258,8 @@ async def open_s3(url: str, *, endpoint_url: str | None = None, connections: int
 
 
 def _bucket_of(url: str) -> tuple[str, str]:
-    bucket, _, prefix = url.partition("://")[2].partition("/")
+    scheme, _, rest = url.partition("://")
+    bucket, _, prefix = rest.partition("/")
     prefix = prefix.removesuffix("/")
     if "@" in bucket:
         # Not quoted: what stands before it may be a secret.
@@ -267,7 +268,7 @@ def _bucket_of(url: str) -> tuple[str, str]:
         legal = not prefix or len(keys.check_object(prefix).encode()) < keys.MAX_PREFIX_BYTES
     except ValueError as error:
         raise SettingsError(f"WORKER_STORAGE_URL cannot be used: {error}") from error
-    if not bucket or not legal:
+    if scheme.lower() != "s3" or not bucket or not legal:
         raise SettingsError(f"WORKER_STORAGE_URL is {url!r}: give s3://bucket or s3://bucket/prefix, under 128 bytes")
     return bucket, prefix and prefix + "/"
 

@@ -1,6 +1,7 @@
 """What must be set before torch and transformers are imported. Imports neither."""
 
 import os
+import sys
 import warnings
 
 from worker.trainer.ranks import started
@@ -19,6 +20,9 @@ def prepare() -> None:
         os.environ[name] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not sys.stderr.isatty():
+        # What does not end in a terminal is a log, and a bar that moves is a line of hundreds there.
+        os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not started():
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]

@@ -32,6 +32,8 @@ def main(arguments: list[str]) -> int:
     except (JobError, SettingsError, ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    if not answer:
+        sys.stderr.write("the answer is empty: the likeliest next token ends it\n")
     said = {"model": given.model_uri or given.base, "prompt": given.prompt, "answer": answer}
     sys.stdout.write((json.dumps(said, ensure_ascii=False) if given.json else answer) + "\n")
     return 0

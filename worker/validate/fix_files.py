@@ -12,7 +12,7 @@ from contracts.strict_json import StrictParser, printable
 from handlers.validation.lines import BYTE_ORDER_MARK, MAX_LINE_BYTES
 from worker.validate.fixing import fix_line
 from worker.validate.inputs import STDIN, CouldNotCheck, Input, Inputs
-from worker.validate.outputs import STDOUT, is_stream, written
+from worker.validate.outputs import STDOUT, is_stdout, is_stream, written
 
 Say = Callable[[str], None]
 
@@ -56,14 +56,15 @@ def targets_of(inputs: Inputs, out: Path) -> list[Path]:
 def refuse_overwriting(copies: Sequence[Path], report: Path | None, inputs: Inputs, *, force: bool) -> None:
     """Raise CouldNotCheck where one result would be written over a file that is read, or over another result.
 
-    Nor is a corrected copy written over a file that is there, without ``force``.
+    Nor is a corrected copy written over a file that is there, without ``force``. Standard output that is a file
+    is none of these: it is written on from where it stands.
     """
     for target in [*copies, *([report] if report else [])]:
         if target.is_file() and any(target.samefile(file.path) for file in inputs.files):
             raise CouldNotCheck(f"{target} is one of the files to read; it is never overwritten: write elsewhere")
     if report and os.path.realpath(report) in map(os.path.realpath, copies):
         raise CouldNotCheck(f"the report and the corrected copy would both go to {report}: write one of them elsewhere")
-    if not force and (there := next((copy for copy in copies if copy.is_file()), None)):
+    if not force and (there := next((copy for copy in copies if copy.is_file() and not is_stdout(copy)), None)):
         raise CouldNotCheck(f"{there} is there already: write elsewhere, or replace it with --force")
 
 

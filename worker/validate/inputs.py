@@ -129,7 +129,7 @@ async def _fetch(uri: str, scratch: Path) -> Path:
     from worker.storage import open_store  # noqa: PLC0415 - the same
     from worker.storage.file_uri import path_of  # noqa: PLC0415 - the same
 
-    async with open_store(Settings.from_environment()) as store:
+    async with open_store(Settings.from_environment(), make=False) as store:
         key = store.key(uri)
         if await store.head(key) is None:
             raise FileNotFoundError(uri)

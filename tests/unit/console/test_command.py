@@ -15,7 +15,7 @@ from tests.wait import wait_until
 from worker.cli import app
 from worker.commands import console
 from worker.console.access import Access
-from worker.console.serve import serve
+from worker.console.serve import CannotServe, serve
 from worker.console.settings import ConsoleSettings
 from worker.settings import Settings
 
@@ -51,11 +51,13 @@ async def test_it_serves_without_a_broker_and_ends_in_order_with_pages_open(tmp_
             assert await anext(lines) == "retry: 2000"
             os.kill(os.getpid(), signal.SIGTERM)
             async with asyncio.timeout(20):
-                assert await serving
+                await serving
 
 
-async def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+async def test_a_port_that_is_taken_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings(kafka_bootstrap_servers="127.0.0.1:1", storage_url=(tmp_path / "bucket").as_uri())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         own = ConsoleSettings(port=taken.getsockname()[1])
-        assert not await serve(settings, own, Access(own), lambda _: None)
+        with pytest.raises(CannotServe, match=rf":{own.port} cannot be served on: .*in use; set CONSOLE_PORT"):
+            await serve(settings, own, Access(own), lambda _: None)
+    assert caplog.messages == []
