@@ -65,9 +65,11 @@ def test_the_script_is_told_no_secret_and_is_offline(bench: Bench, monkeypatch: 
         ("pass", "unusable", "wrote no file"),
         ("given.outfile.write_bytes(b'garbage')", "unusable", "does not begin with GGUF"),
         (f"given.outfile.write_bytes({gguf()[:-1]!r})", "unusable", "39 are there"),
-        ("given.outfile.mkdir()", "converter-failed", "could not be run"),
+        ("given.outfile.mkdir()", "unusable", "wrote no file"),
+        ("os.mkfifo(given.outfile)", "unusable", "wrote no file"),
+        ("given.outfile.symlink_to('/dev/zero')", "unusable", "wrote no file"),
     ],
-    ids=["raises", "exits", "crashes", "babbles", "writes nothing", "garbage", "cut", "a folder"],
+    ids=["raises", "exits", "crashes", "babbles", "writes nothing", "garbage", "cut", "a folder", "a pipe", "a link"],
 )
 def test_what_a_script_does_badly_is_said(bench: Bench, code: str, reason: str, words: str) -> None:
     found, message = bench.refused(code)

@@ -59,11 +59,12 @@ class Converter(NamedTuple):
             code = self._run(command, words)
             if code != 0:
                 raise NotMade("converter-failed", f"the converter ended with {code}: {_last_words(words, folder)}")
+            # A pipe would be waited for without end, and a link may lead to what is no model.
+            if target.is_symlink() or not target.is_file():
+                raise NotMade("unusable", "the converter says that it is done, and wrote no file")
             check_header(target)
         except BrokenGguf as error:
             raise NotMade("unusable", f"what the converter wrote is no GGUF file: {error}") from error
-        except FileNotFoundError as error:
-            raise NotMade("unusable", "the converter says that it is done, and wrote no file") from error
         except OSError as error:
             raise NotMade("converter-failed", f"the converter could not be run: {error.strerror}") from error
 
