@@ -82,6 +82,17 @@ def test_no_path_of_the_machine_is_said(bench: Bench) -> None:
     assert message == "the converter ended with 1: cannot read ./config.json for ./model.gguf"
 
 
+def test_nor_is_one_where_the_file_goes_beside_the_model(bench: Bench) -> None:
+    bench.target = bench.folder / "model-gguf" / "model.gguf"
+    _, message = bench.refused("sys.exit(f'cannot write {given.outfile} of {given.model}')")
+    assert message == "the converter ended with 1: cannot write ./model.gguf of ."
+
+
+def test_nor_is_a_part_of_one_where_what_is_said_is_cut(bench: Bench) -> None:
+    _, message = bench.refused("sys.exit('x' * 290 + f' {given.model}/config.json')")
+    assert message == f"the converter ended with 1: {'x' * 290} ./config."
+
+
 def gone(pid: int) -> bool:
     """Return whether a process has ended; one that nobody has waited for counts as that."""
     try:

@@ -10,6 +10,7 @@ REASONS = {
     "created": "任务已创建",
     "dispatched": "已派发",
     "waiting-for-quota": "等待项目配额",
+    "admitted": "已有配额,等待派发",
     "queued": "排队中",
     "deploying": "正在部署",
     "running": "训练中",

@@ -58,8 +58,7 @@ class Converter(NamedTuple):
             target.parent.mkdir()
             code = self._run(command, words)
             if code != 0:
-                last = _last_words(words).replace(str(folder), ".").replace(str(target.parent), ".")
-                raise NotMade("converter-failed", f"the converter ended with {code}: {last}")
+                raise NotMade("converter-failed", f"the converter ended with {code}: {_last_words(words, folder)}")
             check_header(target)
         except BrokenGguf as error:
             raise NotMade("unusable", f"what the converter wrote is no GGUF file: {error}") from error
@@ -116,9 +115,12 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _last_words(path: Path) -> str:
+def _last_words(path: Path, model: Path) -> str:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _READ))
         lines = file.read().decode(errors="replace").split("\n")
     last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+    # The longer path first, as one may begin with the other; before the cut, which would leave a part of one.
+    for folder in sorted(map(str, (model, path.parent)), key=len, reverse=True):
+        last = last.replace(folder, ".")
     return "".join(filter(str.isprintable, last.strip()))[:_SAID]

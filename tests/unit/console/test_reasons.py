@@ -10,14 +10,19 @@ from tests.fakes.console import ConsoleUnderTest, filled, form, status
 from worker.console.reasons import FAULTS, REASONS, fault_in, reason_in
 
 ROOT = Path(__file__).parents[3]
-HANDLERS = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "handlers").rglob("*.py")))
-CONTRACTS = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "contracts").rglob("*.py")))
+
+
+def _code(folder: str) -> str:
+    return "\n".join(path.read_text("utf-8") for path in sorted((ROOT / folder).rglob("*.py")))
+
+
+HANDLERS, CONTRACTS, SWEEPS = _code("handlers"), _code("contracts"), _code("worker/sweeps")
 _REASON = re.compile(r'(?:\breason(?:: str)? ?= ?|\bRefusal\(|\bFailure\(|\bWAITING = )"([a-z-]+)"')
 _FAULT = re.compile(r'\bFault\([^"\n]*(?:"[^"\n]*")?[^"\n]*, "([a-z]+(?:-[a-z]+)*)"')
 
 
-def test_every_reason_that_handlers_give_has_its_words() -> None:
-    said = set(_REASON.findall(HANDLERS)) | FAILURES.keys()
+def test_every_reason_that_handlers_and_sweeps_give_has_its_words() -> None:
+    said = set(_REASON.findall(HANDLERS + SWEEPS)) | FAILURES.keys()
     said |= {f"quote-{name}" for name in re.findall(r'_refused\("quote-([a-z-]+)"', HANDLERS)}
     said |= {f"{name}-not-allowed" for name in ("pause", "resume", "export", "delete")}
     said |= {"too-late-to-stop", "too-late-to-pause"}
