@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.commands.ids import an_id
 from worker.commands.output import AsJson, print_json
 from worker.settings import Settings
 
@@ -20,7 +21,10 @@ _MOST_FINDINGS = 10
 
 def explain(
     subject: Annotated[
-        str, typer.Argument(metavar="TASK|DATASET", help="A task, as its form names it; or an imported dataset.")
+        str,
+        typer.Argument(
+            metavar="TASK|DATASET", callback=an_id, help="A task, as its form names it; or an imported dataset."
+        ),
     ],
     json: AsJson = False,
 ) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.commands.ids import an_id
 from worker.commands.output import AsJson, print_json
 from worker.settings import Settings
 
@@ -12,7 +13,7 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     from worker.tasks.orders import Answer, Order
 
-TaskId = Annotated[str, typer.Argument(metavar="TASK", help="The task, as its form names it.")]
+TaskId = Annotated[str, typer.Argument(metavar="TASK", callback=an_id, help="The task, as its form names it.")]
 CommandId = Annotated[
     str | None,
     typer.Option(
