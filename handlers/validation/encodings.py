@@ -1,5 +1,6 @@
 """What the bytes of a line that is not UTF-8 text may be instead, and what to do about it. Pure."""
 
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 
 _UTF16 = "UTF-16: save the file as UTF-8"
@@ -45,7 +46,8 @@ def is_utf16(body: bytes) -> bool:
 def is_gb18030(body: bytes) -> bool:
     """Return whether a line looks like Chinese as Windows writes it: most that is not ASCII is a common ideograph.
 
-    The common ones are GB 2312's first level. Accented and Cyrillic letters, taken for GB18030, are others, or nothing.
+    The common ones are GB 2312's first level. Accented and Cyrillic letters, taken for GB18030, are mostly others, or
+    nothing; Korean's syllables in EUC-KR are some of them, and are not told apart.
     """
     try:
         common = list(_common(body[:_SEEN_BYTES]))
@@ -56,10 +58,9 @@ def is_gb18030(body: bytes) -> bool:
 
 def _common(body: bytes) -> Iterator[bool]:
     """Say of each character beyond ASCII whether it is a common ideograph. Raises UnicodeDecodeError."""
-    # What was cut off at the end is no fault.
+    # What was cut off at the end is no fault; what cannot be read before it is one.
     cut = len(body) == _SEEN_BYTES
-    text = body.decode("gb18030", "ignore" if cut else "strict")
-    for character in text:
+    for character in getincrementaldecoder("gb18030")().decode(body, final=not cut):
         if not character.isascii():
             written = character.encode("gb18030")
             yield len(written) == 2 and 0xB0 <= written[0] <= 0xD7 and written[1] > 0xA0

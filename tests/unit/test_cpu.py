@@ -54,7 +54,7 @@ async def test_long_work_waits_for_its_places_and_leaves_the_rest_of_the_pool_fr
         calls = [asyncio.create_task(long_work.run(work, number)) for number in range(3)]
         try:
             await wait_until(lambda: work.begun)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 assert await asyncio.get_running_loop().run_in_executor(threads, pow, 2, 10) == 1024
             assert work.begun == [0]
             work.end[0].set()

@@ -34,6 +34,7 @@ def test_one_object_is_read() -> None:
         (b"{}\x1f\x8b", 4, "this is no text: unpack what is packed, and write JSONL as UTF-8"),
         ('{"a": "中文，测试"}'.encode("gb18030"), 8, "this looks like GB18030 (GBK): save the file as UTF-8"),
         (b'{"a": "' + "中".encode("gbk") * 4000 + b'"}', 8, "this looks like GB18030 (GBK): save the file as UTF-8"),
+        (b'{"a": "' + "Привет как дела ".encode("koi8-r") * 400 + b'"}', 8, "save the file as UTF-8"),
         ('{"a": "naïve, Zoë, déjà vu"}'.encode("latin-1"), 10, "save the file as UTF-8"),
         ('{"a": "тест, проверка"}'.encode("cp1251"), 8, "save the file as UTF-8"),
         (b"\xff\xfe{\x00}\x00", 1, "this looks like UTF-16: save the file as UTF-8"),

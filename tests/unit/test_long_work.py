@@ -68,7 +68,7 @@ async def beside_large_ones(
     large = asyncio.ensure_future(work(20, LARGE))
     try:
         await wait_until(lambda: len(gate.large) == at_once)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             yield
         assert len(gate.large) == at_once
     finally:

@@ -46,8 +46,8 @@ async def download(asked: str, settings: Settings, *, to: Path | None, progress:
     Raises:
         Broken: it expired, or a file in the repository is missing, or not what the manifest says. Nothing gets the
             model's name.
-        CouldNotRead: there is none, it cannot be reached, the folder is something else, or another download into it is
-            under way.
+        NoSuchModel: there is none.
+        CouldNotRead: it cannot be reached, the folder is something else, or another download into it is under way.
         SettingsError: the settings cannot be used.
     """
     async with named(asked, settings) as (source, _, model_id):

@@ -50,7 +50,7 @@ async def test_it_serves_without_a_broker_and_ends_in_order_with_pages_open(tmp_
             lines = stream.aiter_lines()
             assert await anext(lines) == "retry: 2000"
             os.kill(os.getpid(), signal.SIGTERM)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await serving
 
 

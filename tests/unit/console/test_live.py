@@ -62,7 +62,7 @@ async def test_a_waiting_page_is_woken_by_a_change_and_by_the_end() -> None:
     console.hear("task.status", status("t-1"))
     await wait_until(lambda: "task:t-1" in heard[-1])
     console.view.changes.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await page
 
 
