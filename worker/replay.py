@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -22,6 +22,7 @@ from worker.delivery.lanes import Lanes
 from worker.delivery.offsets import PartitionProgress
 from worker.delivery.publishing import Publisher
 from worker.delivery.receipts import BucketReceipts
+from worker.delivery.waiting import estimate_due
 from worker.dry_run import (
     Change,
     ComparingReceipts,
@@ -158,8 +159,9 @@ class _Again:
         settings: Settings, result: Result,
     ) -> None:  # fmt: skip
         self._stage, self._handler, self._publish, self._room = stage, handler, publish, room
-        self._delay = timedelta(seconds=settings.estimate_delay_seconds)
+        self._delay_seconds = settings.estimate_delay_seconds
         self._clock = SystemClock()
+        self._began = self._clock.now()
         self._result = result
 
     async def __call__(self, items: list[Item]) -> float | None:
@@ -173,9 +175,10 @@ class _Again:
     async def _process(self, items: list[Item]) -> float | None:
         events = [item.event for item in items if item.event]
         if self._stage.due:
-            early: timedelta = events[0].data.imported_at + self._delay - self._clock.now()
-            if early > timedelta():
-                return early.total_seconds()
+            due = estimate_due(events[0].data.imported_at, self._began, self._delay_seconds)
+            early = (due - self._clock.now()).total_seconds()
+            if early > 0:
+                return early
         try:
             outcome = await self._handler(events if self._stage.folds else events[0])
             await self._publish(outcome)

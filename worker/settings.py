@@ -88,8 +88,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     kubernetes_secret: str | None = None
     kubernetes_runtime: str = "torch-distributed"
     kubernetes_pod_file: Path | None = None
-    #: Which files each project may read, and how much it may use (TOML); all of this platform's bucket, and as much as
-    #: its engines give, where not set.
+    #: Which files each project may read, how much it may use, and for how many days its models are kept (TOML); all of
+    #: this platform's bucket, as much as its engines give, and for good where not set.
     projects_file: Path | None = None
     #: The model catalogue and the price table (TOML); the shipped ones where not set.
     models_file: Path | None = None

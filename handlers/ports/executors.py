@@ -1,7 +1,4 @@
-"""The engines that run training jobs, as handlers need them.
-
-The adapters pass tests/conformance; Kubernetes is contract-tested alone.
-"""
+"""The engines that run training jobs, as handlers need them. Adapters are held to it by tests/conformance."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol

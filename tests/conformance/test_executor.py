@@ -8,21 +8,19 @@ import pytest
 
 from handlers.ports.executors import Executor
 from handlers.ports.jobs import JobListed, JobSpec, JobStatus
-from tests import ray_servers, slurm_servers
+from tests.conformance.engines import HERE
 from tests.conformance.executor_harness import CountedHarness, FakeHarness, Harness
 from tests.conformance.local_harness import LocalHarness
 from tests.conformance.ray_harness import RayHarness
 from tests.conformance.slurm_harness import SlurmHarness
 from tests.wait import wait_until
 
-#: `pytest` says in its header where there is no Ray, or no Slurm.
-REMOTE = {"ray": ray_servers.possible(), "slurm": slurm_servers.possible()}
-ENGINES = ["fake", "counted", "local", *(name for name, possible in REMOTE.items() if possible)]
 
-
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=["fake", "counted", *HERE])
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
     match request.param:
+        case "fake":
+            return FakeHarness()
         case "counted":
             return CountedHarness()
         case "local":
@@ -31,8 +29,8 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
             return RayHarness(request.getfixturevalue("ray_head"), tmp_path)
         case "slurm":
             return SlurmHarness(tmp_path)
-        case _:
-            return FakeHarness()
+        case unknown:
+            raise NotImplementedError(f"no harness for {unknown}")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from contracts.task import Phase
 from handlers import task_state
 from handlers.ports.executors import Executor
 from handlers.ports.jobs import JobListed, JobStatus
-from tests import ray_servers, slurm_servers
+from tests.conformance.engines import HERE
 from tests.conformance.executor_harness import Harness
 from tests.conformance.local_harness import LocalHarness
 from tests.conformance.ray_harness import RayHarness
@@ -23,7 +23,6 @@ from tests.fakes.swept import task_in
 from tests.wait import wait_until
 from worker.sweeps.orphans import OrphanSweep
 
-REMOTE = {"ray": ray_servers.possible(), "slurm": slurm_servers.possible()}
 RUNNING = JobStatus(state="running")
 
 
@@ -35,15 +34,17 @@ class Shared(Harness, Protocol):
         ...
 
 
-@pytest.fixture(params=["local", *(name for name, possible in REMOTE.items() if possible)])
+@pytest.fixture(params=HERE)
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Shared:
     match request.param:
         case "ray":
             return RayHarness(request.getfixturevalue("ray_head"), tmp_path, "mine")
         case "slurm":
             return SlurmHarness(tmp_path, namespace="mine")
-        case _:
+        case "local":
             return LocalHarness(tmp_path, "mine")
+        case unknown:
+            raise NotImplementedError(f"no harness for {unknown}")
 
 
 @pytest.fixture

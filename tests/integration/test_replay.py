@@ -1,6 +1,9 @@
 """Replays on real brokers: what is recorded is said again, and nothing else happens."""
 
+import asyncio
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +17,7 @@ from worker.kafka.broker import Brokers
 from worker.kafka.topic_reader import NoSuchTopic, read_topic
 from worker.replay import NotReplayable, Wanted, replay
 
+VALIDATED = Path(__file__).parents[2] / "contracts/examples/events/dataset.validated/minimal.json"
 BAD = b'{"messages": []}\n'
 
 
@@ -79,6 +83,15 @@ async def test_a_task_is_not_dispatched_again(story: World) -> None:
     result = await replay(story.settings, Wanted(topic="task.created"))
     assert result.stages["training-dispatch"].said == {"task.status": 1}
     assert await story.store.get(layout.task("t1", "state")) == revision
+
+
+async def test_an_import_of_the_future_holds_no_replay_up(world: World) -> None:
+    verdict = json.loads(VALIDATED.read_bytes()) | {"imported_at": "2999-01-01T00:00:00Z"}
+    await world.platform.publish("dataset.validated", verdict["dataset_id"], verdict)
+    async with asyncio.timeout(60):
+        result = await replay(world.settings, Wanted(topic="dataset.validated", stage="cost-estimation"))
+    assert (result.records, result.poison) == (1, 0)
+    assert sum(result.stages["cost-estimation"].outcomes.values()) + len(result.failed) == 1
 
 
 async def test_what_cannot_be_replayed_is_named(story: World) -> None:

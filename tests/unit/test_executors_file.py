@@ -1,5 +1,6 @@
 """Which executor serves which task: what the file says, what is refused, and how tasks and attempts hold to it."""
 
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -18,19 +19,21 @@ from handlers.ports.executors import Choice, Executors
 from handlers.ports.jobs import Resources
 from handlers.table import STAGES
 from handlers.task_state import TaskState
+from tests.conformance.engines import ELSEWHERE, POSSIBLE
 from tests.fakes.executor import FakeExecutor
 from tests.fakes.executors import FakeExecutors
 from tests.fakes.swept import PATIENCE, Swept
 from tests.fakes.world import World, command_event, form_event, received
 from worker.app import default_ports
 from worker.catalog.executors import load_placement
-from worker.doctor.engines import check_engines
+from worker.doctor.engines import REMEDIES, check_engines
 from worker.executors import local_gpus
 from worker.executors.configured import ConfiguredExecutors, open_executors
 from worker.executors.local import LocalExecutor
 from worker.executors.registry import MODULES, refusal
 from worker.settings import Settings, SettingsError
 
+ROOT = Path(__file__).parents[2]
 RULES = """
 [[rules]]
 project = "research"
@@ -129,6 +132,17 @@ def test_gpus_take_slots_and_those_that_are_set_must_do(tmp_path: Path) -> None:
 def test_every_executor_of_the_registry_has_what_it_must_have(name: str) -> None:
     assert callable(getattr(import_module(MODULES[name]), f"{name}_executor"))
     assert refusal(name, Settings(), Resources()) is None
+
+
+def test_every_executor_of_the_registry_is_put_through_the_suite_or_is_a_named_exception() -> None:
+    assert sorted([*POSSIBLE, *ELSEWHERE]) == sorted(MODULES)
+    assert [file for file in ELSEWHERE.values() if not (ROOT / file).is_file()] == []
+
+
+def test_every_executor_of_the_registry_has_a_remedy_for_its_silence_and_a_row_for_operators() -> None:
+    assert sorted(REMEDIES) == sorted(MODULES)
+    page = (ROOT / "docs/OPERATIONS.md").read_text("utf-8").split("## Where tasks run")[1].split("\n## ")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(MODULES)
 
 
 # --- those that are configured ---------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The table of failures: whose matter each is, when another attempt is worth it, what a person is told."""
 
 import ast
+import errno
 from pathlib import Path
 
 import pytest
@@ -9,15 +10,31 @@ from msgspec.structs import replace
 from contracts.task import Phase, Progress
 from contracts.training import Checkpoint, Failure
 from handlers import attempts, failures
+from handlers.errors import PreconditionFailed, Unavailable
 from handlers.failures import FAILURES, Again
 from handlers.ports.executors import Choice
 from handlers.ports.jobs import EndCause, JobStatus, Resources
 from handlers.task_state import AttemptEnd, TaskState
 from tests.fakes.swept import PATIENCE, Swept, running
+from worker.tokens.samples import UnreadableSample
+from worker.tokens.template import ChatTemplateError
+from worker.trainer.failures import failure_of
 
 RUNNING = TaskState(task_id="t-1", phase=Phase.RUNNING, attempt=2, retry_count=1, executor="slurm")
 LOCAL = Choice("local", Resources())
 REPORTING = ("users_fault", "platforms_fault", "Failure", "_known")
+#: An exception for each reason that a trainer may give one.
+CAUGHT: dict[str, Exception] = {
+    "template-refuses-sample": ChatTemplateError("no"),
+    "unreadable-sample": UnreadableSample("line 3"),
+    "dataset-changed": PreconditionFailed("another ETag"),
+    "bucket-unavailable": Unavailable("timeout"),
+    "out-of-memory": MemoryError(),
+    "disk-full": OSError(errno.ENOSPC, "No space left on device"),
+    "gpu-fault": RuntimeError("CUDA error: uncorrectable ECC error encountered"),
+    "communication-failed": RuntimeError("NCCL error: unhandled system error"),
+    "trainer-error": RuntimeError("shapes differ"),
+}
 
 
 def _end(reason: str, step: int | None = None, *, attempt: int = 2, retryable: bool = True) -> AttemptEnd:
@@ -39,6 +56,18 @@ def test_every_failure_says_what_a_person_can_do(reason: str) -> None:
     assert known.party in ("user", "platform")
     # What only the user can mend is never tried again, but for one that may be somebody else's on the same GPU.
     assert known.party == "platform" or known.again is Again.NEVER or reason == "out-of-memory"
+
+
+@pytest.mark.parametrize("reason", CAUGHT)
+def test_what_a_trainer_says_of_an_exception_agrees_with_the_table(reason: str) -> None:
+    said, known = failure_of(CAUGHT[reason]), FAILURES[reason]
+    assert (said.reason, said.party, said.retryable) == (reason, known.party, known.again is not Again.NEVER)
+
+
+def test_no_reason_that_a_trainer_gives_an_exception_is_forgotten_here() -> None:
+    module = ast.parse(Path("worker/trainer/failures.py").read_text(encoding="utf-8"))
+    words = {node.value for node in ast.walk(module) if isinstance(node, ast.Constant)}
+    assert {reason for reason in FAILURES if reason in words} == set(CAUGHT)
 
 
 def test_whatever_our_trainer_reports_is_in_the_table() -> None:

@@ -8,6 +8,14 @@ from worker.delivery.item import Item
 from worker.delivery.later import delay_topics, due_at
 
 
+def estimate_due(imported_at: datetime, seen_at: datetime, delay_seconds: float) -> datetime:
+    """Return when the estimate of an import that was seen at a time is due. Pure.
+
+    Nothing was imported in the future: a publisher's wrong clock must not hold up what comes behind it.
+    """
+    return min(imported_at, seen_at) + timedelta(seconds=delay_seconds)
+
+
 class Waiting:
     """The waits of one stage. ``delays``: its delay topics, each with its delay in seconds."""
 
@@ -22,10 +30,7 @@ class Waiting:
         if delay := self.delays.get(item.record.topic):
             return due_at(item, delay, self._clock.now())
         if self._stage.due and item.event:
-            # Nothing was imported in the future: a publisher's wrong clock must not hold the partition's commits.
-            imported_at = min(item.event.data.imported_at, self._clock.now())
-            due: datetime = imported_at + timedelta(seconds=self._estimate_delay_seconds)
-            return due
+            return estimate_due(item.event.data.imported_at, self._clock.now(), self._estimate_delay_seconds)
         return None
 
     def overdue_seconds(self, item: Item) -> float:

@@ -8,8 +8,8 @@ from worker.doctor.finding import Finding, ok, wrong
 from worker.executors.configured import open_executors
 from worker.settings import Settings, SettingsError
 
-#: What to look at where an engine does not answer.
-_REMEDIES = {
+#: What to look at where an engine does not answer, a line for each of the registry.
+REMEDIES = {
     "kubernetes": "kubectl auth can-i list jobs must say yes for this account; see WORKER_KUBERNETES_NAMESPACE",
     "local": "let this user read and write WORKER_WORK_DIR",
     "ray": "check WORKER_RAY_ADDRESS and WORKER_RAY_TOKEN_FILE, and that the head runs: curl its /api/version",
@@ -31,5 +31,5 @@ async def _asked(executor: Executor) -> Finding:
     try:
         jobs = await executor.jobs()
     except (Transient, OSError) as error:
-        return wrong(about, str(error), _REMEDIES.get(executor.name, "see that the engine runs and lets us in"))
+        return wrong(about, str(error), REMEDIES[executor.name])
     return ok(about, f"answers; knows {len(jobs)} jobs of ours")
