@@ -53,7 +53,12 @@ def resolve(
                 break
         else:
             values[name] = judged
-    faults += [_without(name, rules[name]) for name in values if _misses_its_switch(name, values, rules)]
+    faulty = {fault.field for fault in faults}
+    faults += [
+        _without(name, rules[name])
+        for name in values
+        if _misses_its_switch(name, values, rules) and f"hyperparameters.{rules[name].needs}" not in faulty
+    ]
     return values, tuple(faults[:MAX_FAULTS])
 
 

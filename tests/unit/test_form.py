@@ -283,6 +283,8 @@ def test_a_hyperparameter_without_the_switch_that_it_needs_is_named_with_the_swi
     (fault,) = resolve({"one_file": "f16", "packing": "false"}, RULES)[1]
     assert (fault.field, fault.code) == ("hyperparameters.one_file", "needs-another")
     assert fault.message == "needs packing: set packing to true, or leave one_file at off"
+    (fault,) = resolve({"one_file": "f16", "packing": "perhaps"}, RULES)[1]
+    assert fault.field == "hyperparameters.packing"
     for allowed in ({"one_file": "f16", "packing": "true"}, {"one_file": "off"}, {"packing": True}, {}):
         assert resolve(allowed, RULES)[1] == ()
 
