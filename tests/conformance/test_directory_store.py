@@ -105,6 +105,20 @@ async def test_the_digest_of_a_file_that_may_still_be_written_is_not_kept(
     assert kept_digests(root) == []
 
 
+async def test_who_only_looks_reads_a_bucket_that_came_later(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bookkeeping, "SETTLED_SECONDS", -1.0)
+    looking = DirectoryStore(root, make=False)
+    assert await looking.head("a") is None
+    _make_by_hand(root)
+    assert await looking.head("a") == ("a", sha256(b"x" * LARGE).hexdigest(), LARGE)
+    assert not (root / ".store").exists()
+
+
+def _make_by_hand(root: Path) -> None:
+    root.mkdir()
+    (root / "a").write_bytes(b"x" * LARGE)
+
+
 async def test_what_is_put_large_is_never_read_for_its_etag(store: DirectoryStore, root: Path) -> None:
     etag = await store.put("a", b"x" * LARGE)
     assert len(kept_digests(root)) == 1

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import worker.trainer.converter
 from tests.fakes.gguf import converter, gguf
 from tests.wait import wait_until
 from worker.trainer.converter import Converter, NotMade
@@ -153,3 +154,9 @@ async def test_nothing_of_a_script_that_is_done_is_left_running(bench: Bench) ->
     bench.convert(f"{child}; {MAKES}")
     pid = int((bench.target.parent / "pid").read_text())
     await wait_until(lambda: gone(pid))
+
+
+def test_a_script_that_talks_without_end_is_ended(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker.trainer.converter, "_MOST_SAID", 1_000_000)
+    reason, said = bench.refused("print('x' * 1_000_001, flush=True); time.sleep(600)", seconds=600)
+    assert (reason, said) == ("converter-failed", "the converter said more than 1 MB")

@@ -87,12 +87,12 @@ def test_a_model_is_shown_with_its_gguf_file_or_why_it_has_none(bucket: Path) ->
 
 
 @pytest.mark.parametrize("command", ["show", "verify", "download"])
-@pytest.mark.parametrize("asked", ["nonsense", "./nonsense", "file:///nonsense"])
+@pytest.mark.parametrize("asked", ["nonsense", "./nonsense", "file:///nonsense", "x" * 300, ""])
 def test_a_model_that_is_not_there_is_said_in_one_wording_with_one_code(bucket: Path, command: str, asked: str) -> None:
     assert bucket.is_dir()
     missing = models(command, asked)
     assert missing.exit_code == 1
-    assert f"worker models {command}: no model {asked} (" in missing.stderr
+    assert f"worker models {command}: no model {asked or repr(asked)} (" in missing.stderr
     assert missing.stderr.endswith("); worker models list shows the models there are\n")
 
 

@@ -4,13 +4,14 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md: tensors follow each o
 alignment, and fill the file to its end. So a file that was cut or lengthened is found without looking at a weight.
 """
 
+import os
 from math import prod
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 _MAGIC, _VERSIONS = b"GGUF", (2, 3)
-#: Vocabularies and merges of large tokenizers take some 20 MB.
-_MOST_HEADER_BYTES = 1 << 28
+#: Vocabularies and merges of large tokenizers take some 20 MB; safetensors stops here, too.
+_MOST_HEADER_BYTES = 100_000_000
 
 #: Bytes of a value of metadata, by the number of its type.
 _VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
@@ -63,10 +64,13 @@ class _Header:
 
     def take(self, count: int) -> bytes:
         """Return so many bytes."""
-        self.read += count
-        if self.read > self._most:
-            raise BrokenGguf(f"its header should have {self.read} bytes or more, and {self._most} are there")
+        self._go_on(count)
         return self._file.read(count)
+
+    def skip(self, count: int) -> None:
+        """Pass over so many bytes."""
+        self._go_on(count)
+        self._file.seek(count, os.SEEK_CUR)
 
     def number(self, size: int) -> int:
         """Return an unsigned number of so many bytes."""
@@ -78,6 +82,11 @@ class _Header:
             return self.take(self.number(8)).decode()
         except UnicodeDecodeError as error:
             raise BrokenGguf(f"its header cannot be read: {error}") from error
+
+    def _go_on(self, count: int) -> None:
+        self.read += count
+        if self.read > self._most:
+            raise BrokenGguf(f"its header should have {self.read} bytes or more, and {self._most} are there")
 
 
 def _alignment(header: _Header, entries: int) -> int:
@@ -100,14 +109,14 @@ def _alignment(header: _Header, entries: int) -> int:
 
 def _pass_over(header: _Header, kind: int, depth: int) -> None:
     if kind in _VALUE_BYTES:
-        header.take(_VALUE_BYTES[kind])
+        header.skip(_VALUE_BYTES[kind])
     elif kind == _STRING:
         # Bytes: tokens of a byte-level vocabulary need not be text.
-        header.take(header.number(8))
+        header.skip(header.number(8))
     elif kind == _ARRAY and depth < _MOST_NESTED:
         inner, count = header.number(4), header.number(8)
         if inner in _VALUE_BYTES:
-            header.take(_VALUE_BYTES[inner] * count)
+            header.skip(_VALUE_BYTES[inner] * count)
         else:
             for _ in range(count):
                 _pass_over(header, inner, depth + 1)

@@ -29,9 +29,11 @@ async def named(asked: str, settings: Settings) -> AsyncIterator[NamedModel]:
         CouldNotRead: it cannot be reached.
         SettingsError: the settings cannot be used.
     """
+    if not asked:
+        raise _none("''", "it has no name")  # to a path it would be the working folder
     meant = await resolved(asked, settings)
     model_id = model_id_of(meant)
-    if model_id is None and (folder := _folder(meant)) and not await asyncio.to_thread(folder.is_dir):
+    if model_id is None and (folder := _folder(meant)) and not await asyncio.to_thread(_is_there, folder):
         raise _none(asked, "no such folder")
     async with opened(meant, settings) as source:
         listed = await source.listed()
@@ -45,6 +47,13 @@ def _folder(meant: str) -> Path | None:
     if "://" not in meant:
         return Path(meant)
     return folder_of(meant) if meant.lower().startswith("file://") else None
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:  # such a long name has none
+        return False
 
 
 def _none(asked: str, why: str) -> NoSuchModel:

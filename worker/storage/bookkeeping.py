@@ -78,7 +78,9 @@ class Bookkeeping:
         after = os.fstat(file.fileno())
         settled = time.time() - max(after.st_ctime, after.st_mtime) > SETTLED_SECONDS
         if settled and _signature(before) == _signature(after):
-            self.keep(path, file, digest)
+            # Who only looks, at a bucket that nobody has opened yet, has nowhere to keep it.
+            with suppress(FileNotFoundError):
+                self.keep(path, file, digest)
         return digest
 
     def keep(self, path: Path, file: BinaryIO, digest: str) -> None:

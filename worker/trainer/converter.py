@@ -25,6 +25,8 @@ _LOOK_SECONDS = 0.1
 _PASSED = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "LANG", "LC_ALL", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 #: What of its last words is read, in bytes, and what of them is said, in characters.
 _READ, _SAID = 4096, 300
+#: Bytes it may say: what it writes lies where the job still needs room.
+_MOST_SAID = 100_000_000
 
 
 class NotMade(Exception):
@@ -81,17 +83,19 @@ class Converter(NamedTuple):
             )
         try:
             _give_way(process.pid)
-            return self._waited(process)
+            return self._waited(process, words)
         finally:
             _end(process)
 
-    def _waited(self, process: "subprocess.Popen[bytes]") -> int:
+    def _waited(self, process: "subprocess.Popen[bytes]", words: Path) -> int:
         deadline = time.monotonic() + self.seconds
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(_LOOK_SECONDS)
             if not self.wanted():
                 raise NotMade("stopped", "the job was told to end before the converter was done")
+            if words.stat().st_size > _MOST_SAID:
+                raise NotMade("converter-failed", f"the converter said more than {_MOST_SAID // 1_000_000} MB")
             if time.monotonic() > deadline:
                 raise NotMade("timed-out", f"the converter took longer than {self.seconds:g} s")
 
