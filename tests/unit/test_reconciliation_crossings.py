@@ -11,7 +11,7 @@ from contracts.task import Phase
 from handlers.ports.jobs import JobStatus
 from tests.fakes.faults import Crash, faulty_world
 from tests.fakes.swept import PATIENCE, Swept, running
-from tests.fakes.world import command_event, ids
+from tests.fakes.world import command_event, form_event, ids
 from tests.wait import wait_until
 from worker.sweeps.reconciler import Reconciler
 
@@ -26,6 +26,25 @@ async def test_two_that_sweep_at_once_begin_one_attempt_and_say_it_under_one_id(
     assert (await swept.state()).attempt == 2
     assert [spec.attempt for spec in swept.world.submitted] == [1, 2]
     assert len(set(ids(swept.publisher.events))) == 2
+
+
+async def test_two_that_sweep_at_once_and_a_dispatch_begin_one_attempt_whatever_comes_between() -> None:
+    submits = set()
+    for turns in range(60):
+        swept = Swept()
+        await swept.world.run(await swept.world.import_dataset("d-1", b"{}\n"))
+        dispatching = asyncio.create_task(swept.world.deliver("training-dispatch", form_event("t-1", "d-1")))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.gather(swept.reconciler.sweep(), swept.another().sweep())
+        await dispatching
+        await swept.sweep(after=1)
+        state = await swept.state()
+        assert (state.phase, state.attempt) == (Phase.QUEUED, 1)
+        assert swept.world.executor.started == [("t-1", 1)]
+        submits.add(len(swept.world.executor.submits))
+    # Somewhere in between they do submit the same job more than once, which is what engines must bear.
+    assert max(submits) > 1
 
 
 async def test_a_success_that_arrives_while_the_job_is_given_up_wins_or_is_fenced_whole() -> None:
