@@ -1,6 +1,6 @@
 """Every format end to end: from an import and a form, through a worker and real trainer processes, to a model that is
 better than its base on samples that nobody trained on, loaded by the libraries alone. What holds whatever the format
-(the bill, the plan, the proof) is in formats/service.py.
+(the bill, the plan, the proof) is in formats/service.py. `make test` runs two of them, `make test-long` the others.
 """
 
 import json
@@ -71,7 +71,8 @@ async def test_texts_lose_a_quarter_of_what_they_lost_to_the_base(service: Servi
     assert trained < 0.25 * base
 
 
-@pytest.mark.parametrize("training_type", ["DPO", pytest.param("DPOLoRA", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("training_type", ["DPO", "DPOLoRA"])
 async def test_the_better_of_two_answers_is_the_more_probable_one(service: Service, training_type: str) -> None:
     split = samples.preferences()
 
@@ -84,6 +85,7 @@ async def test_the_better_of_two_answers_is_the_more_probable_one(service: Servi
     assert trained >= base + 0.25
 
 
+@pytest.mark.long
 async def test_a_query_finds_its_document_among_all(service: Service) -> None:
     split = samples.rankings()
 
