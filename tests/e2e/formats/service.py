@@ -31,7 +31,8 @@ class Service(NamedTuple):
         and that the same task has the same plan elsewhere, where its base is there too.
         Return where the exported model is, and the loss of each step.
         """
-        task_id = f"{training_type}-on-{on or 'base'}"[:60]
+        # Tests share the service in any order: one form under another's id would be a conflict.
+        task_id = f"{training_type}-{len(split.training)}-on-{on or 'base'}"[:60]
         base = {"custom_model_id": on} if on else {"foundation": {"name": model_of(training_type), "version": "1"}}
         asked = form(task_id, task_id, training_type=training_type, base_model=base, hyperparameters=hyperparameters)
         machines = (self.here,) if on else tuple(self)
