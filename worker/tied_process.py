@@ -13,6 +13,11 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
+def tie() -> tuple[str, ...]:
+    """Return what stands before a command, whose program is a path, for it to end when this process does."""
+    return (sys.executable, "-I", "-S", __file__, str(os.getpid()))
+
+
 def main() -> None:
     """Tie this process to its parent, then become the program.
 

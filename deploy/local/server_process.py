@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -56,7 +55,8 @@ class ServerProcess:
         with self._log_file.open("ab") as log:
             begun_at = log.tell()
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", tied_process.__file__, str(os.getpid()), *command),
+                *tied_process.tie(),
+                *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -7,7 +7,6 @@ in ``.artefacts/console/``, to be looked at.
 import asyncio
 import contextlib
 import hashlib
-import os
 import sys
 import tarfile
 import time
@@ -55,7 +54,7 @@ def _settings(folder: Path, servers: str) -> Settings:
 async def _console(settings: Settings) -> AsyncIterator[str]:
     """Run ``worker console`` and return its address; it must end in order when it is told to."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", tied_process.__file__, str(os.getpid())),
+        *tied_process.tie(),
         *(sys.executable, "-m", "worker", "console"),
         stderr=asyncio.subprocess.PIPE,
         env=child_environment(settings) | {"CONSOLE_PORT": "0", "CONSOLE_TOKEN": TOKEN},

@@ -23,6 +23,13 @@ from worker.settings import SettingsError
 ROOT = Path(__file__).parents[2]
 
 
+def _no_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none(*_: Any) -> list[Any]:
+        return []
+
+    monkeypatch.setattr("worker.letters.find", none)
+
+
 def _leaves(group: Any = None, path: tuple[str, ...] = ("worker",)) -> Iterator[tuple[str, Any]]:
     group = group or typer.main.get_command(app)
     for name, command in group.commands.items():
@@ -125,10 +132,7 @@ def test_a_command_line_that_is_none_is_exit_code_2_for_programs_too(words: tupl
 def test_what_is_not_there_is_exit_code_1_of_every_command(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def none(*_: Any) -> list[Any]:
-        return []
-
-    monkeypatch.setattr("worker.letters.find", none)
+    _no_letters(monkeypatch)
     result = CliRunner().invoke(app, [*words, "--json"], env={"WORKER_STORAGE_URL": tmp_path.as_uri()})
     assert result.exit_code == 1
     error = msgspec.json.decode(result.stdout)["error"]
@@ -190,10 +194,7 @@ def test_so_is_that_of_what_a_command_could_not_do(words: tuple[str, ...]) -> No
 def test_who_only_looks_makes_no_bucket(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def none(*_: Any) -> list[Any]:
-        return []
-
-    monkeypatch.setattr("worker.letters.find", none)
+    _no_letters(monkeypatch)
     monkeypatch.setenv("WORKER_STORAGE_URL", (tmp_path / "a/bucket").as_uri())
     assert CliRunner().invoke(app, words).exit_code in (0, 1)
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,5 @@
 """``worker explain``: what a task stands on, what it waits for, and why its fee is not known."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.fakes.dispatch import imported
+from tests.fakes.explained import explained
 from tests.fakes.quotas import limited, submits, submitted
 from tests.fakes.world import World, command_event, form, form_event
 from worker.cli import app
-from worker.storage.directory import DirectoryStore
 from worker.story import story_of
 
 NOTES = {"blank-line": 2, "byte-order-mark": 1, "invalid-json": 1, "unknown-field": 4}
-
-
-async def _explained(world: World, folder: Path, *words: str) -> str:
-    """Return what the command says of a world's bucket, which is copied into a folder."""
-    store = DirectoryStore(folder)
-    for key, body in world.store.objects.items():
-        await store.put(key, body)
-    environment = {"WORKER_STORAGE_URL": folder.as_uri()}
-    result = await asyncio.to_thread(CliRunner().invoke, app, ["explain", *words], env=environment)
-    assert result.exit_code == 0, result.output
-    return str(result.stdout)
 
 
 async def _draft_over_invalid_data(**changes: Any) -> World:
@@ -38,7 +26,7 @@ async def _draft_over_invalid_data(**changes: Any) -> World:
 
 async def test_why_there_is_no_fee_is_told_with_the_verdict_on_the_dataset(tmp_path: Path) -> None:
     world = await _draft_over_invalid_data()
-    lines = (await _explained(world, tmp_path, "t-1")).splitlines()
+    lines = (await explained(world, tmp_path, "t-1")).splitlines()
     missing = "dataset d-1: 1 of 3 samples are invalid (invalid-json); mend or tolerate them; see its report"
     assert lines[:4] == [
         "task t-1: not created yet",
@@ -48,7 +36,7 @@ async def test_why_there_is_no_fee_is_told_with_the_verdict_on_the_dataset(tmp_p
     ]
     assert "dataset-validation" in lines[4]
     assert "rejected" in lines[4]
-    told = msgspec.json.decode(await _explained(world, tmp_path / "json", "t-1", "--json"))
+    told = msgspec.json.decode(await explained(world, tmp_path / "json", "t-1", "--json"))
     assert told["quote"]["missing"] == [missing]
     assert told["datasets"] == ["d-1"]
     (verdict,) = told["verdicts"]
@@ -58,7 +46,7 @@ async def test_why_there_is_no_fee_is_told_with_the_verdict_on_the_dataset(tmp_p
 
 async def test_a_fee_that_is_known_and_what_the_form_tolerates_are_told(tmp_path: Path) -> None:
     world = await _draft_over_invalid_data(tolerance={"max_invalid_records": 1})
-    lines = (await _explained(world, tmp_path, "t-1")).splitlines()
+    lines = (await explained(world, tmp_path, "t-1")).splitlines()
     assert lines[1] == "  dataset d-1: rejected, 2 of 3 samples are valid, which the form tolerates"
     assert lines[2].startswith("  the fee: 0.0")
     assert lines[2].endswith(" CNY")
@@ -75,7 +63,7 @@ async def test_the_datasets_that_a_task_waits_for_are_named(tmp_path: Path) -> N
     world = World()
     await imported(world, "d-1")
     await world.run(form_event("t-1", "d-1", "d-2", validation={"dataset_ids": ["d-3"]}))
-    lines = (await _explained(world, tmp_path, "t-1")).splitlines()
+    lines = (await explained(world, tmp_path, "t-1")).splitlines()
     lacking = "no report yet: it was not imported, or is still being checked"
     assert lines[2:6] == [
         "  waiting for the reports on its datasets",
@@ -88,16 +76,16 @@ async def test_the_datasets_that_a_task_waits_for_are_named(tmp_path: Path) -> N
 async def test_what_a_task_stood_on_is_not_repeated_once_it_is_decided(tmp_path: Path) -> None:
     world = World()
     await world.dispatched()
-    assert "  dataset d-1" not in await _explained(world, tmp_path, "t-1")
+    assert "  dataset d-1" not in await explained(world, tmp_path, "t-1")
 
 
 async def test_an_attempt_that_waits_for_a_quota_is_not_said_to_be_handed_over(tmp_path: Path) -> None:
     swept = limited(running_tasks=1)
     await submits(swept.world, submitted("t-1"), submitted("t-2", minutes=1))
     await swept.sweep()
-    waits = await _explained(swept.world, tmp_path / "waits", "t-2")
+    waits = await explained(swept.world, tmp_path / "waits", "t-2")
     assert waits.startswith("task t-2: Queued, attempt 1 for local, not handed over yet\n")
-    runs = await _explained(swept.world, tmp_path / "runs", "t-1")
+    runs = await explained(swept.world, tmp_path / "runs", "t-1")
     assert runs.startswith("task t-1: Queued, attempt 1 on local\n")
 
 

@@ -1,33 +1,19 @@
 """``worker explain DATASET``: how a dataset was judged, why it was rejected, and where its report is."""
 
-import asyncio
 from pathlib import Path
 
 import msgspec
-from typer.testing import CliRunner
 
 from contracts.datasets.findings import Finding
 from handlers import layout
+from tests.fakes.explained import explained
 from tests.fakes.world import World, form_event
-from worker.cli import app
-from worker.storage.directory import DirectoryStore
 
 WRONG = Finding(
     line=2, pointer="/messages/0/role", code="unknown-role", severity="error", message="'usr' is not a role",
     hint="did you mean 'user'?",
 )  # fmt: skip
 NOTE = Finding(line=3, pointer="", code="blank-line", severity="note", message="the line is blank")
-
-
-async def _explained(world: World, folder: Path, *words: str) -> str:
-    """Return what the command says of a world's bucket, which is copied into a folder."""
-    store = DirectoryStore(folder)
-    for key, body in world.store.objects.items():
-        await store.put(key, body)
-    environment = {"WORKER_STORAGE_URL": folder.as_uri()}
-    result = await asyncio.to_thread(CliRunner().invoke, app, ["explain", *words], env=environment)
-    assert result.exit_code == 0, result.output
-    return str(result.stdout)
 
 
 async def _rejected() -> World:
@@ -41,7 +27,7 @@ async def _rejected() -> World:
 async def test_why_a_dataset_whose_file_is_not_there_was_rejected_is_told(tmp_path: Path) -> None:
     world = World()
     await world.run(await world.import_dataset("gone"))
-    lines = (await _explained(world, tmp_path, "gone")).splitlines()
+    lines = (await explained(world, tmp_path, "gone")).splitlines()
     uri = world.store.uri("uploads/gone.jsonl")
     assert lines[:2] == [
         "dataset gone: rejected, not read",
@@ -49,14 +35,14 @@ async def test_why_a_dataset_whose_file_is_not_there_was_rejected_is_told(tmp_pa
     ]
     assert "dataset-validation" in lines[2]
     assert "rejected" in lines[2]
-    told = msgspec.json.decode(await _explained(world, tmp_path / "json", "gone", "--json"))
+    told = msgspec.json.decode(await explained(world, tmp_path / "json", "gone", "--json"))
     assert (told["dataset_id"], told["verdict"], told["report_uri"]) == ("gone", "rejected", None)
     assert f"  {told['objection']}" == lines[1]
 
 
 async def test_the_errors_of_a_report_are_told_with_their_place_and_where_all_findings_are(tmp_path: Path) -> None:
     world = await _rejected()
-    lines = (await _explained(world, tmp_path, "d-1")).splitlines()
+    lines = (await explained(world, tmp_path, "d-1")).splitlines()
     (report,) = [key for key in world.keys("datasets/d-1/") if layout.is_dataset_report(key)]
     place = (tmp_path / report).as_uri()
     assert lines[0] == "dataset d-1: rejected, 2 of 3 samples are valid"
@@ -70,7 +56,7 @@ async def test_the_errors_of_a_report_are_told_with_their_place_and_where_all_fi
 async def test_a_valid_dataset_is_told_without_an_objection(tmp_path: Path) -> None:
     world = World()
     await world.run(await world.import_dataset("d-1", b"{}\n"))
-    lines = (await _explained(world, tmp_path, "d-1")).splitlines()
+    lines = (await explained(world, tmp_path, "d-1")).splitlines()
     assert lines[0] == "dataset d-1: validated, 3 of 3 samples are valid"
     assert lines[1].startswith("  its report: ")
 
@@ -78,7 +64,7 @@ async def test_a_valid_dataset_is_told_without_an_objection(tmp_path: Path) -> N
 async def test_a_task_that_failed_for_its_dataset_says_what_tells_why(tmp_path: Path) -> None:
     world = await _rejected()
     await world.run(form_event("t-1", "d-1"))
-    told = await _explained(world, tmp_path, "t-1")
+    told = await explained(world, tmp_path, "t-1")
     assert told.startswith("task t-1: Failed\n")
     assert "\n  dataset d-1: rejected, 2 of 3 samples are valid; worker explain d-1 tells why\n" in told
 
@@ -86,4 +72,4 @@ async def test_a_task_that_failed_for_its_dataset_says_what_tells_why(tmp_path: 
 async def test_where_a_task_and_a_dataset_have_one_id_the_task_is_told_of(tmp_path: Path) -> None:
     world = World()
     await world.run(await world.import_dataset("same", b"{}\n"), form_event("same", "same"))
-    assert (await _explained(world, tmp_path, "same")).startswith("task same: ")
+    assert (await explained(world, tmp_path, "same")).startswith("task same: ")

@@ -27,7 +27,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
 async def run_to_end(settings: Settings, *arguments: str) -> str:
     """Run ``python -m ...`` to its end and return what it printed. Raises ProcessFailed with its last lines."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", tied_process.__file__, str(os.getpid())),
+        *tied_process.tie(),
         *(sys.executable, "-m", *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -79,7 +79,7 @@ class SupervisedWorker:
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
         with self._log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", tied_process.__file__, str(os.getpid())),
+                *tied_process.tie(),
                 *(sys.executable, "-m", "worker", "run"),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,

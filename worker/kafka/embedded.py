@@ -15,9 +15,7 @@ Reliability is proven against Apache Kafka, never against this.
 """
 
 import asyncio
-import os
 import socket
-import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -90,7 +88,7 @@ class EmbeddedBroker:
         cluster_id = uuid4().hex
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", tied_process.__file__, str(os.getpid())),
+                *tied_process.tie(),
                 *(binary, "broker", "--storage-engine", "memory://tansu/", "--cluster-id", cluster_id),
                 *("--listener-url", f"tcp://{address}", "--advertised-listener-url", f"tcp://{address}"),
                 stdin=asyncio.subprocess.DEVNULL,

@@ -71,10 +71,9 @@ class Converter(NamedTuple):
             raise NotMade("converter-failed", f"the converter could not be run: {error.strerror}") from error
 
     def _run(self, command: list[str], words: Path) -> int:
-        tie = (sys.executable, "-I", "-S", tied_process.__file__, str(os.getpid()))
         with words.open("wb") as said:
             process = subprocess.Popen(  # noqa: S603 - the operator's script, on files that hold no code
-                [*tie, *command],
+                [*tied_process.tie(), *command],
                 env=_environment(words.parent),
                 stdin=subprocess.DEVNULL,
                 stdout=said,

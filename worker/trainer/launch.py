@@ -6,7 +6,6 @@ exit code of its own. Here the first process is told alone, agrees with the othe
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 
 from worker import tied_process
@@ -49,5 +48,4 @@ def _started(
     }
     threads = max(1, (os.cpu_count() or 1) // processes)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ, **{name: str(value) for name, value in place.items()}}
-    tie = (sys.executable, "-I", "-S", tied_process.__file__, str(os.getpid()))
-    return subprocess.Popen((*tie, *command), env=environment)  # noqa: S603 - the trainer itself
+    return subprocess.Popen((*tied_process.tie(), *command), env=environment)  # noqa: S603 - the trainer itself

@@ -55,7 +55,7 @@ class ChaosWorker:
     async def _start(self) -> None:
         with self._log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", tied_process.__file__, str(os.getpid())),
+                *tied_process.tie(),
                 *(sys.executable, "-m", "tests.e2e.chaos.worker_process", *self._arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
